@@ -87,8 +87,8 @@ class Features(NamedTuple):
     runs: Runs  # after all from which a lost member has something: its runs may be over then
     deadlocks: DeadlockDetector
     status: StatusQueries
-    roster: Roster
     placement: Placement  # late: what has become of members and runs in this event is known
+    roster: Roster  # after placement: what waits then has found no place
     other_code: OtherCode
     loss_reports: LossReports  # last: it tells where fibers were placed
 
@@ -111,7 +111,14 @@ def _make(
     endings = Endings(state, membership.dismiss, grace)
     named_runs = NamedRuns(state, endings.begin, keep_seconds)
     loss_reports = LossReports(state, named_runs.clients_of)
-    placement = Placement(state, unverified_waits, locks.has_lent, endings.check_loss, actors)
+    placement = Placement(
+        state,
+        unverified_waits,
+        locks.has_lent,
+        endings.check_loss,
+        actors,
+        named_runs.clients_of,
+    )
     return Features(
         references=references,
         recovery=Recovery(

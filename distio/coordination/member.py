@@ -47,6 +47,7 @@ from distio.coordination.logs.member import Logs
 from distio.coordination.outcomes.fiber_waits import FiberWaits
 from distio.coordination.outcomes.member import Outcomes
 from distio.coordination.outcomes.nested import NestedRuns
+from distio.coordination.placement.local import LocalPlaces
 from distio.coordination.placement.member import Placement
 from distio.coordination.pressure.member import Pressure
 from distio.coordination.primitives.member import Primitives
@@ -90,6 +91,7 @@ class Features(NamedTuple):
     drain: Drain
     pressure: Pressure
     other_code: OtherCode
+    places: LocalPlaces
     placement: Placement  # before locks: what a run has left here is dropped first
     timers: Timers
     calls: Calls
@@ -114,7 +116,8 @@ def _make(state: MemberState) -> Features:
     pressure = Pressure(state, recovery.ask_again)
     outcomes = Outcomes(state, references, waits)
     other_code = OtherCode(state)
-    placement = Placement(state, references, recovery, pressure, other_code.give_back)
+    places = LocalPlaces(state)
+    placement = Placement(state, references, recovery, pressure, other_code.give_back, places)
     actors = Actors(state, placement, recovery, cancellation)
     named_runs = NamedRuns(state)
     return Features(
@@ -130,6 +133,7 @@ def _make(state: MemberState) -> Features:
         drain=drain,
         pressure=pressure,
         other_code=other_code,
+        places=places,
         placement=placement,
         timers=timers,
         calls=Calls(state),
@@ -210,6 +214,10 @@ class Member:
     def ship_root(self, root: Fiber, dumped: Dumped) -> None:
         """The root of a run leaves; its outcome is to come here."""
         self.features.placement.ship_root(root, dumped)
+
+    def equip(self, has: m.Needs) -> None:
+        """The process, which is alone, has this for placed fibers, and no more."""
+        self.features.places.equip(has)
 
     def queue(self, work: Work) -> None:
         """Put work at the end of the queue."""
@@ -351,9 +359,11 @@ class Member:
         """Take out what was said of members."""
         return self.features.roster.take_answers()
 
-    def take_reports(self) -> list[m.LossReported | CodeReported]:
+    def take_reports(self) -> list[m.LossReported | CodeReported | m.NoWorkerFits]:
         """Take out the reports that have come, which are for the log of the program."""
-        return [*self.features.recovery.take_reports(), *self.features.other_code.take_reports()]
+        features = self.features
+        reporting = features.recovery, features.other_code, features.placement
+        return [report for each in reporting for report in each.take_reports()]
 
     def take_failure(self) -> Failure | None:
         """Take out the next failure that is to be reported (called in any thread)."""
@@ -378,6 +388,12 @@ class Member:
     def incarnation(self) -> int:
         """The number of this life of the process."""
         return self.state.incarnation
+
+    @property
+    def label(self) -> str:
+        """The member as statuses and log records show it."""
+        name = self.state.name
+        return f"member {self.incarnation} ({name})" if name else f"member {self.incarnation}"
 
     @property
     def worker(self) -> str | None:

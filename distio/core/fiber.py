@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from distio.core.ops.base import IO, Frame
     from distio.core.random_stream import Stream
     from distio.core.status import Status
+    from distio.protocol.messages.placement import Needs
     from distio.protocol.requests import Request
 
 __all__ = ["WHOLE", "Fiber", "Handle", "HeldLock", "Region"]
@@ -199,6 +200,7 @@ class Fiber:
         "limits",
         "locals",
         "name",
+        "needs",
         "next",
         "owner",
         "pending_cancels",
@@ -226,6 +228,8 @@ class Fiber:
         """The IO to evaluate when stepping goes on; None: hand the outcome to a frame."""
         self.stack: list[Frame] = []
         self.context = context
+        self.needs: Needs | None = None
+        """What it needs of its worker, if it is placed (managed by the member)."""
         self.name: str | None = None
         """The name that the program gives to the fiber."""
         self.locals: dict[str, Any] | None = None

@@ -15,8 +15,9 @@ from distio.protocol.domains import (
     MOST_LABELS,
     SMALLEST_AMOUNT,
 )
+from distio.protocol.messages.placement import Needs
 
-__all__ = ["amount", "amounts", "label", "mapping", "tags"]
+__all__ = ["amount", "amounts", "label", "mapping", "needs_of", "tags"]
 
 
 def label(found: Any, where: str, what: str) -> str:
@@ -60,3 +61,12 @@ def amounts(found: Any, where: str) -> dict[str, float]:
     """Return what was found as a dict of amounts."""
     checked = mapping(found, where, "resources")
     return {key: amount(each, where, key) for key, each in checked.items()}
+
+
+def needs_of(found: Any, where: str, prefer: Any = None) -> Needs:
+    """What a fiber needs, or a process has: each str is a tag, each number an amount."""
+    each = mapping(found, where, "tags and amounts")
+    named = {name: value for name, value in each.items() if isinstance(value, str)}
+    counted = {name: value for name, value in each.items() if name not in named}
+    kept = {name: value for name, value in amounts(counted, where).items() if value}
+    return Needs(tags(named, where), kept, tags(prefer or {}, f"{where}, prefer"))

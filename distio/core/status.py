@@ -26,9 +26,11 @@ class Status:
     "waits for a lock" (or a semaphore, a limit, a variable), "waits for a callback", "waits for a
     call on another thread" (or a coroutine), "waits for a status", "on its way" (no
     member has it yet), "waits for a worker with its code" (those that are there have other code),
-    "ended", or "lost" (with its member)."""
+    "waits for a fiber that needs gpu=1" (which may have its place), "waits for a worker with
+    gpu=1", "ended", or "lost" (with its member)."""
     where: str | None
-    """The member of the cluster that hosts the fiber, like "member 2"; None: no member does."""
+    """The member of the cluster that hosts the fiber, like "member 2", or "member 2 (gpu-1)" if
+    it has been given a name; None: no member does."""
     restored: int = field(default=0, repr=False)
     """The number of times that the fiber has gone on elsewhere because its worker was lost."""
     last_loss: str | None = field(default=None, repr=False)

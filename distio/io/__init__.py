@@ -21,6 +21,7 @@ from distio.io._interop import async_, blocking, from_coroutine, from_future, on
 from distio.io._lists import sequence, traverse, zip
 from distio.io._locals import Local
 from distio.io._parallel import first_ok, race, traverse_par, zip_par
+from distio.io._placement import placed
 from distio.io._random import random, random_generator, random_seed, seeded
 from distio.io._time import now, sleep, sleep_until
 from distio.io._values import defer, defer_io, defer_read, defer_read_io, pure, read, rec, safe
@@ -56,6 +57,7 @@ __all__ = [
     "once",
     "panic",
     "parallel",
+    "placed",
     "pure",
     "race",
     "random",

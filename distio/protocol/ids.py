@@ -14,6 +14,7 @@ __all__ = [
     "SEQUENCE_BITS",
     "default_name",
     "fiber_id",
+    "given_name",
     "home_of",
     "label_of",
     "member_name",
@@ -75,6 +76,16 @@ def default_name(process: int, host: str) -> str:
     return f"{'-'.join(host[:80].split()) or 'host'}-{process}"
 
 
+def given_name(incarnation: int, process: int, host: str, name: str) -> str:
+    """The name of a member if somebody has given it one, else empty.
+
+    >>> given_name(2, 4711, "alpha", "gpu-1"), given_name(2, 4711, "alpha", "alpha-4711")
+    ('gpu-1', '')
+    """
+    default = default_name(process, host)
+    return "" if name in (default, f"{default}-{incarnation}") else name
+
+
 def member_name(kind: str, incarnation: int, process: int, host: str, name: str = "") -> str:
     """How a member is called in messages to people.
 
@@ -86,7 +97,6 @@ def member_name(kind: str, incarnation: int, process: int, host: str, name: str 
     >>> member_name("worker", 2, 4711, "alpha", "alpha-4711")
     'worker 2 (process 4711 on alpha)'
     """
-    default = default_name(process, host)
-    if name in ("", default, f"{default}-{incarnation}"):
+    if not given_name(incarnation, process, host, name):
         return f"{kind} {incarnation} (process {process} on {host})"
     return f"{kind} {name} (number {incarnation}, process {process} on {host})"

@@ -18,6 +18,7 @@ from distio.core.pickling.spaces import current_space
 from distio.errors import ClusterError, KeyRefused, MatchError, NotPicklable
 from distio.protocol.domains import SNAPSHOTS, Snapshots
 from distio.result import Result
+from distio.runtime.adapting import Adapting, StartsWorkers, bounds_for
 from distio.runtime.cores import usable_cores
 from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.runtime.handshake import connect
@@ -30,7 +31,7 @@ from distio.runtime.main_thread import serving_on_main, wake_main_thread
 from distio.runtime.nesting import nested_within, stopped_with_its_fiber, waiting
 from distio.runtime.pending_runs import PendingRun, closed, inherited, panic_of
 from distio.runtime.process_supervisor import MAX_RESTARTS, WITHIN_SECONDS
-from distio.runtime.processes import START_SECONDS, LocalProcesses
+from distio.runtime.processes import START_SECONDS, LocalProcesses, LocalProvider
 from distio.runtime.records import tagging
 from distio.runtime.refusals import REFUSALS, require_sockets, system_refused
 from distio.runtime.roster import MemberStatus, list_members, wait_for_workers
@@ -116,6 +117,7 @@ class Cluster(Submits):
     ) -> None:
         super().__init__(host, snapshots)
         self._processes = processes
+        self._adapting: Adapting | None = None
         try:
             host.start(threads, "distio-client")
             self._link = start_thread("distio-link", host.listen, host.fail)
@@ -382,6 +384,56 @@ class Cluster(Submits):
             timeout = expect.seconds(timeout, "Cluster.wait_for", "timeout")
         return wait_for_workers(self._host, workers, timeout)
 
+    def adapt(
+        self,
+        minimum: int,
+        maximum: int,
+        *,
+        idle_seconds: float = 30.0,
+        provider: StartsWorkers | None = None,
+    ) -> None:
+        """Start workers when fibers wait for room, and stop those that have nothing to do.
+
+        Returns at once. A later call takes the place of this one.
+
+        Args:
+            minimum: the least number of workers.
+            maximum: the largest number of workers, those that are being started included.
+            idle_seconds: the time after which a worker that has hosted no fiber is drained and
+                stopped, in seconds.
+            provider: starts and stops workers; None: this process does, for `Cluster.local`. Those
+                that it starts are like the last one that `Cluster.local` was asked for.
+
+        Raises:
+            MatchError: an argument is of another kind, or `maximum` is less than `minimum`.
+            ClusterError: this cluster can't start workers, as it was joined by `connect`.
+            ClusterClosed: the cluster is closed, or its coordinator lost.
+
+        >>> from distio import Cluster, io
+        >>> with Cluster.local(workers=1) as cluster:
+        ...     cluster.adapt(1, 2)
+        ...     busy = cluster.submit(io.traverse_par(range(4), lambda _: io.sleep(0.01)), None)
+        ...     busy.result().is_ok()
+        True
+        """
+        self._require_open()
+        least = expect.whole(minimum, "Cluster.adapt", "minimum is a whole number from 1")
+        most = expect.whole(maximum, "Cluster.adapt", "maximum is a whole number from 1")
+        if most < least:
+            raise MatchError(f"Cluster.adapt: maximum is at least minimum, but {most} < {least}")
+        idle = expect.seconds(idle_seconds, "Cluster.adapt", "idle_seconds")
+        if provider is None:
+            if self._processes is None:
+                raise ClusterError(
+                    "Cluster.adapt: a cluster that was joined by Cluster.connect can't start "
+                    "workers by itself; give a provider"
+                )
+            provider = LocalProvider(self._processes)
+        if self._adapting is not None:
+            self._adapting.stop()
+        bounds = bounds_for(least, most, idle, START_SECONDS, provider.worker)
+        self._adapting = Adapting(self._host, provider, bounds)
+
     def close(self) -> None:
         """End the cluster. A second call does nothing.
 
@@ -395,6 +447,8 @@ class Cluster(Submits):
         if self._is_closed or self._host.is_inherited:
             return
         self._is_closed = True
+        if self._adapting is not None:
+            self._adapting.stop()
         current_space().reach.remove(id(self))
         try:
             self._host.finish_runs("the cluster was closed")

@@ -9,17 +9,12 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import PurePosixPath
+from collections.abc import Iterator, Mapping
 from typing import Final
 
+from distio.runtime.cgroups import CGROUPS, Read, directories, own_cgroup, read_text
+
 __all__ = ["cores_by_quota", "share_of_cores", "thread_limits", "usable_cores"]
-
-Read = Callable[[str], str | None]
-"""The text of a file, by its path; None if it can't be read."""
-
-_CGROUPS: Final = "/sys/fs/cgroup"
-_OWN_CGROUPS: Final = "/proc/self/cgroup"
 
 _OPEN_MP: Final = "OMP_NUM_THREADS"
 _FALLS_BACK_ON_OPEN_MP: Final = (
@@ -33,7 +28,7 @@ _OTHERS: Final = ("VECLIB_MAXIMUM_THREADS", "NUMBA_NUM_THREADS")
 
 def usable_cores() -> int:
     """The cores that the affinity, the quota and the user leave to this process; at least 1."""
-    limits = [len(os.sched_getaffinity(0)), cores_by_quota(_read), _cores_by_user()]
+    limits = [len(os.sched_getaffinity(0)), cores_by_quota(read_text), _cores_by_user()]
     return max(1, min(limit for limit in limits if limit is not None))
 
 
@@ -83,12 +78,12 @@ def cores_by_quota(read: Read) -> int | None:
 
 
 def _quotas_v2(read: Read) -> Iterator[float | None]:
-    for directory in _directories(_CGROUPS, _own_cgroup(read, "")):
+    for directory in directories(CGROUPS, own_cgroup(read, "")):
         yield _quota(*(read(f"{directory}/cpu.max") or "").split())
 
 
 def _quotas_v1(read: Read) -> Iterator[float | None]:
-    for directory in _directories(f"{_CGROUPS}/cpu", _own_cgroup(read, "cpu")):
+    for directory in directories(f"{CGROUPS}/cpu", own_cgroup(read, "cpu")):
         quota = read(f"{directory}/cpu.cfs_quota_us") or ""
         yield _quota(*quota.split(), *(read(f"{directory}/cpu.cfs_period_us") or "").split())
 
@@ -102,26 +97,6 @@ def _quota(*words: str) -> float | None:
     return quota / period if quota > 0 and period > 0 else None
 
 
-def _own_cgroup(read: Read, controller: str) -> str:
-    """The path of this process's cgroup; version 2 has no names of controllers."""
-    for line in (read(_OWN_CGROUPS) or "").splitlines():
-        _, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
-        if controller in controllers.split(","):
-            return path
-    return "/"
-
-
-def _directories(mount: str, cgroup: str) -> Iterator[str]:
-    """The directories of the cgroup and of those above it.
-
-    In a container, the mount may begin at the cgroup itself. Then the path isn't found, and the
-    root of the mount counts.
-    """
-    for path in (each := PurePosixPath("/", cgroup.lstrip("/")), *each.parents):
-        yield mount + str(path).rstrip("/")
-
-
 # -- what the user and the system say ---------------------------------------------------------
 
 
@@ -131,11 +106,3 @@ def _cores_by_user() -> int | None:
     if value is None and not sys.flags.ignore_environment:
         value = os.environ.get("PYTHON_CPU_COUNT")
     return int(value) if isinstance(value, str) and value.isdecimal() else None
-
-
-def _read(path: str) -> str | None:
-    try:
-        with open(path, encoding="ascii", errors="replace") as file:
-            return file.read()
-    except OSError:
-        return None

@@ -57,7 +57,7 @@ class Origin:
             "distio_fiber": "-" if fiber is None else label_of(fiber.id, fiber.name),
             "distio_name": None if fiber is None else fiber.name,
             "distio_run": name_of(self.run),
-            "distio_worker": f"member {self.host.member.incarnation}",
+            "distio_worker": self.host.member.label,
         }
 
 

@@ -20,7 +20,7 @@ from distio.errors import ClusterClosed, ClusterError, HandshakeRefused, KeyRefu
 from distio.protocol import messages as m
 from distio.protocol.codec import Batch, MalformedFrame, from_coordinator
 from distio.protocol.domains import MemberKind
-from distio.protocol.ids import member_name
+from distio.protocol.ids import given_name, member_name
 from distio.protocol.text import readable
 from distio.protocol.version import PROTOCOL, PYTHON
 from distio.runtime.addresses import check_urls, ipc_path
@@ -127,6 +127,7 @@ def _join(
         identity = Identity(welcome.role, welcome.key)
         host = LinkedHost(member, lines, lifeline, early, detector, identity)
         host.name = welcome.name
+        member.state.name = given_name(incarnation, hello.pid, hello.host, welcome.name)
         return host
     except BaseException:
         context.destroy(linger=0)

@@ -25,6 +25,7 @@ from distio.coordination.endings.member import last_words
 from distio.coordination.member import Member
 from distio.coordination.membership.identity import ANYBODY, Identity, refusal_of_message
 from distio.coordination.membership.session import Breach
+from distio.coordination.placement.words import describe_unfit
 from distio.coordination.recovery.words import describe_loss
 from distio.coordination.state.local_run import LocalRun
 from distio.core.context_vars import of_the_caller
@@ -87,7 +88,10 @@ def _log_return() -> None:
     log.log(logging.WARNING, "the coordinator is back, and knows this process")
 
 
-def _log_report(report: m.LossReported | CodeReported) -> None:
+def _log_report(report: m.LossReported | CodeReported | m.NoWorkerFits) -> None:
+    if isinstance(report, m.NoWorkerFits):
+        log.warning("%s", describe_unfit(report))
+        return
     if isinstance(report, CodeReported):
         log.warning("%s", describe_code(report))
         return

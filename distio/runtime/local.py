@@ -25,6 +25,7 @@ from distio.errors import DistioError, TracedException
 from distio.protocol import requests as rq
 from distio.protocol.ids import fiber_id, name_of
 from distio.protocol.messages import Hello
+from distio.protocol.messages.placement import Needs
 from distio.protocol.version import PROTOCOL, PYTHON
 from distio.result import Panic, Result
 from distio.runtime.current import executors_here
@@ -52,16 +53,21 @@ ids of an incarnation that no member has."""
 class LocalHost(Host):
     """Hosts one run: the thread that calls `run` is the first of the pool."""
 
-    def __init__(self, pool_size: int, grace: float = GRACE_SECONDS) -> None:
+    def __init__(
+        self, pool_size: int, grace: float = GRACE_SECONDS, has: Needs | None = None
+    ) -> None:
         """
         Args:
             pool_size: how many threads step fibers.
             grace: how many seconds the run may take to release what it holds when it is ended.
+            has: what this process has for placed fibers; None: whatever they need.
         """
         hello = Hello(PROTOCOL, PYTHON, "client", pool_size, "", os.getpid(), b"")
         self._coordinator = Coordinator(grace)
         self._coordinator.handle(time.monotonic(), Joined(hello))
         super().__init__(Member(1, is_standalone=True, new_key=_KEYS.__next__))
+        if has is not None:
+            self.member.equip(has)
         self.link = self
         self._pool_size = pool_size
         self._ended: list[LocalRun] = []

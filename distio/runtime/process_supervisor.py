@@ -26,6 +26,7 @@ from distio.runtime.waking import Waker
 __all__ = [
     "LOST",
     "MAX_RESTARTS",
+    "NEAR_LIMIT",
     "WITHIN_SECONDS",
     "Backoff",
     "Child",
@@ -36,6 +37,9 @@ __all__ = [
 
 LOST: Final = 75
 """The exit code of a worker that has lost its coordinator (EX_TEMPFAIL)."""
+
+NEAR_LIMIT: Final = 76
+"""The exit code of a worker that has left since it came near its memory limit."""
 
 MAX_RESTARTS: Final = 10
 WITHIN_SECONDS: Final = 60.0
@@ -118,6 +122,10 @@ class Child:
     """
 
     def __init__(self, launch: Launch, limit: RestartLimit | None = None) -> None:
+        self.name = ""
+        """The name of the process, if the owner has given it one."""
+        self.is_retired = False
+        """Whether the process was told to end for good."""
         self.serial = 0
         """The number of this process among those of its owner, if the owner numbers them."""
         self.process: subprocess.Popen[bytes] | None = None
@@ -259,6 +267,8 @@ class ProcessSupervisor:
         self._kill_at: float | None = None
         """When the processes that still live are killed."""
         self._has_killed = False
+        self._added: deque[Child] = deque()
+        """Children that are to be started by the thread that runs this."""
 
     def hear_signals(self) -> None:
         """Wake `run` at each signal; only for the main thread, if that calls `run`."""
@@ -272,6 +282,11 @@ class ProcessSupervisor:
         """
         self._begin(child, time.monotonic())
         self.children.append(child)
+
+    def add_soon(self, child: Child) -> None:
+        """Let `run` start a child and supervise it; from any thread, while `run` goes on."""
+        self._added.append(child)
+        self._waker.wake()
 
     @property
     def is_stopping(self) -> bool:
@@ -298,6 +313,10 @@ class ProcessSupervisor:
             for key, _ in self._selector.select(self._seconds_to_wait()):
                 key.data()
             now = time.monotonic()
+            while self._added:
+                child = self._added.popleft()
+                child.due = now
+                self.children.append(child)
             if self.is_stopping:
                 self._end_all(now)
             for child in self.children:
@@ -397,4 +416,6 @@ class ProcessSupervisor:
         lived = child.end(time.monotonic())
         if not self.is_stopping:
             child.due = self._later(self._owner.ended(child, code, lived))
+            if child.is_retired:
+                self.children.remove(child)
         child.close_box()

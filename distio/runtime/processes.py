@@ -12,14 +12,17 @@ import itertools
 import json
 import logging
 import os
+import platform
 import secrets
 import select
 import shutil
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final, final
@@ -27,7 +30,9 @@ from typing import Final, final
 from distio.coordination.recovery.coordinator import MAX_LOSSES
 from distio.coordination.state.store import IN_MEMORY_BYTES
 from distio.errors import ClusterError
+from distio.protocol.ids import default_name
 from distio.protocol.messages import WorkerExited
+from distio.protocol.text import readable
 from distio.runtime.addresses import private_directory
 from distio.runtime.cores import share_of_cores, thread_limits
 from distio.runtime.failure_detector import PATIENCE_SECONDS
@@ -38,6 +43,7 @@ from distio.runtime.post_mortem import MemoryWatch, examine
 from distio.runtime.process_supervisor import (
     LOST,
     MAX_RESTARTS,
+    NEAR_LIMIT,
     WITHIN_SECONDS,
     Child,
     ProcessSupervisor,
@@ -47,7 +53,7 @@ from distio.runtime.python_options import import_options, python_options
 from distio.runtime.refusals import REFUSALS
 from distio.runtime.workers import Worker
 
-__all__ = ["START_SECONDS", "LocalProcesses"]
+__all__ = ["START_SECONDS", "LocalProcesses", "LocalProvider"]
 
 log: Final = logging.getLogger("distio")
 
@@ -101,6 +107,8 @@ class LocalProcesses:
         keep_snapshots: int = 0,
     ) -> None:
         self._accepts_other_code = accepts_other_code
+        self.worker = replace(workers[-1], name="")
+        """What workers are like that are started later."""
         self._new_limit = partial(RestartLimit, max_restarts, within_seconds)
         self.family = secrets.token_hex(8)
         self.path = list(sys.path)
@@ -168,20 +176,26 @@ class LocalProcesses:
         limits = self._grace, self._max_losses, self._snapshot_memory, self._keep_snapshots
         journal = "" if self._journal is False else str(self._journal.absolute())
         given = str(self._directory), *map(str, limits), journal
-        self._add(coordinator, self.url, *given, has_box=False)
+        self._supervisor.add(self._new_child(coordinator, self.url, *given, has_box=False))
         accepts = "accepts" * self._accepts_other_code
         arguments = self.family, f"{self._start_seconds:g}", accepts
         self._supervisor.children[0].must_start_within(self._start_seconds)
+        self._worker_program, self._worker_arguments = worker, arguments
         for each in workers:
-            equipment = json.dumps({"threads": each.threads, **each.equipment()})
-            self._add(worker, self.url, equipment, *arguments)
+            self._supervisor.add(self._new_worker(each))
         self._thread = threading.Thread(
             target=self._supervisor.run, name="distio-processes", daemon=True
         )
         self._thread.start()
 
-    def _add(self, program: Program, *arguments: str, has_box: bool = True) -> None:
-        """Start the first process of a child, which is given what all of them are given besides."""
+    def _new_worker(self, worker: Worker) -> Child:
+        equipment = json.dumps(worker.fields())
+        child = self._new_child(self._worker_program, self.url, equipment, *self._worker_arguments)
+        child.name = worker.name
+        return child
+
+    def _new_child(self, program: Program, *arguments: str, has_box: bool = True) -> Child:
+        """A child, whose processes are given what all of them are given besides."""
         lifeline, stderr = self._lifeline.reader, self._stderr.descriptor
 
         def launch(child: Child) -> tuple[subprocess.Popen[bytes], StartLog]:
@@ -191,7 +205,23 @@ class LocalProcesses:
             given = str(child.serial), *map(str, inherits)
             return program.start(*arguments, *given, inherits=inherits, log=log), log
 
-        self._supervisor.add(Child(launch, self._new_limit()))
+        return Child(launch, self._new_limit())
+
+    # -- more and fewer of them (on any thread) -------------------------------------------
+
+    def start(self, count: int) -> None:
+        """Begin to start more workers, like the last one that was asked for at the beginning."""
+        for _ in range(count):
+            child = self._new_worker(self.worker)
+            child.must_start_within(self._start_seconds)
+            self._supervisor.add_soon(child)
+
+    def stop_workers(self, names: Sequence[str]) -> None:
+        """Have the workers of these names leave, for good."""
+        for child in self._supervisor.children[1:]:  # a copy: another thread changes the list
+            if child.process is not None and _name_of(child) in names:
+                child.is_retired = True
+                child.kill(signal.SIGTERM)
 
     def join(self) -> LinkedHost:
         """Join the coordinator, and wait until there is a worker: for events, not for a time.
@@ -257,6 +287,8 @@ class LocalProcesses:
             reason = f"killed, because it was stopped for {patience:g} s (patience= sets the limit)"
         elif code == LOST:
             reason = "lost the connection to the coordinator"
+        elif code == NEAR_LIMIT:
+            reason = "it came near its memory limit"
         if self._is_coordinator(child):
             if self._coordinator_may_return(child, code):
                 return self._coordinator_again(child, reason, lived)
@@ -269,6 +301,9 @@ class LocalProcesses:
         if code == LOST:
             in_hand = []  # it has ended by itself, whatever its fibers did
         self._tell_exit(WorkerExited(child.serial, reason, exit, in_hand))
+        if child.is_retired:
+            log.info("worker %s has left, as it was idle: %s", _name_of(child), reason)
+            return None
         may_return = self._may_return(child)
         seconds = child.again(lived) if may_return else None
         level = logging.WARNING
@@ -277,7 +312,7 @@ class LocalProcesses:
             # it, which then ends the cluster in a moment
             level, seconds = logging.INFO, max(seconds, _TOLD_TO_END_SECONDS)
         verb = "was lost" if child.has_started else "ended before it had joined"
-        if code == 0 and child.has_started:
+        if code in (0, NEAR_LIMIT) and child.has_started:
             verb = "has left"
         if child.failed_starts > 1:
             verb += f", {child.failed_starts} times in a row"
@@ -389,3 +424,26 @@ class LocalProcesses:
 def _last_lines(child: Child) -> str:
     """Of what it wrote to stderr before it had started, if it hasn't."""
     return "" if child.has_started or child.log is None else child.log.last_lines()
+
+
+def _name_of(child: Child) -> str:
+    """The name that a worker has in the cluster."""
+    assert child.process is not None
+    return child.name or default_name(child.process.pid, readable(platform.node()))
+
+
+@final
+class LocalProvider:
+    """Starts and stops workers of a local cluster; see `StartsWorkers`."""
+
+    def __init__(self, processes: LocalProcesses) -> None:
+        self._processes = processes
+        self.worker = processes.worker
+
+    def start(self, count: int) -> None:
+        """Begin to start so many."""
+        self._processes.start(count)
+
+    def stop(self, names: Sequence[str]) -> None:
+        """Have these leave."""
+        self._processes.stop_workers(names)

@@ -136,7 +136,9 @@ def unpack(packed: bytes, member: int) -> logging.LogRecord:
     if rich:
         with suppress(Exception):  # else their text has to do, which is there already
             fields |= pickle.loads(rich)
-    fields["distio_worker"] = f"member {member}"
+    said, label = fields.get("distio_worker"), f"member {member}"
+    if not (isinstance(said, str) and said.startswith(f"{label} (")):  # with its own name
+        fields["distio_worker"] = label
     del fields["relativeCreated"]  # that of another process's start
     record = logging.makeLogRecord({})
     age = record.created - fields["created"]

@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 __all__ = ["run", "run_async"]
 
 
-def run(io: IO[Any, Any, Any], context: Any, pool_size: int, on: Any) -> Result[Any, Any]:
+def run(
+    io: IO[Any, Any, Any], context: Any, pool_size: int, on: Any, has: Any = None
+) -> Result[Any, Any]:
     """Run `io` in this process, or with its children on the cluster `on`."""
-    runner = _runner(pool_size, on)
+    runner = _runner(pool_size, on, has)
     try:
         return runner.run(io, context)
     except CannotStartThread as error:
@@ -45,11 +47,17 @@ def _local_host() -> type[LocalHost]:
     return LocalHost
 
 
-def _runner(pool_size: int, on: Any) -> _Runner:
+def _runner(pool_size: int, on: Any, has: Any = None) -> _Runner:
     if wrong := expect.no_count(pool_size, "run: pool_size, the number of threads"):
         raise MatchError(wrong)
-    if on is None:
+    if on is None and has is None:
         return _local_host()(pool_size)
+    if on is None:
+        from distio.core.labels import needs_of
+
+        return _local_host()(pool_size, has=needs_of(has, "run: has"))
+    if has is not None:
+        raise MatchError("run: `has` is for a run in this process; workers say what they have")
     from distio.runtime.cluster import Cluster
 
     if not isinstance(on, Cluster):
@@ -61,7 +69,7 @@ def _runner(pool_size: int, on: Any) -> _Runner:
 
 
 async def run_async(
-    io: IO[Any, Any, Any], context: Any, pool_size: int, on: Any
+    io: IO[Any, Any, Any], context: Any, pool_size: int, on: Any, has: Any = None
 ) -> Result[Any, Any]:
     """Run a program from asyncio; the loop goes on meanwhile.
 
@@ -73,7 +81,7 @@ async def run_async(
     from distio.runtime.main_thread import serve, serving_on_main
     from distio.runtime.nesting import waiting
 
-    runner = _runner(pool_size, on)
+    runner = _runner(pool_size, on, has)
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Result[Any, Any]] = loop.create_future()
 

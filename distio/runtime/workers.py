@@ -8,6 +8,7 @@ from typing import Any, final
 
 from distio.core import expect, labels
 from distio.errors import MatchError
+from distio.runtime.memory import require_limit
 
 __all__ = ["Worker", "as_workers", "numbered", "pairs"]
 
@@ -32,6 +33,9 @@ class Worker:
             its host and its process id.
         tags: what it is like, for `needs` and `prefer` of `io.placed`.
         resources: the amount of each resource that it has, for `needs` of `io.placed`.
+        memory_limit: how much memory it may have, as `"2GiB"`, or as a share of what the machine or
+            the container has, `"80%"`. A worker that comes near drains, ends, and is started again.
+            Empty: no limit.
 
     Raises:
         MatchError: an argument is of another kind.
@@ -41,28 +45,41 @@ class Worker:
     name: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     resources: Mapping[str, float] = field(default_factory=dict)
+    memory_limit: str = ""
 
     def __post_init__(self) -> None:
         if wrong := expect.no_count(self.threads, f"{_WHERE}, threads"):
             raise MatchError(wrong)
         if self.name != "":
             labels.label(self.name, _WHERE, "the name of a worker")
+        if self.memory_limit != "":
+            require_limit(self.memory_limit, _WHERE)
         object.__setattr__(self, "tags", labels.tags(self.tags, _WHERE))
         object.__setattr__(self, "resources", labels.amounts(self.resources, _WHERE))
 
     def __hash__(self) -> int:
         tags, resources = sorted(self.tags.items()), sorted(self.resources.items())
-        return hash((self.threads, self.name, *tags, *resources))
+        return hash((self.threads, self.name, self.memory_limit, *tags, *resources))
 
     def equipment(self) -> dict[str, Any]:
         """What the process says of itself when it joins, by field of `Hello`."""
         return {"name": self.name, "tags": self.tags, "resources": self.resources}
+
+    def fields(self) -> dict[str, Any]:
+        """What makes an equal one, as plain data."""
+        return {
+            "threads": self.threads,
+            "memory_limit": self.memory_limit,
+            **self.equipment(),
+        }
 
     def options(self) -> list[str]:
         """The options of `distio-worker` for such a process."""
         given = ["--threads", str(self.threads)]
         if self.name:
             given += ["--name", self.name]
+        if self.memory_limit:
+            given += ["--memory-limit", self.memory_limit]
         given += [f"--tag={key}={value}" for key, value in self.tags.items()]
         return given + [f"--resource={key}={value!r}" for key, value in self.resources.items()]
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from distio.coordination.durable.member import Answer
 from distio.core.fiber import Fiber
 from distio.errors import DistioBug
+from distio.runtime.workers import Worker
 from distio.testing.history import History
 from distio.testing.ledger import Ledger
 from distio.testing.oracles.calls import Calls
@@ -91,6 +92,9 @@ class ProcessEnvironment(PoolEnvironment, CoordinatorEnvironment, Protocol):
 
     def is_foreign(self) -> bool:
         """Whether the thread that asks is none of the simulation's."""
+
+    def equipment_of(self, name: str) -> Worker | None:
+        """What the process of this name is like, if something is said of it."""
 
     def connect(self, process: Any) -> None:
         """The process has made connections, on which it can be heard from now on."""

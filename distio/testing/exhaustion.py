@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar, final
 from distio.core import expect
 from distio.errors import MatchError
 from distio.protocol.domains import SNAPSHOTS, Snapshots
+from distio.runtime.workers import Worker
 from distio.testing.cases import MAX_STEPS, Case
 from distio.testing.choices import Played
 from distio.testing.exploration import Check, Program, Subject
@@ -54,7 +55,7 @@ def explore_all(
     deviations: int = 1,
     crash_each_event: bool = False,
     at_most: int = 10_000,
-    members: int = 2,
+    members: int | Sequence[Worker] = 2,
     threads: int = 1,
     latency: float = 0.0,
     faults: Sequence[Fault] = (),

@@ -16,6 +16,7 @@ from distio.core import expect
 from distio.core.ops.base import IO
 from distio.errors import InvariantBroken, MatchError, SimulationLimit
 from distio.protocol.domains import SNAPSHOTS, Snapshots
+from distio.runtime.workers import Worker
 from distio.testing.cases import LATENCY, MAX_STEPS, Case, CheckFailed, InvariantFailed
 from distio.testing.choices import Choices, Drawn
 from distio.testing.faults import Fault
@@ -59,7 +60,7 @@ def explore(
     check: Check | None = None,
     seeds: Iterable[int] = range(1000),
     *,
-    members: int = 3,
+    members: int | Sequence[Worker] = 3,
     threads: int = 2,
     latency: float | tuple[float, float] = LATENCY,
     faults: Sequence[Fault] = (),

@@ -12,6 +12,7 @@ from distio.coordination.membership.lease import lease_seconds
 from distio.coordination.membership.session import ABSENCE_SECONDS, OUTAGE_SECONDS
 from distio.protocol.domains import Snapshots
 from distio.runtime.failure_detector import PATIENCE_SECONDS
+from distio.runtime.workers import Worker
 from distio.testing.faults import Disconnect, Fault, Partition, Pause, Restart, Stop
 
 __all__ = ["Components", "Limits", "Plan"]
@@ -60,6 +61,14 @@ class Plan:
         """How long members wait for another coordinator; 0: there is no journal."""
         has_journal = any(isinstance(fault, Restart) for fault in self.faults)
         return OUTAGE_SECONDS if has_journal else 0.0
+
+    workers: Sequence[Worker] = ()
+    """What the workers are like; empty: nothing is said of them."""
+
+    def worker_named(self, name: str) -> Worker | None:
+        """What the worker of this name, `worker-N`, is like."""
+        index = int(name.rpartition("-")[2]) - 1 if name.startswith("worker-") else -1
+        return self.workers[index] if 0 <= index < len(self.workers) else None
 
     invariant: Callable[[], object] | None = None
     """Called after each event; it raises, or returns False, if something is wrong."""

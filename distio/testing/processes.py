@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from math import inf
 from typing import Any, Final, final
 
+from msgspec.structs import replace
+
 from distio.coordination.calls.callbacks import Callback
 from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.endings.member import last_words
@@ -117,6 +119,9 @@ class Process(Services):
         token = self.lines.speaks_from
         life = _HOST, self.pid, token, self._world.family, self.serial
         hello = m.Hello(PROTOCOL, PYTHON, self.kind, self._threads, *life, proof=token)
+        equipment = self._world.equipment_of(self.name)
+        if equipment is not None:
+            hello = replace(hello, tags=dict(equipment.tags), resources=dict(equipment.resources))
         self.lines.greet(hello)
 
     def look(self) -> None:

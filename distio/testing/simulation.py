@@ -17,6 +17,7 @@ from distio.protocol.domains import SNAPSHOTS, Snapshots
 from distio.result import Result
 from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.runtime.records import tagging
+from distio.runtime.workers import Worker, as_workers
 from distio.testing.cases import LATENCY, MAX_STEPS, Case, CheckFailed, InvariantFailed
 from distio.testing.choices import Choices, parse_schedule
 from distio.testing.faults import Fault
@@ -72,7 +73,7 @@ def simulate(
     main: IO[Any, E, A] | Callable[[], IO[Any, E, A]],
     context: Any = None,
     *,
-    members: int = 3,
+    members: int | Sequence[Worker] = 3,
     threads: int = 2,
     seed: int = 0,
     latency: float | tuple[float, float] = LATENCY,
@@ -94,7 +95,8 @@ def simulate(
         main: the program, or a function that makes the program. Programs that share objects need a
             function, so that each simulation has objects of its own.
         context: the value that `io.read` computes.
-        members: the number of workers, beside the client.
+        members: the number of workers, beside the client; or a list that says of each which tags
+            and resources it has, by a `Worker` (its threads are `threads`).
         threads: the number of threads in each process that step fibers. With 2, the seed also meets
             what only happens between threads; a worker of a cluster has 1 unless told otherwise.
         seed: a whole number. It decides which ready fiber steps next, how long messages take, and
@@ -142,7 +144,7 @@ def simulate(
 
 
 def plan_for(
-    members: int,
+    members: int | Sequence[Worker],
     threads: int,
     latency: float | tuple[float, float],
     faults: Sequence[Fault],
@@ -155,11 +157,9 @@ def plan_for(
     Raises:
         MatchError: it can't be like that.
     """
-    names = {
-        "client",
-        "coordinator",
-        *[f"worker-{index + 1}" for index in range(_count(members, "members"))],
-    }
+    workers = () if isinstance(members, int) else as_workers(members, 1, "simulate: members")
+    count = _count(members, "members") if isinstance(members, int) else len(workers)
+    names = {"client", "coordinator", *[f"worker-{index + 1}" for index in range(count)]}
     for fault in _list_of_faults(faults):
         if fault.process is not None and fault.process not in names:
             raise MatchError(
@@ -169,7 +169,8 @@ def plan_for(
         expect.function(invariant, "simulate: invariant")
     return Plan(
         invariant=invariant,
-        members=members,
+        members=count,
+        workers=workers,
         threads=_count(threads, "threads"),
         latency=_range_of(latency),
         faults=faults,

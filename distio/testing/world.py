@@ -27,6 +27,7 @@ from distio.result import Result
 from distio.runtime.handshake import HANDSHAKE_SECONDS
 from distio.runtime.launching import describe_exit
 from distio.runtime.pending_runs import PendingRun
+from distio.runtime.workers import Worker
 from distio.testing.agenda import AGENDA, Action, Agenda
 from distio.testing.cases import InvariantFailed
 from distio.testing.choices import Choices
@@ -124,6 +125,10 @@ class World:
     def is_foreign(self) -> bool:
         """Whether whoever asks is a thread from outside the simulation."""
         return self._outside.is_foreign()
+
+    def equipment_of(self, name: str) -> Worker | None:
+        """What the process of this name is like."""
+        return self._plan.worker_named(name)
 
     def connect(self, process: Process) -> None:
         """A process has made connections, on which it can be heard from now on."""

@@ -14,7 +14,7 @@ from distio.coordination.state.registry import NOWHERE
 from distio.coordination.timers.coordinator import Timers
 from distio.protocol import messages as m
 from distio.protocol.ids import fiber_id
-from distio.protocol.messages import checkpoints, status
+from distio.protocol.messages import checkpoints, roster, status
 from tests.harness.in_one_thread import Liar, Scene, outcome_of
 
 CLIENT, LIAR = 1, 4
@@ -86,6 +86,10 @@ LIES: dict[str, list[m.MemberMessage]] = {
     "more fibers are offered than live there": [m.Offer([chunk(own(1), own(2))])],
     "a fiber that was never placed has an epoch": [m.Offer([chunk(OWN, epoch=7)])],
     "fibers hold the lock of others": [m.Offer([chunk(OWN, held=[("door", 0, 1)])])],
+    "several fibers need one place": [
+        told(OWN, started=[(1, 9)]),
+        m.Offer([chunk(own(1), own(2), needs=m.Needs({}, {"gpu": 1.0}))]),
+    ],
     "fibers go to a member that never was": [m.Offer([chunk(OWN, target=99)])],
     "an attachment is missing": [m.Offer([shares(OWN)])],
     "the attachment of a snapshot is missing": [m.SaveFibers(OWN, 0, [shares(OWN)])],
@@ -171,6 +175,11 @@ HARMLESS: dict[str, list[m.MemberMessage]] = {
         m.SaveFibers(OWN, 0, [shares(OWN, b"data"), shares(own(1))]),
     ],
     "a worker that isn't there is to leave": [m.DrainMember("worker 99", 1.0)],
+    "it takes no fibers, and asks who is there": [
+        m.TakesFibers(False),
+        roster.ListMembers(1, 99),
+        roster.WithdrawListing(2),
+    ],
     "farewell": [m.Goodbye(), m.Goodbye(), m.StartRun(HONEST)],
     "a limit whose windows end with others'": [
         m.AcquireTokens("name", 2, 0.001, OWN, [OWN]),

@@ -26,7 +26,9 @@ def main() -> None:
             """Join the cluster late: the script may fork, which is no good with threads."""
             return stack.enter_context(Cluster.connect(url))
 
-        def run(io: IO[Any, Any, Any], context: Any, pool_size: int, on: Any) -> Result[Any, Any]:
+        def run(
+            io: IO[Any, Any, Any], context: Any, pool_size: int, on: Any, has: Any = None
+        ) -> Result[Any, Any]:
             return run_there(io, context, pool_size, cluster() if on is None else on)
 
         door.run = run

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import pytest
 
-from distio import IO, Deferred, Queue, io, resource
+from distio import IO, Deferred, Queue, Worker, io, resource
 from distio.testing import Crash, Fault, Leave, simulate
 
 GOLDEN: Final = Path(__file__).with_name("golden")
@@ -96,11 +96,20 @@ def sleeping() -> Program:
     return io.zip_par([io.sleep(0.02)] * 2)
 
 
-SCENARIOS: Final[dict[str, tuple[Callable[[], Program], int, Sequence[Fault]]]] = {
+def placed() -> Program:
+    """Two fibers need what one of two workers has, one after the other."""
+    job = io.placed(io.sleep(0.01), needs={"gpu": 1})
+    return io.zip_par(job, job)
+
+
+Members = int | Sequence[Worker]
+
+SCENARIOS: Final[dict[str, tuple[Callable[[], Program], Members, Sequence[Fault]]]] = {
     "children": (children, 1, ()),
     "deadlock": (deadlock, 1, ()),
     "failure_cancels_siblings": (failing_resource, 1, ()),
     "lock_goes_to_another_worker": (lock, 2, ()),
+    "placed_fibers": (placed, [Worker(), Worker(resources={"gpu": 1})], ()),
     "queue_with_a_limit": (limited_queue, 2, ()),
     "queue_without_a_limit": (unlimited_queue, 2, ()),
     "status": (status, 1, ()),

@@ -7,10 +7,13 @@ from typing import Any, assert_type
 from distio import (
     IO,
     Cluster,
+    MemberStatus,
     NamedRun,
     Result,
     RunHandle,
     RunStatus,
+    Worker,
+    io,
 )
 from distio.testing import (
     Exploration,
@@ -23,8 +26,15 @@ from distio.testing import (
 
 def running(five: IO[int, str, int], cluster: Cluster, run: RunHandle[str, int]) -> None:
     assert_type(five.run(1), Result[Any, int])
+    assert_type(five.run(1, has={"gpu": 2, "zone": "a"}), Result[Any, int])
     assert_type(Cluster.local(workers=2), Cluster)
     assert_type(Cluster.connect("ipc:///tmp/x"), Cluster)
+    assert_type(Cluster.local([Worker(2, "gpu", {"zone": "a"}, {"gpu": 1})]), Cluster)
+    cluster.adapt(1, 4, idle_seconds=1.5)
+    assert_type(cluster.members(), list[MemberStatus])
+    assert_type(cluster.wait_for(workers=2, timeout=1.5), list[MemberStatus])
+    assert_type(io.placed(five, {"gpu": 1, "zone": "a"}), IO[int, str, int])
+    assert_type(io.placed(five, needs={"gpu": 0.5}, prefer={"disk": "ssd"}), IO[int, str, int])
     assert_type(cluster.run(five, 1), Result[str, int])
     assert_type(cluster.submit(five, 1), RunHandle[str, int])
     cluster.close()

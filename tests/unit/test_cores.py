@@ -55,7 +55,7 @@ def test_usable_cores_are_the_least_of_all_limits(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(sys, "_xoptions", {})
     monkeypatch.delenv("PYTHON_CPU_COUNT", raising=False)
     files: Files = {}
-    monkeypatch.setattr(cores, "_read", files.get)
+    monkeypatch.setattr(cores, "read_text", files.get)
     assert usable_cores() == 8
     files["/sys/fs/cgroup/cpu.max"] = "600000 100000"
     assert usable_cores() == 6

@@ -17,13 +17,15 @@ from typing import Final
 
 from distio.core.pickling.spaces import current_space
 from distio.errors import ClusterClosed
+from distio.protocol.messages import TakesFibers
 from distio.runtime.black_box import BlackBox
 from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.runtime.handshake import HANDSHAKE_SECONDS, connect
 from distio.runtime.joining import join
 from distio.runtime.link import LinkedHost
 from distio.runtime.main_thread import serve_while
-from distio.runtime.process_supervisor import LOST
+from distio.runtime.memory import MemoryThread, bytes_of, usable_memory
+from distio.runtime.process_supervisor import LOST, NEAR_LIMIT
 from distio.runtime.refusals import REFUSALS, system_refused
 from distio.runtime.unpacking import unpacked
 from distio.runtime.workers import Worker
@@ -114,12 +116,15 @@ def serve(
     for number in told:
         end_on(number, partial(host.leave, f"told to end by {number.name}", grace))
     joined(host)
+    memory = _watch_memory(host, worker, grace)
     host.relay_logs(takes_all=is_of_program)
 
     def listen() -> None:
         host.listen()
         # a call of a fiber may hold the main thread for good
         code = FAILED if host.failure else LOST if host.is_lost else 0
+        if memory is not None and memory.has_to_leave:
+            code = code or NEAR_LIMIT
         late = threading.Timer(_MAIN_THREAD_MAY_TAKE_SECONDS, end, [code])
         late.daemon = True
         late.start()
@@ -133,9 +138,24 @@ def serve(
         end(FAILED)  # why, it has logged
     if host.is_lost:
         raise ClusterClosed(host.closed_because)
+    if memory is not None and memory.has_to_leave:
+        log.warning("left the cluster: %s", host.closed_because)
+        end(NEAR_LIMIT)
     if is_of_program and host.member.drained.left_behind:  # a daemon logs all of this itself
         log.warning("left the cluster: %s", host.closed_because)
     return host.closed_because
+
+
+def _watch_memory(host: LinkedHost, worker: Worker, grace: float) -> MemoryThread | None:
+    """Let a worker that comes near its memory limit leave, before the system kills it."""
+    if not worker.memory_limit:
+        return None
+    limit = bytes_of(worker.memory_limit, usable_memory())
+
+    def take(takes: bool) -> None:
+        host.say(TakesFibers(takes))
+
+    return MemoryThread(limit, take, lambda reason: host.leave(reason, grace))
 
 
 def end(code: int) -> None:

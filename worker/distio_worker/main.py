@@ -43,7 +43,9 @@ def _seconds(number: float) -> float:
     return number
 
 
-def _worker(threads: int, name: str, tags: list[str], resources: list[str]) -> Worker:
+def _worker(
+    threads: int, name: str, tags: list[str], resources: list[str], memory_limit: str
+) -> Worker:
     """What the options say of each process; raises MatchError."""
     amounts: dict[str, float] = {}
     for key, value in pairs(resources, "--resource").items():
@@ -51,13 +53,14 @@ def _worker(threads: int, name: str, tags: list[str], resources: list[str]) -> W
             amounts[key] = float(value)
         except ValueError:
             raise MatchError(f"--resource: the amount of {key} is no number: {value!r}") from None
-    return Worker(threads, name, pairs(tags, "--tag"), amounts)
+    return Worker(threads, name, pairs(tags, "--tag"), amounts, memory_limit)
 
 
 @app.command(
     epilog="Exits with 0 when it was told to end: by SIGTERM or Ctrl-C, or because the coordinator "
-    "ended in order; with 75 when it has lost its coordinator, with 64 when it can't join; with 1 "
-    "when something in it failed, or when a process of it has ended too often."
+    "ended in order; with 75 when it has lost its coordinator, with 64 when it can't join, with 76 "
+    "when it has come near its memory limit; with 1 when something in it failed, or when a process "
+    "of it has ended too often."
 )
 def worker(
     url: Annotated[
@@ -98,6 +101,15 @@ def worker(
             help="What each process has, for io.placed: gpu=1. May be given several times.",
         ),
     ] = None,
+    memory_limit: Annotated[
+        str,
+        typer.Option(
+            metavar="SIZE",
+            help="How much memory each process may have: 2GiB, or 80% of what the machine or the "
+            "container has. One that comes near takes no more fibers, then drains, and exits with "
+            "76; one of several is started again. By default there is no limit.",
+        ),
+    ] = "",
     blas_threads: Annotated[
         int | None,
         typer.Option(
@@ -206,7 +218,7 @@ def worker(
             end(REFUSED)
 
     try:
-        worker = _worker(threads, name, tags or [], resources or [])
+        worker = _worker(threads, name, tags or [], resources or [], memory_limit)
     except MatchError as error:
         raise typer.BadParameter(str(error)) from error
 
@@ -216,7 +228,8 @@ def worker(
             tell_started(stderr)
             stderr = None  # it may join again
         number = host.member.incarnation
-        log.info("joined the cluster at %s as worker %d, named %s", url, number, host.name)
+        log.info("this worker is named %s", host.name)
+        log.info("joined the cluster at %s as worker %d", url, number)
 
     try:
         folder = chosen_keys(keys)

@@ -18,6 +18,7 @@ from distio.runtime.post_mortem import MemoryWatch, examine
 from distio.runtime.process_supervisor import (
     LOST,
     MAX_RESTARTS,
+    NEAR_LIMIT,
     WITHIN_SECONDS,
     Child,
     ProcessSupervisor,
@@ -132,6 +133,8 @@ class Supervisor:
         is_lost = code == LOST
         exit, in_hand = examine(code, child.box, self._memory)
         reason = "lost the coordinator" if is_lost else describe_exit(code)
+        if code == NEAR_LIMIT:
+            reason = "has left, as it came near its memory limit"
         if child.was_stopped:
             reason = f"killed, because it was stopped for {self._supervised.patience:g} s"
         # one that has lost its coordinator has ended by itself, whatever its fibers did

@@ -74,6 +74,7 @@ class Cancellation(CoordinatorFeature):
             elif record.host == NOWHERE:
                 record.cancelled(region, 0)
                 self._rouse(fiber, record)
+                state.reconsider(fiber)
             else:
                 record.heard(state.members[record.host].received)
                 at.setdefault(record.host, []).append((fiber, region, record))
@@ -126,6 +127,7 @@ class Cancellation(CoordinatorFeature):
         if host is None:  # it is nowhere, or its host is lost in this event
             record.cancelled(region, 0)
             self._rouse(fiber, record)
+            self._state.reconsider(fiber)
         else:
             self._tell(host, record.run, [(fiber, region, record)])
 

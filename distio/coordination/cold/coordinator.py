@@ -218,8 +218,7 @@ class Cold(CoordinatorFeature):
             places=[record.place for record in records],
         )
         self._references.came(chunk.references)  # in the backlog, until the chunk is placed
-        self._state.backlog.add(chunk, had_place=True)
-        self._state.is_unsettled = True
+        self._state.wait(chunk, had_place=True)
 
     def _take_out(self, group: ColdGroup, fibers: Sequence[int]) -> list[FiberRecord]:
         """These are cold no more."""

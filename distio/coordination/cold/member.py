@@ -64,7 +64,7 @@ class Cold(MemberFeature):
             if fiber is None or type(request) is not Sleep or request.timer != timer:
                 continue
             is_bound = fiber.tree is None or id in self._state.runs[fiber.run].bound
-            if not is_bound and not fiber.tree.is_doomed:
+            if not (is_bound or fiber.tree.is_doomed or fiber.needs is not None):
                 found.append((fiber, (id, timer)))
         return found
 

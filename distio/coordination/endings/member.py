@@ -122,7 +122,7 @@ class Endings(MemberFeature):
             fiber.tree = None
         if fiber.is_pinned and run.bound:
             self._actors.call_ended(run, fiber.id)
-        if fiber.holds or self._cancellation.is_pending:
+        if fiber.holds or fiber.needs is not None or self._cancellation.is_pending:
             for fiber_ended in self._state.hooks.fiber_ended:
                 fiber_ended(fiber)
         is_observed = is_observed or bool(handle.waiters)

@@ -72,7 +72,8 @@ class MemberFeature:
         """A chunk came whose run is over: nobody wants its fibers."""
 
     def fiber_ended(self, fiber: Fiber) -> None:
-        """This fiber has ended; called only if it holds locks, or if some fiber is cancelled."""
+        """This fiber has ended; called only if it holds locks, is placed, or if some fiber is
+        cancelled."""
 
     def run_is_cancelled(self, run: LocalRun) -> None:
         """All fibers of this run are to be cancelled."""

@@ -80,6 +80,8 @@ def check_at_rest(state: CoordinatorState) -> None:
         "runs": state.runs,
         "records of fibers": state.fibers,
         "fibers without a place": state.backlog,
+        "placed fibers without a place": state.places,
+        "needs of placed fibers": state.places.needs,
         "fibers that no worker takes": state.misfits,
         "calls of actors that wait": state.held,
     }

@@ -58,6 +58,7 @@ from distio.coordination.membership.lease import MARGIN
 from distio.coordination.membership.links import Link, Links
 from distio.coordination.membership.rate_limited_log import RateLimitedLog
 from distio.coordination.membership.session import Ahead, Breach, begin_session
+from distio.coordination.placement.words import describe_unfit
 from distio.coordination.recovery.words import describe_loss
 from distio.coordination.settings import Settings
 from distio.coordination.state.events import (
@@ -331,7 +332,7 @@ class Handshakes:
         self._not_back.discard(member)
         self.outgoing.pop(link.listens_at, None)
         self._spent.update(self._links.connect(link, caller.speaks_from, caller.listens_at))
-        self._log.log(f"member {member} is back; it is told {len(again)} messages again")
+        self._log.log(f"{link.label} is back; it is told {len(again)} messages again")
         # a member that has joined already takes no notice of its welcome
         self.outgoing[link.listens_at] = [
             self._welcome(link),
@@ -389,7 +390,7 @@ class Handshakes:
         if listens_at and address != listens_at:
             reason = "a connection to the coordinator broke"
             self._say(listens_at, m.Shutdown(reason, is_for_all=False))
-        self._log.log(f"member {link.member} is gone")
+        self._log.log(f"{link.label} is gone")
         self._happened(now, Disconnected(link.member))
 
     def _may_come_back(self, link: Link) -> bool:
@@ -403,7 +404,7 @@ class Handshakes:
     def _cut(self, now: float, link: Link, address: bytes) -> None:
         if link.member not in self._links.absent:
             self._log.log(
-                f"a connection of member {link.member} broke; it is lost unless it comes back "
+                f"a connection of {link.label} broke; it is lost unless it comes back "
                 f"within {self._absence:g} s"
             )
             if address != link.listens_at:
@@ -426,7 +427,7 @@ class Handshakes:
         if link.listens_at:
             self.outgoing.pop(link.listens_at, None)
             self._say(link.listens_at, told)
-        self._log.log(f"member {link.member} is lost: {reason}")
+        self._log.log(f"{link.label} is lost: {reason}")
         # if all processes have ended together, none did so for what it ran
         is_blameless = link.member in self._not_back
         self._not_back.discard(link.member)
@@ -538,6 +539,8 @@ class Handshakes:
                     self._say(link.listens_at, message)
             elif member == OPERATOR and isinstance(message, m.LossReported):
                 self._log.log(describe_loss(message))
+            elif member == OPERATOR and isinstance(message, m.NoWorkerFits):
+                self._log.log(describe_unfit(message))
             elif member == OPERATOR and isinstance(message, CodeReported):
                 self._log.log(describe_code(message))
             elif member == OPERATOR and isinstance(message, m.RunEnded):

@@ -8,6 +8,7 @@ from typing import TypeAlias
 from distio.coordination.membership.identity import Identity
 from distio.coordination.membership.session import Session
 from distio.protocol import messages as m
+from distio.protocol.ids import given_name
 
 __all__ = ["Link", "Links"]
 
@@ -24,6 +25,7 @@ class Link:
         self.identity = identity
         """The key with which it has joined, and comes back."""
         self.name = hello.name
+        self._given = given_name(member, hello.pid, hello.host, hello.name)
         self.is_worker = hello.kind == "worker"
         self.proof = hello.proof
         """By which it proves that it is itself."""
@@ -33,6 +35,11 @@ class Link:
         self.speaks_from = b""
         self.listens_at = b""
         """Where it is told something; empty: nowhere, as this connection broke."""
+
+    @property
+    def label(self) -> str:
+        """How the log calls the member."""
+        return f"member {self.member} ({self._given})" if self._given else f"member {self.member}"
 
     @property
     def addresses(self) -> list[bytes]:

@@ -12,14 +12,20 @@ Rules
   that nothing that other workers take waits behind them.
 - When a worker has nothing to do, another one that has more than its threads can step is asked to
   give fibers away.
+- A placed fiber goes to a worker that has what it needs, and holds that there: see
+  `state/places.py`. It needs room as others do. Placed fibers and the backlog take turns in being
+  first, so neither starves the other.
+- A placed fiber that waits for what no worker has is told of, once for each run, after a moment in
+  which a worker may join.
+- A placed fiber that is cancelled before it has begun needs nothing: any worker lets it fail.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sized
 from math import inf
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -27,14 +33,22 @@ from distio.coordination.admission import Inadmissible, part_of, require
 from distio.coordination.dispatch import admits, handles
 from distio.coordination.feature.coordinator import CoordinatorFeature
 from distio.coordination.outcomes.unverified_waits import UnverifiedWaits
+from distio.coordination.placement.policy import least_suited, thieves
+from distio.coordination.placement.words import describe_worker
 from distio.coordination.placement.worker_index import WorkerIndex
 from distio.coordination.state.coordinator import CoordinatorState
+from distio.coordination.state.events import OPERATOR
 from distio.coordination.state.members import AHEAD, MemberRecord
+from distio.coordination.state.places import fits
 from distio.coordination.state.registry import NOWHERE, FiberRecord, Run
 from distio.protocol import messages as m
-from distio.protocol.ids import home_of, name_of
+from distio.protocol.ids import NOBODY, home_of, name_of
 
 __all__ = ["Placement"]
+
+_JOINING_SECONDS: Final = 3.0
+"""How long a placed fiber that fits no worker waits before that is told: one may be starting."""
+_MOST_NAMED: Final = 10
 
 
 class Objects(Protocol):
@@ -56,6 +70,7 @@ class Placement(CoordinatorFeature):
         has_lent: Callable[[int, list[tuple[int | str, int, int]]], bool],
         check_loss: Callable[[int, Run], None],
         objects: Objects,
+        clients_of: Callable[[int], Iterable[int]],
     ) -> None:
         """
         Args:
@@ -64,14 +79,21 @@ class Placement(CoordinatorFeature):
             has_lent: whether a member has these tokens, to give to others.
             check_loss: called with a run of which fibers were lost.
             objects: where those of actors are.
+            clients_of: the clients that are attached to a named run.
         """
         self._state = state
         self._unverified_waits = unverified_waits
         self._has_lent = has_lent
         self._check_loss = check_loss
         self._objects = objects
+        self._clients_of = clients_of
         self._have_loads_changed = False
         self._workers = WorkerIndex(state.members)
+        self._is_turn_of_backlog = False
+        self._to_look_at: deque[tuple[float, int]] = deque()
+        """(when, fiber) of placed fibers: it is to be seen then whether they wait in vain."""
+        self._told: dict[int, set[str]] = {}
+        """By run: what its fibers need and no worker has, as was told."""
 
     # -- offers ---------------------------------------------------------------------------
 
@@ -91,6 +113,8 @@ class Placement(CoordinatorFeature):
             if chunk.actor and not chunk.target:
                 require(len(chunk.fibers) == 1, "several fibers carry one object")
                 self._objects.require_object(sender, chunk.actor)
+            is_alone = len(chunk.fibers) == 1 and not chunk.target
+            require(chunk.needs is None or is_alone, "several fibers have one place")
             self._admit_fibers(sender, chunk, seen)
             count = offered[chunk.run] = offered.get(chunk.run, 0) + len(chunk.fibers)
             if count > run.alive_at.get(sender.id, 0):
@@ -127,6 +151,12 @@ class Placement(CoordinatorFeature):
         self._workers.note(sender)
         for chunk in message.chunks:
             self._state.survive(self.take_in, sender, chunk, run=chunk.run)
+
+    @handles
+    def takes(self, sender: MemberRecord, message: m.TakesFibers) -> None:
+        """A worker has too little memory for more fibers, or has room again."""
+        sender.is_full = not message.takes
+        self._note_loads()
 
     def take_in(self, member: MemberRecord, chunk: m.Chunk) -> None:
         """Let a chunk that has come from a member wait for a place."""
@@ -200,7 +230,9 @@ class Placement(CoordinatorFeature):
 
     def settle(self) -> None:
         """Place what there is room for, and let workers that have nothing to do get something."""
-        if self._state.backlog:
+        if self._state.places:
+            self._place_in_turn()
+        elif self._state.backlog:
             self._place_backlog()
         if self._state.misfits:
             self._place_misfits()
@@ -213,7 +245,28 @@ class Placement(CoordinatorFeature):
 
     def _note_load(self, member: MemberRecord) -> None:
         self._workers.note(member)
+        self._note_loads()
+
+    def _note_loads(self) -> None:
         self._have_loads_changed = self._state.is_unsettled = True
+
+    def _place_in_turn(self) -> None:
+        """Place placed fibers and others; those that were last before come first."""
+        steps = [self._place_placed, self._place_backlog]
+        if self._is_turn_of_backlog:
+            steps.reverse()
+        self._is_turn_of_backlog = not self._is_turn_of_backlog
+        for step in steps:
+            step()
+
+    def _place_placed(self) -> None:
+        state = self._state
+        members = [*state.members.values()]
+        for chunk, host in state.places.placements(members, least_suited):
+            state.survive(self._place, host, chunk, run=chunk.run)
+        for chunk in state.places.take_fresh():
+            self._to_look_at.append((state.now + _JOINING_SECONDS, chunk.fibers[0][0]))
+            state.wake_at(state.now + _JOINING_SECONDS)
 
     def _place_backlog(self) -> None:
         backlog, refused = self._state.backlog, self._state.refusals
@@ -254,17 +307,20 @@ class Placement(CoordinatorFeature):
         """
 
         def takes(worker: MemberRecord) -> bool:
-            return worker.is_staying and not (worker.refused and code in worker.refused)
+            return worker.takes_fibers and not (worker.refused and code in worker.refused)
 
         return self._workers.least_loaded(takes, AHEAD if needs_room else inf)
 
     def _place(self, host: MemberRecord, chunk: m.Chunk) -> None:
+        places = self._state.places
         moved, restored = [], []
         for fiber, epoch in chunk.fibers:
             record = self._state.fibers[fiber]
             record.host = host.id
             record.epoch = epoch + 1
             moved.append((fiber, record.epoch))
+            if places.needs:
+                places.take(host.id, fiber)
             if record.restored:
                 restored.append((fiber, record.restored, record.last_loss))
         run = self._state.runs[chunk.run]
@@ -274,7 +330,10 @@ class Placement(CoordinatorFeature):
         snapshot = self._state.fibers[moved[0][0]].snapshot
         payload = chunk.payload or (snapshot.payload.load() if snapshot is not None else b"")
         given = msgspec.structs.replace(
-            run.give_attachments(chunk, host.id), fibers=moved, payload=payload
+            run.give_attachments(chunk, host.id),
+            fibers=moved,
+            payload=payload,
+            needs=places.needs.get(moved[0][0]),
         )
         self._state.send(host.id, m.Place(given, run.snapshots, restored))
         host.note_placed(given)
@@ -289,15 +348,81 @@ class Placement(CoordinatorFeature):
         if found is not None:
             victim, count = found
             victim.was_asked_to_share = True
-            self._state.send(victim.id, m.StealRequest(count))
+            found_idle = thieves(self._state.members.values(), self._state.places)
+            self._state.send(victim.id, m.StealRequest(count, found_idle))
+
+    # -- placed fibers that wait ----------------------------------------------------------
+
+    def next_deadline(self) -> float | None:
+        """When it is to be seen whether placed fibers wait in vain."""
+        return self._to_look_at[0][0] if self._to_look_at else None
+
+    def tick(self, now: float) -> None:
+        """Tell of placed fibers that fit no worker."""
+        while self._to_look_at and self._to_look_at[0][0] <= now:
+            _, fiber = self._to_look_at.popleft()
+            chunk = self._state.places.chunk_of(fiber)
+            if chunk is not None:
+                self._look_at(chunk, self._state.places.needs[fiber])
+
+    def _look_at(self, chunk: m.Chunk, needs: m.Needs) -> None:
+        members = self._state.members.values()
+        told, text = self._told.setdefault(chunk.run, set()), str(needs)
+        if text in told or any(fits(member, needs, chunk.code) for member in members):
+            return
+        told.add(text)
+        workers = [each.hello for each in members if each.is_worker][:_MOST_NAMED]
+        has = [describe_worker(each.name, each.tags, each.resources) for each in workers]
+        message = m.NoWorkerFits(chunk.run, needs, has)
+        owner = self._state.runs[chunk.run].owner
+        for client in self._clients_of(chunk.run) if owner == NOBODY else (owner,):
+            self._state.send_if_member(client, message)
+        self._state.send_uncounted(OPERATOR, message)
+
+    def _give_back(self, fiber: int) -> None:
+        """A fiber doesn't hold anything any more, and has ended or is lost."""
+        if self._state.places.needs and self._state.places.forget(fiber):
+            self._may_steal_placed()
+            self._note_loads()
+
+    def fibers_left(self, member: MemberRecord, chunk: m.Chunk) -> None:
+        """Fibers that were placed there give back what they held."""
+        places = self._state.places
+        if places.needs:
+            for fiber, _ in chunk.fibers:
+                places.give_back(fiber)
+            self._state.is_unsettled = True
+
+    def fibers_dropped(self, host: int, chunk: m.Chunk) -> None:
+        """They need nothing any more."""
+        for fiber, _ in chunk.fibers:
+            self._give_back(fiber)
+
+    def fiber_ended(self, fiber: int, record: FiberRecord) -> None:
+        """The fiber gives back what it held."""
+        self._give_back(fiber)
+
+    def fiber_lost(self, fiber: int, record: FiberRecord, worker: str, reason: str) -> None:
+        """So does a fiber that is lost."""
+        self._give_back(fiber)
+
+    def run_is_ending(self, id: int, run: Run) -> None:
+        """Placed fibers that haven't begun need nothing any more."""
+        for fiber in [chunk.fibers[0][0] for chunk in self._state.places if chunk.run == id]:
+            self._state.reconsider(fiber)
 
     # -- hooks ----------------------------------------------------------------------------
 
     def run_ended(self, id: int, run: Run) -> None:
         """The chunks of the run that wait for a place are dropped."""
+        self._told.pop(id, None)
+        places = self._state.places
+        waiting = places.drop(id) if places else []
+        for fiber in run.fibers if places.needs else ():
+            self._give_back(fiber)
         if not (run.alive_at.get(NOWHERE) or run.is_miscounted):
             return
-        dropped = self._state.backlog.drop(id)
+        dropped = [*self._state.backlog.drop(id), *waiting]
         for code, chunks in list(self._state.misfits.items()):
             dropped += [chunk for chunk in chunks if chunk.run == id]
             left = deque(chunk for chunk in chunks if chunk.run != id)
@@ -309,17 +434,41 @@ class Placement(CoordinatorFeature):
             self._state.drop_fibers(NOWHERE, chunk)
 
     def member_joined(self, member: MemberRecord) -> None:
-        """The new member may have room."""
+        """The new member may have room, and what placed fibers need that are elsewhere."""
+        self._may_steal_placed()
         self._note_load(member)
+
+    def _may_steal_placed(self) -> None:
+        """There may be somebody now for placed fibers that others couldn't take."""
+        for member in filter(None, map(self._state.members.get, self._state.places.hosts())):
+            member.nothing_to_steal = False
+            self._workers.note(member)
 
     def member_reported(self, member: MemberRecord) -> None:
         """The member may have room, or fibers to give away."""
         self._note_load(member)
 
     def member_lost(self, lost: MemberRecord, reason: str) -> None:
-        """Others are asked for fibers now."""
-        self._have_loads_changed = self._state.is_unsettled = True
+        """Others are asked for fibers now; what was held there is gone."""
+        self._state.places.member_lost(lost.id)
+        self._look_at_all()
+        self._note_loads()
+
+    def member_leaves(self, member: MemberRecord) -> None:
+        """It may have been the last one that fits."""
+        self._look_at_all()
+
+    def _look_at_all(self) -> None:
+        places = self._state.places
+        for chunk in places:
+            self._look_at(chunk, places.needs[chunk.fibers[0][0]])
 
     def validate(self) -> None:
-        """Check the index of the workers."""
+        """Check the books of placed fibers, and the index of the workers."""
+        fibers, places = self._state.fibers, self._state.places
+        hosts = {fiber: fibers[fiber].host for fiber in places.needs}
+        places.validate(self._state.members, hosts)
         self._workers.validate()
+
+    def leftovers(self) -> Mapping[str, Sized]:
+        return {"runs that were told of fibers without a place": self._told}

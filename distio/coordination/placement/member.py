@@ -11,13 +11,16 @@ Rules
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from functools import partial
 from typing import Any, Final
+
+import msgspec
 
 from distio.coordination.dispatch import answers, handles
 from distio.coordination.executor.tasks import Task, Work
 from distio.coordination.feature.member import Departure, MemberFeature
+from distio.coordination.placement.local import LocalPlaces
 from distio.coordination.placement.tasks import (
     BeginFibers,
     OfferFibers,
@@ -61,6 +64,7 @@ class Placement(MemberFeature):
         recovery: Recovery,
         pressure: Pressure,
         give_back: GiveBack,
+        places: LocalPlaces,
     ) -> None:
         """
         Args:
@@ -69,12 +73,15 @@ class Placement(MemberFeature):
             recovery: saves fibers.
             pressure: holds fibers that start too many others.
             give_back: gives back fibers that can't be opened here.
+            places: what placed fibers hold, if the member is alone.
         """
         self._state = state
         self._pressure = pressure
         self._give_back = give_back
+        self._places = places
         self._references = references
         self._recovery = recovery
+        self._reports: list[m.NoWorkerFits] = []
 
     # -- fibers that are made here --------------------------------------------------------
 
@@ -110,9 +117,32 @@ class Placement(MemberFeature):
             for child in children:
                 child.owner, child.scope = parent.id, scope
         parent.value = [child.handle for child in children]
+        if request.needs is not None and not state.orphaned_because:
+            if not state.is_standalone:
+                return self._ship_placed(parent, children, request.needs)
+            if self._places.counts:
+                return self._place_here(parent, children, request.needs)
         if state.offers_children and children:
             return self.ship(children, then=parent)
         return self._begin(parent, children)
+
+    def _place_here(self, parent: Fiber, children: Sequence[Fiber], needs: m.Needs) -> Fiber:
+        """Children begin when there is what they need in this process."""
+        for child in children:
+            child.needs, child.request = needs, rq.AwaitPlace(needs)
+            self._places.await_place(child, child.request)
+        return parent
+
+    def _ship_placed(self, parent: Fiber, children: Sequence[Fiber], needs: m.Needs) -> Task:
+        """Children leave for workers that have what they need; this one may be the one."""
+        for child in children:
+            is_shielded = bool(child.shield or child.exempt_from_run_cancel)
+            child.needs = msgspec.structs.replace(needs, is_shielded=is_shielded)
+        leaving = self.ship(children, then=parent)
+        if parent.tree is None:
+            return leaving
+        parent.tree.add(children)
+        return self._recovery.before_leaving(children, leaving, parent)
 
     def _begin(self, parent: Fiber, children: Sequence[Fiber]) -> Fiber | Task | None:
         """Children run here, and grow the tree of their parent."""
@@ -182,16 +212,17 @@ class Placement(MemberFeature):
     @handles
     def steal(self, message: m.StealRequest) -> None:
         """Another member has nothing to do: offer it some of the oldest fibers."""
-        self._state.ready.appendleft(OfferFibers(message.count, self._offer))
+        offer = partial(self._offer, message.thieves)
+        self._state.ready.appendleft(OfferFibers(message.count, offer))
 
-    def _offer(self, count: int) -> Task | None:
+    def _offer(self, thieves: Sequence[m.Thief], count: int) -> Task | None:
         """Take out up to so many of the oldest ready fibers, to be shipped."""
         ready = self._state.ready
         taken: list[Fiber] = []
         passed: list[Work] = []
         while ready and len(taken) < count:
             work = ready.popleft()
-            if isinstance(work, Fiber) and not work.is_pinned:
+            if isinstance(work, Fiber) and not work.is_pinned and _may_go(work, thieves):
                 taken.append(work)
             else:
                 passed.append(work)
@@ -297,6 +328,7 @@ class Placement(MemberFeature):
             fiber.handle = handle
             handle.name = fiber.name
             fiber.is_pinned = chunk.actor != 0
+            fiber.needs = chunk.needs
             state.ready.append(self._recovery.repeated(fiber) if chunk.is_waiting else fiber)
 
     def _refused(
@@ -320,6 +352,21 @@ class Placement(MemberFeature):
         for chunk_dropped in self._state.hooks.chunk_dropped:
             chunk_dropped(chunk)
 
+    # -- what is told ---------------------------------------------------------------------
+
+    @handles
+    def no_worker_fits(self, message: m.NoWorkerFits) -> None:
+        """A fiber of a run that was started here, or is followed here, waits for a worker."""
+        self._reports.append(message)
+
+    def take_reports(self) -> list[m.NoWorkerFits]:
+        """Take out the reports that have come."""
+        reports, self._reports = self._reports, []
+        return reports
+
+    def leftovers(self) -> Mapping[str, Sized]:
+        return {"reports of fibers that fit no worker": self._reports}
+
     # -- hooks ----------------------------------------------------------------------------
 
     def run_ended(self, run: LocalRun) -> None:
@@ -342,6 +389,16 @@ class Placement(MemberFeature):
     def validate(self) -> None:
         if self._state.in_chunks < 0 or self._state.stepping < 0:
             raise DistioBug("the load is miscounted")
+
+
+def _may_go(fiber: Fiber, thieves: Sequence[m.Thief]) -> bool:
+    """Whether a ready fiber can be hosted by a member that has nothing to do."""
+    needs = fiber.needs
+    return needs is None or any(
+        needs.tags.items() <= each.tags.items()
+        and all(each.free.get(name, 0) >= amount for name, amount in needs.amounts.items())
+        for each in thieves
+    )
 
 
 def _other_code(why: Sequence[str]) -> NotImportable:

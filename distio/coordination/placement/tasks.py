@@ -279,8 +279,8 @@ class PickleFibers(Task):
         destination: Destination = ANYWHERE,
     ) -> None:
         size = max(1, min(len(fibers) // _CHUNKS, _MOST_IN_CHUNK))
-        if size > 1 and any(fiber.holds for fiber in fibers):
-            size = 1  # what one of them holds goes with it alone, also if it is to go on elsewhere
+        if size > 1 and any(fiber.holds or fiber.needs for fiber in fibers):
+            size = 1  # what one of them has or needs is its alone, also if it is to go on elsewhere
         starts = range((len(fibers) - 1) // size * size, -1, -size)
         self._chunks = [fibers[start : start + size] for start in starts]
         """The last one goes first."""
@@ -321,7 +321,7 @@ class PickleFibers(Task):
                     self._chunks += [fibers[middle:], fibers[:middle]]
                     continue
                 self._dumped = None
-                if self._destination.actor:
+                if self._destination.actor or fibers[0].needs is not None:
                     _refuse(fibers[0], self._destination)
                 else:
                     host.on_unpicklable(fibers[0])
@@ -344,5 +344,7 @@ class PickleFibers(Task):
 def _refuse(fiber: Fiber, destination: Destination) -> None:
     """A fiber that belongs elsewhere and can't travel fails here."""
     what = "a call of an actor" if destination.target else "the object of an actor"
+    if not destination.actor:
+        what = "a placed fiber"
     refusal = NotPicklable(f"{what} can't travel: {why_it_cannot_ship(fiber)}")
     fiber.next = Fail([], [TracedException(refusal, str(refusal))])

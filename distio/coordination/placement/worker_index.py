@@ -92,7 +92,7 @@ def _surplus_rank(worker: MemberRecord) -> float | None:
 
 
 def _takes_anything(worker: MemberRecord) -> bool:
-    return worker.is_staying and not worker.refused
+    return worker.takes_fibers and not worker.refused
 
 
 def _is_there(worker: MemberRecord) -> bool:

@@ -124,6 +124,7 @@ class Recovery(CoordinatorFeature):
             require(chunk.run == message.run, "the fibers of other runs are saved")
             is_alone = len(chunk.fibers) == 1
             require(is_alone or not chunk.held, "fibers that share a snapshot hold locks")
+            require(is_alone or chunk.needs is None, "fibers that share a snapshot need a place")
             require(not chunk.held or self._has_lent(sender.id, chunk.held), "it holds too much")
             fibers.append(chunk.fibers[0][0])
         require_attachments(run, message.chunks)
@@ -336,8 +337,7 @@ class Recovery(CoordinatorFeature):
             chunk = msgspec.structs.replace(chunk, payload=snapshot.payload.load())
             for record in records:
                 self._unsave(record, _BELONGED)
-        self._state.backlog.add(chunk, had_place=True)
-        self._state.is_unsettled = True
+        self._state.wait(chunk, had_place=True)
 
 
 def _innocent_first(chunk: tuple[tuple[int, Snapshot], list[int]]) -> int:

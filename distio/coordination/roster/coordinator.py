@@ -5,22 +5,31 @@ Rules
 - Each question gets one answer, unless it is withdrawn or the member that has asked is lost.
 - A question that waits for workers is answered in the event in which the last of them joins. A
   worker that leaves, or whose link broke, doesn't count.
+- A question that waits for a change is answered when the load of the cluster is another: how many
+  fibers wait for a place, roughly, and which workers are busy. That is looked at no more often than
+  every `_LOOK_EVERY` seconds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from hashlib import blake2b
 from typing import Final, final
+
+import msgspec
 
 from distio.coordination.admission import require
 from distio.coordination.dispatch import admits, handles
 from distio.coordination.feature.coordinator import CoordinatorFeature
 from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.members import MemberRecord
+from distio.coordination.state.registry import NOWHERE
 from distio.protocol.messages import roster as m
 
 __all__ = ["Roster"]
 
+_LOOK_EVERY: Final = 0.1
+_MOST_KINDS: Final = 32
 _MOST_WAITS: Final = 1_000
 """How many questions of one member may wait."""
 
@@ -31,8 +40,10 @@ class Roster(CoordinatorFeature):
 
     def __init__(self, state: CoordinatorState) -> None:
         self._state = state
-        self._waits: dict[tuple[int, int], int] = {}
-        """By (member, question): for how many workers it waits."""
+        self._waits: dict[tuple[int, int], m.ListMembers] = {}
+        """By (member, question)."""
+        self._looks_at = 0.0
+        """Before that, no question that waits for a change is answered."""
 
     @admits
     def admit_listing(self, sender: MemberRecord, message: m.ListMembers) -> None:
@@ -43,7 +54,8 @@ class Roster(CoordinatorFeature):
     @handles
     def list_members(self, sender: MemberRecord, message: m.ListMembers) -> None:
         """A member asks."""
-        self._waits[sender.id, message.question] = message.workers
+        self._waits[sender.id, message.question] = message
+        self._looks_at = 0.0  # this one has seen nothing of what has changed since its last answer
         self._answer()
 
     @handles
@@ -57,6 +69,24 @@ class Roster(CoordinatorFeature):
         if self._waits:
             self._answer()
 
+    def settle(self) -> None:
+        """The load may have changed."""
+        if not self._waits:
+            return
+        if self._state.now >= self._looks_at:
+            self._answer()
+        else:
+            self._state.wake_at(self._looks_at)
+
+    def next_deadline(self) -> float | None:
+        """When the load is to be looked at again."""
+        return self._looks_at if self._waits and self._looks_at > self._state.now else None
+
+    def tick(self, now: float) -> None:
+        """It is time to look at the load, when all that is due now is done."""
+        if self._waits and now >= self._looks_at:
+            self._state.is_unsettled = True
+
     def member_lost(self, lost: MemberRecord, reason: str) -> None:
         """Nobody waits for answers to the member any more."""
         waits = self._waits.items()
@@ -65,20 +95,34 @@ class Roster(CoordinatorFeature):
     def _answer(self) -> None:
         members = self._state.members.values()
         workers = sum(member.is_worker and member.is_staying for member in members)
-        answered = [key for key, count in self._waits.items() if count <= workers]
-        if not answered:
+        ready = {key: each for key, each in self._waits.items() if each.workers <= workers}
+        if not ready:
             return
         listed = self._list()
-        for member, question in answered:
-            del self._waits[member, question]
-            self._state.send_if_member(member, m.MembersListed(question, listed))
+        self._looks_at = self._state.now + _LOOK_EVERY
+        for (member, question), asked in ready.items():
+            if asked.unlike != listed.mark:
+                del self._waits[member, question]
+                answer = msgspec.structs.replace(listed, question=question)
+                self._state.send_if_member(member, answer)
 
-    def _list(self) -> list[m.ListedMember]:
+    def _list(self) -> m.MembersListed:
         fibers: dict[int, int] = {}
+        waiting = 0
         for run in self._state.runs.values():
+            waiting -= run.asleep
             for member, count in run.alive_at.items():
                 fibers[member] = fibers.get(member, 0) + count
-        return [self._describe(each, fibers) for each in self._state.members.values()]
+        waiting = max(0, waiting + fibers.get(NOWHERE, 0))
+        listed = [self._describe(each, fibers) for each in self._state.members.values()]
+        busy = [
+            (each.id, each.fibers > 0, each.ready > each.threads, each.is_leaving)
+            for each in listed
+            if each.kind == "worker"
+        ]
+        mark = blake2b(repr((waiting.bit_length(), busy)).encode(), digest_size=16).hexdigest()
+        placed = self._state.places.kinds(_MOST_KINDS)
+        return m.MembersListed(0, listed, waiting, placed, mark)
 
     def _describe(self, member: MemberRecord, fibers: Mapping[int, int]) -> m.ListedMember:
         hello = member.hello

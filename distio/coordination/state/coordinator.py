@@ -14,6 +14,7 @@ from distio.coordination.feature.coordinator import Hooks
 from distio.coordination.state.backlog import Backlog
 from distio.coordination.state.events import OPERATOR, Send
 from distio.coordination.state.members import Departed, MemberRecord
+from distio.coordination.state.places import Places
 from distio.coordination.state.registry import NOWHERE, ColdGroup, FiberRecord, Run
 from distio.coordination.state.store import InMemory, Keep
 from distio.protocol import messages as m
@@ -35,6 +36,8 @@ class CoordinatorState:
         self.fibers: dict[int, FiberRecord] = {}
         self.runs: dict[int, Run] = {}
         self.backlog = Backlog()
+        self.places = Places()
+        """What placed fibers hold, and which of them wait."""
         self.misfits: dict[bytes, deque[m.Chunk]] = {}
         """By manifest of code: the chunks that some worker doesn't take, as its code is another."""
         self.refusals: dict[bytes, int] = {}
@@ -173,8 +176,37 @@ class CoordinatorState:
         """
         if run.snapshots != "off":
             chunk = msgspec.structs.replace(chunk, payload=b"")  # it is kept as a snapshot
-        self.backlog.add(chunk, had_place=had_place)
+        self.wait(chunk, had_place=had_place)
+
+    def wait(self, chunk: m.Chunk, *, had_place: bool) -> None:
+        """A chunk waits for a place; that of a placed fiber for one with what it needs."""
+        fiber = chunk.fibers[0][0]
+        needs = self.places.needs.get(fiber) or chunk.needs
+        if needs is None:
+            self.backlog.add(chunk, had_place=had_place)
+        elif self._needs_nothing(chunk, needs):
+            self.places.forget(fiber)
+            snapshot = self.fibers[fiber].snapshot
+            if snapshot is not None:
+                snapshot.chunk = msgspec.structs.replace(snapshot.chunk, needs=None)
+            self.backlog.add(msgspec.structs.replace(chunk, needs=None), had_place=had_place)
+        else:
+            self.places.needs[fiber] = needs
+            self.places.add(chunk, had_place=had_place)
         self.is_unsettled = True
+
+    def reconsider(self, fiber: int) -> None:
+        """A fiber is cancelled: if it waits for what it needs, it may need nothing any more."""
+        chunk = self.places.chunk_of(fiber)
+        if chunk is not None and self._needs_nothing(chunk, self.places.needs[fiber]):
+            self.places.take_out(fiber)
+            self.wait(chunk, had_place=True)
+
+    def _needs_nothing(self, chunk: m.Chunk, needs: m.Needs) -> bool:
+        """Whether a placed fiber has never begun, and will only fail, as it is cancelled."""
+        ((fiber, epoch),) = chunk.fibers
+        is_cancelled = 0 in self.fibers[fiber].pending_cancels or self.runs[chunk.run].ending
+        return bool(is_cancelled) and not epoch and not needs.is_shielded
 
     def forget(self, fiber: int, record: FiberRecord) -> None:
         """A fiber needs no record any more."""
@@ -211,7 +243,7 @@ class CoordinatorState:
 
     def waiting_chunks(self) -> Iterable[m.Chunk]:
         """The chunks that are here, since their fibers are nowhere."""
-        return chain(self.backlog, *self.misfits.values(), *self.held.values())
+        return chain(self.backlog, self.places, *self.misfits.values(), *self.held.values())
 
     def unplaced(self, run: Run) -> list[int]:
         """The fibers of a run that have run somewhere, and wait for a place."""

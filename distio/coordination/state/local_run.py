@@ -186,6 +186,7 @@ class LocalRun:
             owners=owners if any(owners) else [],
             scopes=scopes if any(scopes) else [],
             code=dumped.code,
+            needs=fibers[0].needs if len(fibers) == 1 else None,
         )
 
     def release(self) -> None:

@@ -55,6 +55,8 @@ class MemberState:
         """The hooks of the member's features; the member fills them in."""
         self.incarnation = incarnation
         self.worker = worker
+        self.name = ""
+        """The name of the member, if somebody has given it one."""
         """How the member is called in failures, if it is a worker."""
         self.new_key = new_key or partial(self.next_ids, 1)
         """Makes the id of a lock, a variable or an object."""

@@ -11,7 +11,7 @@ from collections import OrderedDict, deque
 from typing import Final
 
 from distio.errors import ProcessExit
-from distio.protocol.ids import member_name
+from distio.protocol.ids import given_name, member_name
 from distio.protocol.messages import Chunk, Hello, Progress, WorkerExited
 
 __all__ = ["AHEAD", "Departed", "MemberRecord"]
@@ -55,6 +55,8 @@ class MemberRecord:
         self.was_asked_to_share = False
         self.refused: dict[bytes, list[str]] = {}
         """By manifest of code that is another there: in which way, in words."""
+        self.is_full = False
+        """Whether it has said that it has too little memory to take more fibers."""
         self.is_leaving = False
         """Whether the member has said that it leaves: its fibers release what they hold."""
         self.gone_because = ""
@@ -84,7 +86,12 @@ class MemberRecord:
     @property
     def has_room(self) -> bool:
         """Whether it takes more."""
-        return self.is_staying and self.load < AHEAD * self.hello.threads
+        return self.takes_fibers and self.load < AHEAD * self.hello.threads
+
+    @property
+    def takes_fibers(self) -> bool:
+        """Whether it takes fibers that need no room."""
+        return self.is_staying and not self.is_full
 
     @property
     def is_staying(self) -> bool:
@@ -113,6 +120,12 @@ class MemberRecord:
             self.blocked[run.run] = run.blocked
             if run.started:
                 self.nothing_to_steal = False
+
+    @property
+    def given_name(self) -> str:
+        """Its name if somebody has given it one, else empty."""
+        hello = self.hello
+        return given_name(self.id, hello.pid, hello.host, hello.name)
 
     def name(self) -> str:
         """The name of the member in messages to people."""

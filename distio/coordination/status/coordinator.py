@@ -111,12 +111,14 @@ class StatusQueries(CoordinatorFeature):
         elif record.ended:
             state = "ended"
         elif record.host == NOWHERE:
-            state = "sleeps" if record.group is not None else self._why_nowhere(record)
+            state = "sleeps" if record.group is not None else self._why_nowhere(fiber, record)
         else:  # several members may be lost at once, and this one be the next to be struck out
             state = "" if record.host in self._state.members else "lost"
         return state, (record.host, record.epoch)
 
-    def _why_nowhere(self, record: FiberRecord) -> str:
+    def _why_nowhere(self, fiber: int, record: FiberRecord) -> str:
+        if self._state.places.chunk_of(fiber) is not None:
+            return f"waits for a worker with {self._state.places.needs[fiber]}"
         snapshot = record.snapshot
         is_misfit = snapshot is not None and snapshot.chunk.code in self._state.misfits
         return "waits for a worker with its code" if is_misfit else "on its way"
@@ -126,7 +128,9 @@ class StatusQueries(CoordinatorFeature):
     ) -> None:
         record = self._state.fibers.get(query.of)
         restored = (0, "") if record is None else (record.restored, record.last_loss)
-        reply = m.StatusReply(query.fiber, query.query_id, state, name, where, *restored)
+        host = self._state.members.get(where)
+        called = "" if host is None else host.given_name
+        reply = m.StatusReply(query.fiber, query.query_id, state, name, where, *restored, called)
         self._state.send(member, reply)
 
     # -- hooks ----------------------------------------------------------------------------

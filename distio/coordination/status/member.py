@@ -48,7 +48,7 @@ class StatusQueries(MemberFeature):
             where = self._state.incarnation if state not in ("ended", "lost") else 0
             run = self._state.runs.get(fiber.run)
             restored = (0, "") if run is None else run.restored.get(stated.id, (0, ""))
-            fiber.value = _status(stated.id, name, state, where, *restored)
+            fiber.value = _status(stated.id, name, state, where, *restored, self._state.name)
             return fiber
         self._queries += 1
         request.query_id = self._queries
@@ -69,8 +69,8 @@ class StatusQueries(MemberFeature):
             self._state.stale += 1
             return
         name = None if message.name is None else as_given(message.name)
-        restored = message.restored, message.last_loss
-        fiber.value = _status(request.handle.id, name, message.state, message.member, *restored)
+        rest = message.restored, message.last_loss, message.member_name
+        fiber.value = _status(request.handle.id, name, message.state, message.member, *rest)
         self._state.unpark(fiber)
 
     def _known(self, stated: Handle[Any, Any, Any]) -> tuple[str, str | None]:
@@ -111,7 +111,14 @@ class StatusQueries(MemberFeature):
 
 
 def _status(
-    fiber: int, name: str | None, state: str, member: int, restored: int, loss: str
+    fiber: int,
+    name: str | None,
+    state: str,
+    member: int,
+    restored: int,
+    loss: str,
+    member_name: str,
 ) -> Status:
-    where = f"member {member}" if member else None
+    called = f" ({member_name})" if member_name else ""
+    where = f"member {member}{called}" if member else None
     return Status(name_of(fiber), name, state, where, restored, loss or None)

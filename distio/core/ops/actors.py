@@ -15,10 +15,8 @@ from typing import TYPE_CHECKING, Any, final
 from distio.core.fiber import Fiber
 from distio.core.interrupts import is_user_call
 from distio.core.ops.base import IO, Frame, Next
-from distio.core.ops.failures import from_result
-from distio.core.ops.fibers import Wait
 from distio.core.ops.locks import Locked
-from distio.core.ops.parallel import wait_together
+from distio.core.ops.parallel import wait_for_only
 from distio.core.ops.values import Call, FlatMap
 from distio.protocol import requests
 from distio.protocol.requests import Lock
@@ -107,16 +105,7 @@ def call_actor(
 ) -> Program:
     """Call `f(object, ...)` where the object is; the value is what it returns."""
     call = Locked(_CallHere(actor._key, f, args, kwargs), Lock(actor._key))
-    return FlatMap(_StartCall(call, actor._key, actor._home), _wait)
-
-
-def _wait(handles: list[Any]) -> Program:
-    call = tuple(handles)
-    return FlatMap(wait_together(call, Wait(call)), _first)
-
-
-def _first(results: list[Any]) -> Program:
-    return from_result(results[0])
+    return FlatMap(_StartCall(call, actor._key, actor._home), wait_for_only)
 
 
 @final

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
 import distio.core.ops as ops
@@ -266,6 +266,7 @@ class IO(Generic[R, E, A]):
         *,
         on: Any = None,
         nighttime: float | None = None,
+        has: Mapping[str, str | float] | None = None,
     ) -> Result[Any, A]:
         """Run this program and wait for it and for every fiber it started.
 
@@ -277,6 +278,8 @@ class IO(Generic[R, E, A]):
                 blocks until there is work, so there is no time to choose.
             on: a `Cluster`; the root stays in this process and its children travel.
             nighttime: what raffiot calls `idle_time`; ignored, too.
+            has: what this process has for `io.placed`, in a run without a cluster, as `needs` says
+                it: tags and amounts. None: whatever placed fibers need.
 
         Returns:
             Ok, Errors or Panic: no failure of the program is raised.
@@ -293,15 +296,23 @@ class IO(Generic[R, E, A]):
         """
         from distio.runtime.run import run
 
-        return run(self, context, pool_size, on)
+        return run(self, context, pool_size, on, has)
 
-    async def run_async(self, context: R, pool_size: int = 1, *, on: Any = None) -> Result[Any, A]:
+    async def run_async(
+        self,
+        context: R,
+        pool_size: int = 1,
+        *,
+        on: Any = None,
+        has: Mapping[str, str | float] | None = None,
+    ) -> Result[Any, A]:
         """`run` from asyncio: `await main.run_async(context)`; the event loop goes on meanwhile.
 
         Args:
             context: as for `run`.
             pool_size: as for `run`; the threads are others than the event loop's.
             on: as for `run`.
+            has: as for `run`.
 
         >>> import asyncio
         >>> from distio import io
@@ -310,7 +321,7 @@ class IO(Generic[R, E, A]):
         """
         from distio.runtime.run import run_async
 
-        return await run_async(self, context, pool_size, on)
+        return await run_async(self, context, pool_size, on, has)
 
     # -- as text and as bytes -------------------------------------------------------------
 

@@ -48,16 +48,22 @@ class Parallel(IO[Any, Any, Any]):
 
 @final
 class Wait(IO[Any, Any, Any]):
-    """Wait until fibers have ended; the value is the list of their Results."""
+    """Wait until fibers have ended; the value is the list of their Results.
 
-    __slots__ = _names = ("handles",)
+    Args:
+        handles: those of the fibers.
+        needs: what one that is placed needs, in words.
+    """
 
-    def __init__(self, handles: tuple[Any, ...]) -> None:
+    __slots__ = _names = ("handles", "needs")
+
+    def __init__(self, handles: tuple[Any, ...], needs: str = "") -> None:
         self.handles = handles
+        self.needs = needs
 
     def _evaluate(self, fiber: Fiber) -> Next:
         if self.handles:
-            fiber.request = requests.AwaitFibers(self.handles)
+            fiber.request = requests.AwaitFibers(self.handles, needs=self.needs)
         else:
             fiber.value = []
         return None

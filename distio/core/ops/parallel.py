@@ -18,7 +18,14 @@ from distio.protocol.ids import name_of
 from distio.result import Errors, Ok, Panic, Result
 from distio.result import zip as zip_results
 
-__all__ = ["Race", "besides_cancellation", "cancel_all", "wait_together", "zip_par"]
+__all__ = [
+    "Race",
+    "besides_cancellation",
+    "cancel_all",
+    "wait_for_only",
+    "wait_together",
+    "zip_par",
+]
 
 Program = IO[Any, Any, Any]
 Handles = tuple[Handle[Any, Any, Any], ...]
@@ -69,6 +76,19 @@ def _wait_for_all(called: str, handles: list[Any]) -> Program:
 
 def _merge(called: str, results: list[Result[Any, Any]]) -> Program:
     return from_result(zip_items(results, called))
+
+
+# -- one of them ------------------------------------------------------------------------------
+
+
+def wait_for_only(handles: list[Any], needs: str = "") -> Program:
+    """Wait for the one fiber that was started, and what it needs; the outcome is its own."""
+    only = tuple(handles)
+    return wait_together(only, Wait(only, needs)).flat_map(_only)
+
+
+def _only(results: list[Result[Any, Any]]) -> Program:
+    return from_result(results[0])
 
 
 # -- the first of them ------------------------------------------------------------------------

@@ -75,7 +75,16 @@ from distio.protocol.messages.outcomes import (
     SendOutcomes,
     WorkerEnded,
 )
-from distio.protocol.messages.placement import Chunk, Offer, Place, StealRequest
+from distio.protocol.messages.placement import (
+    Chunk,
+    Needs,
+    NoWorkerFits,
+    Offer,
+    Place,
+    StealRequest,
+    TakesFibers,
+    Thief,
+)
 from distio.protocol.messages.primitives import (
     CallWithdrawn,
     DelegatedPut,
@@ -136,6 +145,8 @@ __all__ = [
     "NamedRunFound",
     "NamedRunRefused",
     "NamedRunsListed",
+    "Needs",
+    "NoWorkerFits",
     "Offer",
     "OutcomeUnknown",
     "Outcomes",
@@ -170,6 +181,8 @@ __all__ = [
     "StoreValue",
     "SubmitNamedRun",
     "TakenAhead",
+    "TakesFibers",
+    "Thief",
     "TimerFired",
     "TokensGranted",
     "Unsaved",

@@ -8,9 +8,50 @@ import msgspec
 from msgspec import Meta
 
 from distio.protocol.base import CoordinatorMessage, FiberId, MemberMessage, Payload
-from distio.protocol.domains import Count, Epoch, Id, Key, Number, Snapshots, Tokens
+from distio.protocol.domains import (
+    Count,
+    Epoch,
+    Id,
+    Key,
+    Number,
+    Resources,
+    Snapshots,
+    Tags,
+    Tokens,
+)
 
-__all__ = ["Chunk", "Offer", "Place", "StealRequest"]
+__all__ = [
+    "Chunk",
+    "Needs",
+    "NoWorkerFits",
+    "Offer",
+    "Place",
+    "StealRequest",
+    "TakesFibers",
+    "Thief",
+]
+
+
+class Needs(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """What a placed fiber needs of the worker that hosts it."""
+
+    tags: Tags = msgspec.field(default_factory=dict)
+    amounts: Resources = msgspec.field(default_factory=dict)
+    """Of resources; the fiber holds them as long as it is there."""
+    prefer: Tags = msgspec.field(default_factory=dict)
+    """What the worker should be like, if there is a choice."""
+    is_shielded: bool = False
+    """Whether the fiber would run even if it is cancelled before it begins."""
+
+    def __str__(self) -> str:
+        """What is needed.
+
+        >>> str(Needs({"zone": "a"}, {"gpu": 2}))
+        'zone=a and gpu=2'
+        """
+        tags = [f"{name}={value}" for name, value in self.tags.items()]
+        amounts = [f"{name}={amount:g}" for name, amount in self.amounts.items()]
+        return " and ".join([*tags, *amounts]) or "room"
 
 
 class Chunk(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -43,12 +84,20 @@ class Chunk(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     fiber is lost, or 0; empty: there is none."""
     code: bytes = b""
     """The digest of the attachment that records which code the payload names; empty: none."""
+    needs: Needs | None = None
+    """What its only fiber needs, if that is placed."""
 
 
 class Offer(MemberMessage, frozen=True, gc=False):
     """Fibers that may go elsewhere; an empty offer answers a `StealRequest` in vain."""
 
     chunks: list[Chunk]
+
+
+class TakesFibers(MemberMessage, frozen=True, gc=False):
+    """This worker takes fibers, or has too little memory to take more."""
+
+    takes: bool
 
 
 class Place(CoordinatorMessage, frozen=True, gc=False):
@@ -61,7 +110,25 @@ class Place(CoordinatorMessage, frozen=True, gc=False):
     """(fiber, how many times it has gone on after a loss, the last one) of each that has."""
 
 
+class Thief(msgspec.Struct, frozen=True, gc=False):
+    """What a member that has nothing to do can give to placed fibers."""
+
+    tags: Tags
+    free: Resources
+
+
 class StealRequest(CoordinatorMessage, frozen=True, gc=False):
     """Other members have nothing to do: offer up to so many of the oldest ready fibers."""
 
     count: Count
+    thieves: list[Thief] = msgspec.field(default_factory=list)
+    """Those of them that have tags or resources. A placed fiber is offered only if it fits one."""
+
+
+class NoWorkerFits(CoordinatorMessage, frozen=True, gc=False):
+    """No worker has what a fiber of this run needs: it waits until one joins."""
+
+    run: Id
+    needs: Needs
+    workers: list[str]
+    """The first of those that are there, in words."""

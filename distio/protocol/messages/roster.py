@@ -20,8 +20,13 @@ from distio.protocol.domains import (
     Tags,
     Threads,
 )
+from distio.protocol.messages.placement import Needs
 
 __all__ = ["ListMembers", "ListedMember", "MembersListed", "WithdrawListing"]
+
+
+Mark = Annotated[str, Meta(max_length=64)]
+"""Tells one state of the load of a cluster from others."""
 
 
 class ListMembers(MemberMessage, frozen=True, gc=False):
@@ -31,6 +36,8 @@ class ListMembers(MemberMessage, frozen=True, gc=False):
     question: Number
     workers: Count = 0
     """Workers that leave don't count."""
+    unlike: Mark = ""
+    """Wait until the mark is another one; empty: don't."""
 
 
 class WithdrawListing(MemberMessage, frozen=True, gc=False):
@@ -65,3 +72,8 @@ class MembersListed(CoordinatorMessage, frozen=True, gc=False):
 
     question: Number
     members: list[ListedMember]
+    waiting: Count = 0
+    """How many fibers wait for a place."""
+    placed: list[tuple[Needs, Count]] = msgspec.field(default_factory=list)
+    """What the first kinds of placed fibers among these need, and how many need it."""
+    mark: Mark = ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from distio.protocol.base import CoordinatorMessage, FiberId, MemberMessage
-from distio.protocol.domains import Count, Id
+from distio.protocol.domains import Count, Id, MemberName
 
 __all__ = ["DescribeFiber", "FiberDescribed", "QueryStatus", "StatusReply"]
 
@@ -57,3 +57,5 @@ class StatusReply(CoordinatorMessage, frozen=True, gc=False):
     """How many times the fiber has gone on elsewhere after a loss."""
     last_loss: str = ""
     """The last one."""
+    member_name: MemberName = ""
+    """That of the member, if somebody has given it one."""

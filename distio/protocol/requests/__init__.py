@@ -35,7 +35,7 @@ from distio.protocol.requests.executor import (
 )
 from distio.protocol.requests.locks import Acquire, Lock, MakeLock, Release, conflict
 from distio.protocol.requests.outcomes import AwaitFibers
-from distio.protocol.requests.placement import Spawn, SpawnHere
+from distio.protocol.requests.placement import AwaitPlace, Spawn, SpawnHere
 from distio.protocol.requests.primitives import CallPrimitive, MakePrimitive, PrimitiveRef
 from distio.protocol.requests.timers import Sleep
 
@@ -50,6 +50,7 @@ __all__ = [
     "AwaitBlocking",
     "AwaitCallback",
     "AwaitFibers",
+    "AwaitPlace",
     "CallActor",
     "CallPrimitive",
     "CancelFibers",

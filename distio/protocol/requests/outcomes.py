@@ -17,18 +17,23 @@ class AwaitFibers(Request):
     The list holds the Result of each fiber that has ended by then, and None for each other one.
     """
 
-    __slots__ = ("enough", "handles", "registration")
+    __slots__ = ("enough", "handles", "needs", "registration")
     can_wait = True
     waits_for_fibers = True
     gets = "outcomes"
     state = "waits for fibers"
 
-    def __init__(self, handles: Sequence[Any], enough: int | None = None) -> None:
+    def __init__(self, handles: Sequence[Any], enough: int | None = None, needs: str = "") -> None:
         self.handles = handles
         self.enough = len(handles) if enough is None else enough
         """How many must have ended, at most all. A fiber that is named twice counts twice."""
+        self.needs = needs
+        """What the fiber needs of its worker, in words, if it is placed."""
         self.registration: Any = None
         """The registration of the wait with those fibers (set by the member)."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return AwaitFibers, (self.handles, self.enough)
+        return AwaitFibers, (self.handles, self.enough, self.needs)
+
+    def describe(self) -> str:
+        return f"waits for a fiber that needs {self.needs}" if self.needs else self.state

@@ -61,3 +61,19 @@ def test_wait_that_is_withdrawn_or_whose_member_is_lost_is_forgotten() -> None:
 def test_worker_is_told_to_leave_by_its_name() -> None:
     scene = Scene(workers=2)
     assert scene.says(1, m.DrainMember("host-1003", 5.0))[0][0] == 3
+
+
+def test_question_for_a_change_is_answered_when_the_load_is_another_but_not_all_the_time() -> None:
+    scene = Scene(workers=1)
+    ((_, first),) = scene.says(1, ListMembers(1))
+    assert isinstance(first, MembersListed)
+    assert scene.says(1, ListMembers(2, 0, first.mark)) == []
+    run = scene.starts()
+    scene.now = 1.0
+    said = scene.offers(1, run, run)
+    (answer,) = [each for _, each in said if isinstance(each, MembersListed)]
+    assert (answer.question, answer.mark == first.mark) == (2, False)
+    assert scene.says(1, ListMembers(3, 0, answer.mark)) == []
+    scene.now = 1.05
+    assert heard(scene.tells(2, m.RunProgress(run, [], 0, [(run, 1)], 0))) == []
+    assert heard(scene.tick(1.1)) == [(1, [1, 2])]

@@ -530,3 +530,14 @@ def test_status_query_is_answered_whatever_is_lost(fault: Any) -> None:
     assert seen <= WORDS
     assert {"sleeps", "ended"} <= seen
     assert ("lost" in seen) == isinstance(fault, Crash | Disconnect)
+
+
+def test_status_names_a_member_that_has_been_given_a_name() -> None:
+    scene = Hub()
+    hello = m.Hello(PROTOCOL, PYTHON, "worker", 1, "host", 9, b"", name="gpu-1")
+    scene.happens(Joined(hello))
+    run = scene.starts(fibers=2)
+    scene.says(1, m.Offer([m.Chunk(run, [(run, 0)], b"io")]))
+    scene.says(1, status.QueryStatus(run, run, 7, run))
+    said = scene.says(2, status.FiberDescribed(1, "running", None))
+    assert (1, status.StatusReply(run, 7, "running", None, 2, member_name="gpu-1")) in said
