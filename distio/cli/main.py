@@ -103,6 +103,31 @@ def run(
             "has to be installed there, the modules beside it too.",
         ),
     ] = None,
+    symmetric: Annotated[
+        bool,
+        typer.Option(
+            "--symmetric",
+            help="Under srun or mpirun, which start this command many times: the process of rank 0 "
+            "runs the program, and the others are its workers.",
+        ),
+    ] = False,
+    directory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR",
+            show_default=False,
+            help="With --symmetric: a directory that all hosts share, where the processes find "
+            "each other; by default ~/.distio.",
+        ),
+    ] = None,
+    bind: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            show_default=False,
+            help="With --symmetric: where rank 0 listens, tcp://ADDRESS:PORT.",
+        ),
+    ] = None,
     grace: Annotated[
         float | None,
         typer.Option(
@@ -167,6 +192,15 @@ def run(
     """
     from distio.cli.programs import ProgramFailed, UsageError, load_program
 
+    if symmetric and (workers, connect, patience, retry, name) != (None,) * 5:
+        report.complain(
+            "--symmetric runs on the processes that srun or mpirun has started; leave it out, or "
+            "leave out --workers, --connect, --patience, --retry and --name"
+        )
+        return report.USAGE
+    if not symmetric and (directory, bind) != (None, None):
+        report.complain("--directory and --bind say how the processes of --symmetric meet")
+        return report.USAGE
     if connect is not None and (workers, threads, grace) != (None, None, None):
         report.complain(
             "--connect runs on workers that are there already; "
@@ -188,8 +222,10 @@ def run(
             "add --connect URL, or leave --name out"
         )
         return report.USAGE
-    place: _Here | _Elsewhere
-    if connect is None:
+    place: _Here | _Elsewhere | _Symmetric
+    if symmetric:
+        place = _Symmetric(threads or 1, GRACE_SECONDS if grace is None else grace, directory, bind)
+    elif connect is None:
         place = _Here(workers, threads or 1, GRACE_SECONDS if grace is None else grace)
     else:
         place = _Elsewhere(connect, patience or PATIENCE_SECONDS, retry or 0.0)
@@ -229,6 +265,23 @@ class _Here:
         from distio.runtime.cluster import Cluster
 
         with Cluster.local(self.workers, self.threads, grace=self.grace) as cluster:
+            return program.run(None, on=cluster)
+
+
+@dataclass(frozen=True)
+class _Symmetric:
+    """On the processes that an engine has started; of these, only that of rank 0 comes here."""
+
+    threads: int
+    grace: float
+    directory: str | None
+    bind: str | None
+
+    def run(self, program: Any) -> Any:
+        from distio.runtime.cluster import Cluster
+
+        options: dict[str, Any] = {"directory": self.directory, "bind": self.bind or ""}
+        with Cluster.symmetric(self.threads, grace=self.grace, **options) as cluster:
             return program.run(None, on=cluster)
 
 

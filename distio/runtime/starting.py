@@ -3,9 +3,12 @@ starts them, on whatever hosts."""
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from functools import partial
+from os import PathLike
+from pathlib import Path
 from typing import Any, Self
 
 from distio.coordination.endings.coordinator import GRACE_SECONDS
@@ -14,6 +17,7 @@ from distio.coordination.state.store import IN_MEMORY_BYTES
 from distio.core import expect
 from distio.errors import ClusterClosed, ClusterError, MatchError
 from distio.protocol.domains import SNAPSHOTS, Snapshots
+from distio.runtime.addresses import own_address
 from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.runtime.fleet import Fleet
 from distio.runtime.link import LinkedHost
@@ -23,6 +27,7 @@ from distio.runtime.provider import Provider
 from distio.runtime.refusals import REFUSALS, require_sockets, system_refused
 from distio.runtime.roster import wait_for_workers
 from distio.runtime.submitting import LEVELS, Submits
+from distio.runtime.symmetric import Meeting, rank_of, serve_rank
 
 __all__ = ["StartsElsewhere"]
 
@@ -151,6 +156,75 @@ class StartsElsewhere(Submits):
         except ClusterClosed as error:
             cluster.close()
             raise ClusterError(str(error)) from None
+        except BaseException:
+            cluster.close()
+            raise
+        return cluster
+
+    @classmethod
+    def symmetric(
+        cls,
+        threads: int = 1,
+        *,
+        directory: str | PathLike[str] | None = None,
+        bind: str = "",
+        timeout: float = 120.0,
+        grace: float = GRACE_SECONDS,
+        patience: float = PATIENCE_SECONDS,
+        snapshots: Snapshots = SNAPSHOTS,
+    ) -> Self:
+        """Make a cluster of the processes that srun or mpirun has started.
+
+        All of them run the same program. The one of rank 0 gets the cluster. In the others this
+        call doesn't return: each becomes a worker, and exits with 0 when rank 0 closes the cluster.
+
+        Args:
+            threads: the number of threads in each worker that step fibers.
+            directory: a directory that all hosts share, for the file by which the processes find
+                each other; by default `.distio` in the home directory.
+            bind: where the coordinator of rank 0 listens. By default at a socket in a private
+                directory, if the engine says that all processes are on one host.
+            timeout: the longest time to wait for each other, in seconds.
+            grace: as for `Cluster.local`.
+            patience: the longest time in which a process may give no sign of life, in seconds.
+            snapshots: as for `Cluster.local`.
+
+        Returns:
+            The cluster, when all others have joined: one that came later could find it closed.
+
+        Raises:
+            ClusterError: no engine has started this process, or the others aren't found.
+            TimeoutError: some have not joined in time.
+        """
+        rank = rank_of(os.environ)
+        if rank.size < 2:
+            raise ClusterError(
+                "Cluster.symmetric takes at least 2 processes, a client and a worker, but there is "
+                "1; start more of them, or use Cluster.local"
+            )
+        shared = Path.home() / ".distio" if directory is None else Path(directory)
+        meeting = Meeting(shared, rank.job)
+        if rank.number:
+            serve_rank(rank, meeting, threads, timeout)
+        meeting.remove()
+        if not bind and not rank.is_on_one_host:
+            bind = f"tcp://{own_address()}:0"
+        coordinator = LocalProcesses(
+            [], None, grace, patience=patience, bind=bind, workers_are_elsewhere=True
+        )
+
+        def stop() -> None:
+            meeting.remove()
+            coordinator.stop()
+
+        try:
+            cluster = cls._around(coordinator.join(), coordinator, stop, snapshots)
+        except BaseException:
+            stop()
+            raise
+        try:
+            meeting.announce(coordinator.url)
+            wait_for_workers(cluster._host, rank.size - 1, timeout)
         except BaseException:
             cluster.close()
             raise
