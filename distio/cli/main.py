@@ -15,6 +15,7 @@ from distio.cli.fork import fork
 from distio.cli.inspect import inspect
 from distio.cli.journal import journal_app
 from distio.cli.options import seconds, seconds_from_zero
+from distio.cli.up import down, up
 from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.membership.coordinator import LEFT
 from distio.errors import ClusterClosed, ClusterError, MatchError, NotPicklable
@@ -33,6 +34,12 @@ _UsageProblem: Final[type[Exception]] = typer.BadParameter.__mro__[2]
 app: Final = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 app.add_typer(journal_app, name="journal")
 app.command()(coordinator)
+app.command(
+    epilog="Exits with 0 when all workers have joined, or with 64 if the cluster can't be started."
+)(up)
+app.command(
+    epilog="Exits with 0 when the cluster has ended, or with 1 if there is none, or it doesn't end."
+)(down)
 
 
 def main() -> NoReturn:
