@@ -20,7 +20,10 @@ _PROVIDERS: Final[Mapping[str, Callable[..., Provider]]] = {
     "slurm": Slurm,
     "kubernetes": Kubernetes,
 }
-_CLUSTER: Final = {"workers", "threads", "environment", "bind", "patience", "grace"}
+_CLUSTER: Final = {
+    *("workers", "threads", "tags", "resources", "environment"),
+    *("bind", "patience", "grace"),
+}
 
 
 class BadHosts(Exception):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import secrets
 import shlex
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, final
 
 from distio.providers._tools import ask
-from distio.runtime.provider import Command, Ended, Pending, Provider, Running, State
+from distio.runtime.provider import KEYS, Command, Ended, Pending, Provider, Running, State
 
 __all__ = ["Kubernetes", "job_manifest"]
 
@@ -17,6 +18,7 @@ _SYSTEM: Final = "Kubernetes"
 _INDEX: Final = "batch.kubernetes.io/job-completion-index"
 _LABEL: Final = "app.kubernetes.io/name"
 _LINES: Final = 10
+_KEYS_PATH: Final = "/etc/distio/keys"
 
 
 def job_manifest(
@@ -31,6 +33,8 @@ def job_manifest(
     grace_seconds: int = 30,
 ) -> dict[str, Any]:
     """The Job of so many workers: each pod is one, and none is started again by Kubernetes.
+
+    If the command has keys, they are in a Secret of the name of the job.
 
     Args:
         name: that of the job; the pods are NAME-0, NAME-1 and so on.
@@ -53,6 +57,16 @@ def job_manifest(
         "env": [{"name": key, "value": value} for key, value in command.environment.items()],
         "resources": {"requests": dict(requests or {}), "limits": dict(limits or {})},
     }
+    pod: dict[str, Any] = {
+        "restartPolicy": "Never",
+        "terminationGracePeriodSeconds": grace_seconds,
+        "containers": [container],
+    }
+    if command.keys:
+        # the files are root's; a user of the image reads them by the group
+        pod["volumes"] = [{"name": "keys", "secret": {"secretName": name, "defaultMode": 0o440}}]
+        container["volumeMounts"] = [{"name": "keys", "mountPath": _KEYS_PATH, "readOnly": True}]
+        container["env"].append({"name": KEYS, "value": _KEYS_PATH})
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -65,13 +79,19 @@ def job_manifest(
             "podReplacementPolicy": "Failed",
             "template": {
                 "metadata": {"labels": {_LABEL: "distio"}},
-                "spec": {
-                    "restartPolicy": "Never",
-                    "terminationGracePeriodSeconds": grace_seconds,
-                    "containers": [container],
-                },
+                "spec": pod,
             },
         },
+    }
+
+
+def secret_manifest(name: str, keys: Mapping[str, bytes]) -> dict[str, Any]:
+    """The Secret with the keys of workers."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "labels": {_LABEL: "distio"}},
+        "data": {file: b64encode(content).decode() for file, content in keys.items()},
     }
 
 
@@ -130,9 +150,12 @@ class Kubernetes(Provider):
 
     def start(self, command: Command, count: int) -> list[str]:
         job = f"distio-{secrets.token_hex(4)}"
-        manifest = job_manifest(job, command, count, **self._pod)
-        self._ask("create", "--filename=-", stdin=json.dumps(manifest))
+        manifests = [job_manifest(job, command, count, **self._pod)]
+        if command.keys:
+            manifests = [secret_manifest(job, command.keys), *manifests]
         self._jobs.add(job)
+        everything = {"apiVersion": "v1", "kind": "List", "items": manifests}
+        self._ask("create", "--filename=-", stdin=json.dumps(everything))
         return [f"{job}-{index}" for index in range(count)]
 
     def status(self, names: Sequence[str]) -> Mapping[str, State]:
@@ -164,8 +187,8 @@ class Kubernetes(Provider):
 
     def close(self, names: Sequence[str]) -> None:
         if self._jobs:
-            self._ask("delete", "jobs", *sorted(self._jobs), "--wait=false", "--ignore-not-found")
-            self._jobs.clear()
+            jobs, self._jobs = sorted(self._jobs), set()
+            self._ask("delete", "jobs,secrets", *jobs, "--wait=false", "--ignore-not-found")
 
     def _ask(self, *arguments: str, stdin: str = "") -> str:
         return ask(_SYSTEM, [*self._kubectl, *arguments], stdin=stdin)

@@ -7,13 +7,15 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from shutil import rmtree
+from tempfile import mkdtemp
 from typing import Final, final
 
 from distio.core import expect
 from distio.errors import ClusterError, MatchError
 from distio.providers._tools import ask, tail
 from distio.runtime.addresses import own_address
-from distio.runtime.provider import Command, Ended, Pending, Provider, Running, State
+from distio.runtime.provider import KEYS, Command, Ended, Pending, Provider, Running, State
 
 __all__ = ["Slurm"]
 
@@ -89,18 +91,39 @@ class Slurm(Provider):
         self._prologue = prologue
         self._python = python
         self._directory = Path(directory).absolute()
+        self._keys: Path | None = None
+        """The folder with the keys of workers, if they have some."""
 
     def __repr__(self) -> str:
         return f"Slurm(partition={self._partition!r})"
 
     def script(self, command: Command) -> str:
         """The script of a job, which is that of an array: each task has a number of its own."""
-        exports = [f"export {n}={shlex.quote(v)}" for n, v in command.environment.items()]
+        environment = dict(command.environment)
+        if command.keys:
+            environment[KEYS] = str(self._keys_folder(command.keys))
+        exports = [f"export {n}={shlex.quote(v)}" for n, v in environment.items()]
         worker = shlex.join([self._python, "-m", "distio_worker.main", *command.common()])
         name = f'"{_PREFIX}${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID"'
         serial = f"$(({command.first} + SLURM_ARRAY_TASK_ID))"
         lines = ["#!/bin/sh", *exports, self._prologue]
         return "\n".join([*lines, f"exec {worker} --serial {serial} --name {name}", ""])
+
+    def _keys_folder(self, keys: Mapping[str, bytes]) -> Path:
+        """A folder that nodes share, and only this user enters."""
+        if self._keys is None:
+            try:
+                self._keys = Path(mkdtemp(prefix="distio-keys-", dir=self._directory))
+                for name, content in keys.items():
+                    path = self._keys / name
+                    path.touch(0o600)
+                    path.write_bytes(content)
+            except OSError as error:
+                raise ClusterError(
+                    f"can't put the keys of workers into {self._directory} ({error.strerror}); "
+                    f"give another: Slurm(directory=...)"
+                ) from error
+        return self._keys
 
     def start(self, command: Command, count: int) -> list[str]:
         fixed = ["--parsable", "--job-name=distio", "--ntasks=1", "--no-requeue"]
@@ -141,6 +164,12 @@ class Slurm(Provider):
             return Running()
         log = self._directory / f"distio-{id}.log"
         return Ended(f"job {id} of Slurm: {state}", tail(log), has_left=state == _LEFT)
+
+    def close(self, names: Sequence[str]) -> None:
+        keys, self._keys = self._keys, None
+        if keys is not None:
+            rmtree(keys, ignore_errors=True)
+        super().close(names)
 
     def stop(self, names: Sequence[str], seconds: float) -> None:
         states = self.status(names)

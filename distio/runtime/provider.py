@@ -12,8 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, final
 
-__all__ = ["Command", "Ended", "Pending", "Provider", "Running", "State"]
+__all__ = ["KEYS", "Command", "Ended", "Pending", "Provider", "Running", "State"]
 
+KEYS: Final = "DISTIO_KEYS"
+"""The environment variable that names the folder of a worker's keys."""
 POLL_SECONDS: Final = 2.0
 
 
@@ -67,6 +69,8 @@ class Command:
             takes the place of one that has ended has the same.
         environment: variables beside those that are there.
         patience: for how many seconds the cluster may be silent.
+        keys: the files of a worker's folder of keys, by name. A provider puts them where only this
+            user can read them, and names the folder in the variable DISTIO_KEYS.
     """
 
     url: str
@@ -75,6 +79,7 @@ class Command:
     places: Sequence[int] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     patience: float = 30.0
+    keys: Mapping[str, bytes] = field(default_factory=dict)
 
     def options(self, index: int, name: str, url: str = "") -> list[str]:
         """The command line after the name of the program, for one of the workers.

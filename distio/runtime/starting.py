@@ -28,6 +28,7 @@ from distio.runtime.refusals import REFUSALS, require_sockets, system_refused
 from distio.runtime.roster import wait_for_workers
 from distio.runtime.submitting import LEVELS, Submits
 from distio.runtime.symmetric import Meeting, rank_of, serve_rank
+from distio.runtime.workers import Worker
 
 __all__ = ["StartsElsewhere"]
 
@@ -77,6 +78,8 @@ class StartsElsewhere(Submits):
         workers: int,
         threads: int = 1,
         *,
+        tags: Mapping[str, str] | None = None,
+        resources: Mapping[str, float] | None = None,
         environment: Mapping[str, str] | None = None,
         bind: str = "",
         grace: float = GRACE_SECONDS,
@@ -99,6 +102,8 @@ class StartsElsewhere(Submits):
             provider: has the hosts: `distio.providers` has some.
             workers: the number of workers.
             threads: the number of threads in each that step fibers.
+            tags: what each worker is like, for `needs` and `prefer` of `io.placed`.
+            resources: the amount of each resource that each worker has, for `needs`.
             environment: variables for the workers.
             bind: where the coordinator listens; by default where the provider needs it.
             grace: as for `Cluster.local`.
@@ -121,6 +126,7 @@ class StartsElsewhere(Submits):
         """
         _check_start(provider, workers, threads, timeout, patience, grace)
         expect.one_of(LEVELS, snapshots, "Cluster.start", "snapshots")
+        like = Worker(threads, tags=tags or {}, resources=resources or {})
         expect.integer(max_restarts, "Cluster.start", "max_restarts is a whole number from 0")
         try:
             require_sockets()
@@ -138,7 +144,7 @@ class StartsElsewhere(Submits):
                 provider,
                 coordinator,
                 workers,
-                ["--threads", str(threads)],
+                like.options(),
                 environment=dict(environment or {}),
                 patience=patience,
                 new_limit=partial(RestartLimit, max_restarts, within_seconds),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from distio.providers import Command, job_manifest
+from distio.providers._kubernetes import secret_manifest
 
 VALIDATE = Path(".venvs/engines/bin/kubernetes-validate").absolute()
 
@@ -32,6 +34,9 @@ def complaints(manifest: dict[str, Any], directory: Path) -> str:
 def test_job_is_one_that_kubernetes_takes(tmp_path: Path) -> None:
     command = Command("tcp://10.0.0.7:7077", ["--threads", "2"], environment={"COLOUR": "red"})
     resources = {"cpu": "1", "memory": "2Gi"}
+    with_keys = replace(command, keys={"secret.key": b"secret"})
+    assert complaints(job_manifest("distio-1", with_keys, 3, image="app:1"), tmp_path) == ""
+    assert complaints(secret_manifest("distio-1", with_keys.keys), tmp_path) == ""
     manifest = job_manifest(
         "distio-1", command, 3, image="app:1", requests=resources, limits=resources
     )

@@ -85,7 +85,8 @@ def test_workers_that_never_join_end_the_cluster_with_what_they_wrote(
 @pytest.mark.slow
 def test_worker_that_has_no_place_yet_is_waited_for() -> None:
     provider = Scripted(BOOM)
-    with Cluster.start(provider, workers=1, timeout=PATIENCE) as cluster:
+    with Cluster.start(provider, 1, timeout=PATIENCE, tags={"zone": "a"}) as cluster:
+        assert [each.tags for each in cluster.wait_for(workers=1)] == [{"zone": "a"}]
         assert io.zip_par([io.pure(1)] * 2).run(None, on=cluster) == Ok([1, 1])
     assert provider.started == ["none-1", "local-1"]
 

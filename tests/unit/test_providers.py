@@ -14,7 +14,17 @@ import pytest
 
 from distio.errors import ClusterError, MatchError
 from distio.protocol.version import PROTOCOL, PYTHON
-from distio.providers import SSH, Command, Ended, Pending, Running, Slurm, State, job_manifest
+from distio.providers import (
+    SSH,
+    Command,
+    Ended,
+    Kubernetes,
+    Pending,
+    Running,
+    Slurm,
+    State,
+    job_manifest,
+)
 from distio.providers._kubernetes import state_of
 from distio.providers._ssh import SSHCommands, _explanation
 
@@ -184,6 +194,19 @@ def test_slurm_starts_an_array_whose_tasks_have_names_and_serial_numbers(
     assert done.stdout.splitlines()[-4:] == ["--serial", "6", "--name", "slurm-17_1"]
 
 
+def test_slurm_puts_keys_where_nodes_find_them_and_nobody_else(slurm: Any, tmp_path: Path) -> None:
+    provider = slurm(sbatch="echo 17", squeue="true")
+    provider.start(Command("tcp://127.0.0.1:1", keys={"secret.key": b"secret"}), 1)
+    script = (tmp_path / "sbatch.in").read_text()
+    folder = Path(script.split("export DISTIO_KEYS=")[1].splitlines()[0])
+    assert folder.parent == tmp_path
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert (folder / "secret.key").read_bytes() == b"secret"
+    assert (folder / "secret.key").stat().st_mode & 0o777 == 0o600
+    provider.close([])
+    assert not folder.exists()
+
+
 def test_slurm_says_of_each_job_how_it_is(slurm: Any, tmp_path: Path) -> None:
     (tmp_path / "distio-9_2.log").write_text("one\ntwo\n")
     queue = "9_0|PENDING|Resources\n9_1|RUNNING|None\n9_2|OUT_OF_MEMORY|None\n9_3|COMPLETED|None"
@@ -239,6 +262,26 @@ def test_kubernetes_job_has_one_pod_a_worker_with_its_name_and_serial_number() -
     variables = os.environ | {"JOB_COMPLETION_INDEX": "2"}
     done = subprocess.run(["sh", "-c", shown], capture_output=True, text=True, env=variables)
     assert done.stdout.splitlines()[-4:] == ["--serial", "7", "--name", "job-2"]
+
+
+def test_kubernetes_pods_find_keys_in_a_secret_that_ends_with_the_job(
+    program: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program("kubectl", f'echo "$@" >>{tmp_path}/args; cat >>{tmp_path}/in')
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    provider = Kubernetes("app:1", bind="tcp://127.0.0.1:0", namespace="mine")
+    names = provider.start(Command("tcp://127.0.0.1:1", keys={"secret.key": b"secret"}), 2)
+    job = names[0].removesuffix("-0")
+    secret, made = json.loads((tmp_path / "in").read_text())["items"]
+    assert secret["data"] == {"secret.key": "c2VjcmV0"}
+    pod = made["spec"]["template"]["spec"]
+    assert pod["volumes"][0]["secret"]["secretName"] == secret["metadata"]["name"] == job
+    [container] = pod["containers"]
+    path = container["volumeMounts"][0]["mountPath"]
+    assert {"name": "DISTIO_KEYS", "value": path} in container["env"]
+    provider.close([])
+    last = (tmp_path / "args").read_text().splitlines()[-1]
+    assert last.startswith(f"--namespace=mine delete jobs,secrets {job} ")
 
 
 POD = {"metadata": {"name": "job-0-x"}}
