@@ -57,6 +57,9 @@ class _Process:
             os.set_blocking(stream.fileno(), False)
         self.descriptor = os.pidfd_open(self.popen.pid)
         self.lines: deque[str] = deque(maxlen=_MOST_LINES)
+        self._has_started = False
+        self._is_of_no_use = False
+        """Whether it is to end before it has started: what it says of that is no news."""
         self._partial = b""
 
     def say(self, word: bytes) -> None:
@@ -72,6 +75,7 @@ class _Process:
             data = os.read(self.popen.stderr.fileno(), _MOST_READ)
         except BlockingIOError:
             return None
+        self._has_started = self._has_started or STARTED in data
         text = self._partial + data.replace(STARTED, b"")
         *lines, self._partial = text.split(b"\n")
         if not data and self._partial:
@@ -79,10 +83,17 @@ class _Process:
         for line in lines:
             shown = line.decode(errors="replace").rstrip("\r")
             self.lines.append(shown[:_LONGEST_LINE])
-            if sys.stderr is not None:
+            if sys.stderr is not None and not self._is_of_no_use:
                 with suppress(OSError, ValueError):  # nobody reads it any more
                     print(shown, file=sys.stderr, flush=True)
         return data
+
+    def end(self) -> None:
+        """Let it find the end of its tether."""
+        assert self.popen.stdin is not None
+        self._is_of_no_use = not self._has_started
+        with suppress(OSError):
+            self.popen.stdin.close()
 
     def close(self) -> None:
         """Let go of its pipes; also what a forked child does with its copies."""
@@ -211,9 +222,7 @@ class Programs:
             self._is_closed = True
             processes = list(self._processes.values())
         for process in processes:
-            assert process.popen.stdin is not None
-            with suppress(OSError):
-                process.popen.stdin.close()
+            process.end()
         thread = self._thread
         if thread is None:
             return

@@ -25,6 +25,7 @@ from distio.runtime.provider import Command, Ended, Pending, Provider
 from distio.runtime.roster import list_members
 from distio.runtime.slots import MOST_FAILED_STARTS, Slot, Slots
 from distio.runtime.threads import start_thread
+from distio.runtime.workers import Worker
 
 __all__ = ["Fleet"]
 
@@ -39,7 +40,7 @@ class Fleet:
         provider: starts the workers.
         coordinator: the process of the coordinator.
         wanted: how many workers.
-        arguments: the command line of each, beside what says which it is.
+        worker: what each of them is like; it has the name that the provider gives.
         environment: variables for them.
         patience: see `Command`.
         new_limit: makes the limit of restarts of each.
@@ -50,7 +51,7 @@ class Fleet:
         provider: Provider,
         coordinator: LocalProcesses,
         wanted: int,
-        arguments: Sequence[str],
+        worker: Worker,
         *,
         environment: dict[str, str],
         patience: float,
@@ -58,16 +59,20 @@ class Fleet:
     ) -> None:
         self._provider = provider
         self._coordinator = coordinator
-        self._arguments = [*arguments, "--family", coordinator.family]
+        self.worker = worker
+        """What each worker is like."""
+        self._arguments = [*worker.options(), "--family", coordinator.family]
         self._environment = environment
         self._patience = patience
         self._slots = Slots(wanted, new_limit)
         self._host: LinkedHost | None = None
-        self._changed = threading.Condition()
+        self._changed = threading.Condition(threading.RLock())
         self._has_news = False
         self._is_stopping = False
-        self._wanted: int | None = None
-        """The number of workers that is asked for, until the thread has heard."""
+        self._more = 0
+        """How many workers more are to be started, until the thread has heard."""
+        self._unwanted: list[str] = []
+        """The workers that are to leave, until the thread has heard."""
         self._is_told_of_changes = False
         self._asked_at = 0.0
         self._thread: threading.Thread | None = None
@@ -89,16 +94,22 @@ class Fleet:
         """
         self._host = host
         self._is_told_of_changes = self._provider.watch(self._note_news)
-        self._start(self._slots.to_fill(time.monotonic()))
+        self._start_in(self._slots.to_fill(time.monotonic()))
         self._thread = start_thread("distio-fleet", self._look_after, self._fail)
 
-    def resize(self, wanted: int) -> None:
-        """Have another number of workers; returns at once."""
+    def start(self, count: int) -> None:
+        """Begin to start so many workers more; returns at once."""
         with self._changed:
-            self._wanted = wanted
-            self._changed.notify_all()
+            self._more += count
+            self._note_news()
 
-    def stop(self) -> None:
+    def stop(self, names: Sequence[str]) -> None:
+        """Have the workers of these names leave, and not come back; returns at once."""
+        with self._changed:
+            self._unwanted += names
+            self._note_news()
+
+    def close(self) -> None:
         """End all workers, and the coordinator."""
         with self._changed:
             self._is_stopping = True
@@ -121,10 +132,11 @@ class Fleet:
                 if self._is_stopping:
                     return
                 self._has_news = False
-                wanted, self._wanted = self._wanted, None
+                more, self._more = self._more, 0
+                unwanted, self._unwanted = self._unwanted, []
+            self._slots.add(more)
             try:
-                if wanted is not None:
-                    self._resize(wanted)
+                self._let_go(unwanted)
                 self._take_up()
             except ClusterClosed:
                 return
@@ -136,7 +148,7 @@ class Fleet:
             self._fill()
 
     def _is_to_look(self) -> bool:
-        return self._has_news or self._is_stopping or self._wanted is not None
+        return self._has_news or self._is_stopping
 
     def _note_news(self) -> None:
         with self._changed:
@@ -220,18 +232,18 @@ class Fleet:
         if not slots or self._is_stopping:
             return
         try:
-            self._start(slots)
+            self._start_in(slots)
         except ClusterError as error:
             if len(slots) == 1:
                 self._refused(slots[0], error)
                 return
             for slot in slots:  # one host may be gone, and others not
                 try:
-                    self._start([slot])
+                    self._start_in([slot])
                 except ClusterError as its_error:
                     self._refused(slot, its_error)
 
-    def _start(self, slots: Sequence[Slot]) -> None:
+    def _start_in(self, slots: Sequence[Slot]) -> None:
         names = self._provider.start(self._command(slots), len(slots))
         self._slots.filled(time.monotonic(), slots, names)
 
@@ -250,13 +262,10 @@ class Fleet:
             patience=self._patience,
         )
 
-    def _resize(self, wanted: int) -> None:
-        assert self._host is not None
-        idle = [each.name for each in list_members(self._host) if not each.fibers]
+    def _let_go(self, names: Sequence[str]) -> None:
         now, seconds = time.monotonic(), self._patience
-        leaving = self._slots.resize(now, wanted, seconds + _MAY_TAKE_SECONDS, idle)
-        if leaving:
-            self._provider.stop(leaving, seconds)
+        if told := self._slots.leave(now, names, seconds + _MAY_TAKE_SECONDS):
+            self._provider.stop(told, seconds)
 
 
 def indented(lines: str) -> str:

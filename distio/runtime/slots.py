@@ -6,7 +6,7 @@ Rules
   again, at once, and less often if it ends again soon (`Backoff`).
 - A place is given up when three workers in a row have ended before they joined, or after too many
   restarts within a time (`RestartLimit`). When all are given up, the cluster can't go on.
-- The places are as many as are wanted; `resize` says which workers are too many.
+- A place that is one too many goes with its worker, which is ended if it doesn't leave in time.
 """
 
 from __future__ import annotations
@@ -136,31 +136,25 @@ class Slots:
         slot.due = now + seconds
         return slot, seconds
 
-    def resize(self, now: float, wanted: int, seconds: float, idle: Iterable[str]) -> list[str]:
-        """Change how many places there are.
+    def add(self, wanted: int) -> None:
+        """Have so many places more, under the lowest numbers that are free."""
+        taken = {slot.number for slot in self._slots}
+        free = (number for number in count() if number not in taken)
+        self._slots += [Slot(self._new_limit(), number) for number in islice(free, wanted)]
+
+    def leave(self, now: float, names: Iterable[str], seconds: float) -> list[str]:
+        """Have these workers leave for good, and their places with them.
 
         Args:
             now: the time.
-            wanted: how many.
-            seconds: how long a worker may take to leave.
-            idle: the workers that go first, if some are too many.
+            names: which workers.
+            seconds: how long each may take.
 
         Returns:
-            The names of workers that are to leave.
+            The names of those that are still to be told.
         """
-        staying = [slot for slot in self._slots if not slot.is_leaving]
-        taken = {slot.number for slot in self._slots}
-        free = (number for number in count() if number not in taken)
-        for number in islice(free, max(0, wanted - len(staying))):
-            self._slots.append(Slot(self._new_limit(), number))
-        first = set(idle)
-        # those that don't run yet, then the idle ones, then the youngest
-        staying.sort(key=lambda slot: (slot.has_joined, slot.name not in first, -slot.serial))
-        leaving = []
-        for slot in staying[: max(0, len(staying) - wanted)]:
-            if slot.name:
-                slot.is_leaving, slot.leaves_by = True, now + seconds
-                leaving.append(slot.name)
-            else:
-                self._slots.remove(slot)
-        return leaving
+        chosen = set(names)
+        told = [slot for slot in self._slots if slot.name in chosen and not slot.is_leaving]
+        for slot in told:
+            slot.is_leaving, slot.leaves_by = True, now + seconds
+        return [slot.name for slot in told]

@@ -144,15 +144,15 @@ class StartsElsewhere(Submits):
                 provider,
                 coordinator,
                 workers,
-                like.options(),
+                like,
                 environment=dict(environment or {}),
                 patience=patience,
                 new_limit=partial(RestartLimit, max_restarts, within_seconds),
             )
             try:
-                cluster = cls._around(coordinator.join(), coordinator, fleet.stop, snapshots)
+                cluster = cls._around(coordinator.join(), coordinator, fleet.close, snapshots)
             except BaseException:
-                fleet.stop()
+                fleet.close()
                 raise
         except REFUSALS as error:
             raise system_refused("start a coordinator", error) from error

@@ -16,6 +16,7 @@ import pytest
 from distio import Cluster, Ok, Panic, io
 from distio.errors import ClusterError, MatchError, WorkerLost
 from distio.providers import SSH, Command, Ended, Local, Pending, Provider, State
+from distio.runtime.fleet import Fleet
 from tests.conftest import PATIENCE
 
 
@@ -26,6 +27,8 @@ class Scripted(Provider):
         self.ends = list(ends)
         """How the first workers end, which never begin."""
         self.started: list[str] = []
+        self.starts = threading.Semaphore(0)
+        """Released at each start."""
         self.stopped: list[tuple[str, float]] = []
         self.is_leaving = threading.Event()
         self.has_stopped = threading.Event()
@@ -40,6 +43,7 @@ class Scripted(Provider):
             for name in names:
                 self._said[name] = self.ends.pop(0) if self.ends else Pending("no room")
         self.started += names
+        self.starts.release()
         return names
 
     def status(self, names: Sequence[str]) -> Mapping[str, State]:
@@ -63,6 +67,12 @@ class Scripted(Provider):
 
     def close(self, names: Sequence[str]) -> None:
         self._local.close(names)
+
+
+def fleet_of(cluster: Cluster) -> Fleet:
+    fleet = cluster._stop.__self__  # type: ignore[union-attr]  # it is the method of a fleet
+    assert isinstance(fleet, Fleet)
+    return fleet
 
 
 BOOM = Ended("exited with code 3", "first line\nlast line")
@@ -124,15 +134,28 @@ def test_wait_for_more_workers_than_will_come_ends_with_the_reason() -> None:
     provider = Half()
     with Cluster.start(provider, workers=1) as cluster:
         assert provider.started == ["local-1"]
-        stop = cluster._stop
-        assert stop is not None
-        fleet = stop.__self__  # type: ignore[attr-defined]  # the method of a fleet
-        fleet.resize(2)
+        fleet_of(cluster).start(1)
         with pytest.raises(ClusterError, match=r"no more than 1 workers will come: worker none-"):
             cluster.wait_for(workers=2, timeout=PATIENCE)
         with pytest.raises(ClusterError, match=r"no more than 1 workers will come: worker none-"):
             cluster.wait_for(workers=2)
         assert len(cluster.wait_for(workers=1)) == 1
+
+
+@pytest.mark.slow
+def test_worker_that_is_unwanted_leaves_and_does_not_come_back() -> None:
+    provider = Scripted()
+    with Cluster.start(provider, workers=2) as cluster:
+        fleet = fleet_of(cluster)
+        both = cluster.wait_for(workers=2, timeout=PATIENCE)
+        [unwanted] = [psutil.Process(each.pid) for each in both if each.name == "local-1"]
+        fleet.stop(["local-1"])
+        assert psutil.wait_procs([unwanted], PATIENCE)[1] == []
+        assert provider.starts.acquire(timeout=PATIENCE)  # that of both
+        fleet.start(1)
+        assert provider.starts.acquire(timeout=PATIENCE)
+        cluster.wait_for(workers=2, timeout=PATIENCE)
+        assert provider.started == ["local-1", "local-2", "local-3"]
 
 
 @pytest.mark.slow

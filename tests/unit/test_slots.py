@@ -97,31 +97,30 @@ def test_refused_start_is_tried_again_less_and_less_often() -> None:
     assert slots.left == 1
 
 
-def test_smaller_fleet_lets_go_of_workers_that_have_not_joined_first_then_of_idle_ones() -> None:
-    slots = Slots(4)
+def test_worker_that_leaves_for_good_takes_its_place_with_it() -> None:
+    slots = Slots(2)
     filled(slots)
-    slots.joined(["w1", "w2", "w3"])
-    assert slots.resize(0.0, 3, 5.0, idle=["w1"]) == ["w4"]
-    assert slots.resize(0.0, 2, 5.0, idle=["w1"]) == ["w1"]
-    assert slots.ended(1.0, "w1", has_left=True)[1] is None
-    assert slots.names == ["w2", "w3", "w4"]  # w4 is still to end
+    slots.joined(["w1", "w2"])
+    assert slots.leave(0.0, ["w1", "unknown"], 5.0) == ["w1"]
+    assert slots.leave(1.0, ["w1"], 5.0) == []
+    assert slots.ended(2.0, "w1", has_left=True)[1] is None
+    assert (slots.names, slots.left, slots.due) == (["w2"], 1, None)
 
 
 def test_worker_that_leaves_is_ended_when_its_time_is_over() -> None:
     slots = Slots(1)
     filled(slots)
-    slots.resize(0.0, 0, 5.0, idle=[])
+    slots.leave(0.0, ["w1"], 5.0)
     assert slots.due == 5.0
     assert slots.overdue(4.0) == []
     assert slots.overdue(5.0) == ["w1"]
     assert slots.overdue(6.0) == []
 
 
-def test_larger_fleet_has_new_places_under_numbers_that_are_free() -> None:
+def test_more_places_have_the_lowest_numbers_that_are_free() -> None:
     slots = Slots(3)
     filled(slots)
-    slots.joined(["w1", "w3"])
-    assert slots.resize(0.0, 2, 5.0, idle=[]) == ["w2"]
+    slots.leave(0.0, ["w2"], 5.0)
     slots.ended(1.0, "w2", has_left=True)
-    assert slots.resize(0.0, 4, 5.0, idle=[]) == []
+    slots.add(2)
     assert [slot.number for slot in slots.to_fill(0.0)] == [1, 3]
