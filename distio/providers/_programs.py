@@ -61,6 +61,7 @@ class _Process:
         self._is_of_no_use = False
         """Whether it is to end before it has started: what it says of that is no news."""
         self._partial = b""
+        self.is_over = False
 
     def say(self, word: bytes) -> None:
         """Write to its tether; one that reads nothing is as good as gone."""
@@ -110,12 +111,16 @@ class Programs:
         self._mutex = threading.Lock()
         self._processes: dict[str, _Process] = {}
         self._ended: dict[str, Ended] = {}
+        self.changed: Callable[[], None] = lambda: None
+        self._begin()
+
+    def _begin(self) -> None:
+        """There is no thread yet, or no more: another cluster may come."""
         self._selector = selectors.DefaultSelector()
         self._waker: Waker | None = None
-        self._ping_seconds = ping_seconds(30.0)
-        self._is_closed = False
         self._thread: threading.Thread | None = None
-        self.changed: Callable[[], None] = lambda: None
+        self._ping_seconds = 0.0
+        self._is_closed = False
 
     def start(
         self,
@@ -153,6 +158,8 @@ class Programs:
         stderr = process.popen.stderr
 
         def written() -> None:
+            if process.is_over:  # its end was seen in the same moment
+                return
             data = process.read()
             if data == b"":
                 self._selector.unregister(stderr)
@@ -185,6 +192,7 @@ class Programs:
             assert process.popen.stderr is not None
             self._selector.unregister(process.popen.stderr)
         code = process.popen.wait()
+        process.is_over = True
         process.close()
         with self._mutex:
             self._ended[process.name] = explain(code, list(process.lines))
@@ -233,6 +241,7 @@ class Programs:
         thread.join()
         self._selector.close()
         self._waker.close()
+        self._begin()
 
 
 def exit_in_words(code: int) -> str:

@@ -196,6 +196,14 @@ def test_worker_whose_place_is_taken_away_is_drained() -> None:
 
 
 @pytest.mark.slow
+def test_provider_can_start_the_workers_of_one_cluster_after_another() -> None:
+    provider = Local()
+    for name in ("local-1", "local-2"):
+        with Cluster.start(provider, workers=1) as cluster:
+            assert [each.name for each in cluster.wait_for(workers=1)] == [name]
+
+
+@pytest.mark.slow
 def test_killed_program_leaves_no_worker() -> None:
     code = (
         "import sys; from distio import Cluster; from distio.providers import Local;"
