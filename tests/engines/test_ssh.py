@@ -97,6 +97,7 @@ def test_killed_ssh_client_ends_its_worker_and_the_run_goes_on(ssh_server: SshSe
         wait_until_gone([lost])
 
 
+@long
 def test_example_of_the_kit_is_a_cluster_until_it_is_told_to_end(
     ssh_server: SshServer, tmp_path: Path
 ) -> None:
@@ -130,6 +131,7 @@ def test_example_of_the_kit_is_a_cluster_until_it_is_told_to_end(
     wait_until_gone(workers)
 
 
+@long
 def test_killed_program_leaves_no_worker_and_no_ssh_client(ssh_server: SshServer) -> None:
     code = f"""
 import sys
@@ -166,6 +168,7 @@ def test_cut_network_ends_the_worker_there_and_is_noticed_here(ssh_server: SshSe
         assert isinstance(result.exceptions[0].exception, WorkerLost)
 
 
+@long
 def test_worker_killed_on_its_host_is_lost_for_the_reason_that_ssh_tells(
     ssh_server: SshServer,
 ) -> None:
