@@ -20,11 +20,11 @@ COMPILE := .venvs/lock/bin/python -m uv pip compile pyproject.toml --quiet --no-
 .DEFAULT_GOAL := help
 # the longest first: two run at a time
 LINTS := lint-types lint-typing lint-rules lint-format lint-imports
-.PHONY: help demo check test test-all test-newest test-oldest lint $(LINTS) lock bench soak campaign chaos clean
+.PHONY: help demo check test test-all test-engines test-newest test-oldest lint $(LINTS) lock bench soak campaign chaos clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1|/p' Makefile | while IFS='|' read -r name what; \
-	do printf '  make %-12s %s\n' "$$name" "$$what"; done
+	do printf '  make %-13s %s\n' "$$name" "$$what"; done
 
 demo: .venv/installed ## index the standard library on local workers, and on one thread
 	$(PY) examples/index_sources.py --compare --workers 2
@@ -46,6 +46,9 @@ lint-imports: ; $(PY) -c 'from importlinter.cli import lint_imports_command as l
 
 test-all: ## run the suite under every CPython from 3.11 that is found
 	@PYTHON='$(PYTHON)' PYTEST_FLAGS='$(PYTEST_FLAGS)' sh tests/every_python.sh $(LOCK)
+
+test-engines: .venv/installed-dev ## run the tests that need ssh, Slurm, MPI; install these, if root on Debian
+	sh tests/engines/run.sh $(PY) $(ENGINES_FLAGS)
 
 test-newest: .venv/bin/python ## run the suite with the newest packages that pyproject.toml allows
 	$(PY) -m venv --clear .venvs/newest

@@ -9,6 +9,7 @@ interpreter.py  how long does a program of pure steps take?            raffiot  
 fibers.py       how long do many fibers, and many yields, take?        raffiot,        —
                                                                        asyncio
 cpu.py          how much faster are two processes on pure CPU work?    bare processes  ≥ 1.8
+hosts.py        how much do workers over ssh compute?                   local cluster   ≥ 0.9
 main_job.py     how much faster is indexing the standard library?      bare processes  ≥ 1.6
 roundtrip.py    how long until a child on a worker has answered?       ZeroMQ echo     ≤ 10
 curve.py        what do keys cost on TCP?                              without keys    ≤ 1.5

@@ -18,6 +18,7 @@ from distio.cli.inspect import inspect
 from distio.cli.journal import journal_app
 from distio.cli.keys import keygen, keys_app
 from distio.cli.options import Keys, seconds, seconds_from_zero
+from distio.cli.up import down, up
 from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.membership.coordinator import LEFT
 from distio.errors import ClusterClosed, ClusterError, MatchError, NotPicklable
@@ -39,6 +40,12 @@ app.add_typer(journal_app, name="journal")
 app.add_typer(keys_app, name="keys")
 app.command()(coordinator)
 app.command(epilog="Exits with 0, or with 64 if the folder can't be made.")(keygen)
+app.command(
+    epilog="Exits with 0 when all workers have joined, or with 64 if the cluster can't be started."
+)(up)
+app.command(
+    epilog="Exits with 0 when the cluster has ended, or with 1 if there is none, or it doesn't end."
+)(down)
 
 
 def main() -> NoReturn:
@@ -118,6 +125,31 @@ def run(
             "module, a wheel or a zip file. May be given several times.",
         ),
     ] = None,
+    symmetric: Annotated[
+        bool,
+        typer.Option(
+            "--symmetric",
+            help="Under srun or mpirun, which start this command many times: the process of rank 0 "
+            "runs the program, and the others are its workers.",
+        ),
+    ] = False,
+    directory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR",
+            show_default=False,
+            help="With --symmetric: a directory that all hosts share, where the processes find "
+            "each other; by default ~/.distio.",
+        ),
+    ] = None,
+    bind: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            show_default=False,
+            help="With --symmetric: where rank 0 listens, tcp://ADDRESS:PORT.",
+        ),
+    ] = None,
     grace: Annotated[
         float | None,
         typer.Option(
@@ -183,6 +215,15 @@ def run(
     """
     from distio.cli.programs import ProgramFailed, UsageError, load_program
 
+    if symmetric and (workers, connect, patience, retry, name) != (None,) * 5:
+        report.complain(
+            "--symmetric runs on the processes that srun or mpirun has started; leave it out, or "
+            "leave out --workers, --connect, --patience, --retry and --name"
+        )
+        return report.USAGE
+    if not symmetric and (directory, bind) != (None, None):
+        report.complain("--directory and --bind say how the processes of --symmetric meet")
+        return report.USAGE
     if connect is not None and (workers, threads, grace) != (None, None, None):
         report.complain(
             "--connect runs on workers that are there already; "
@@ -204,9 +245,11 @@ def run(
             "add --connect URL, or leave --name out"
         )
         return report.USAGE
-    place: _Here | _Elsewhere
+    place: _Here | _Elsewhere | _Symmetric
     paths = tuple(ship or ())
-    if connect is None:
+    if symmetric:
+        place = _Symmetric(threads or 1, GRACE_SECONDS if grace is None else grace, directory, bind)
+    elif connect is None:
         place = _Here(workers, threads or 1, GRACE_SECONDS if grace is None else grace, paths)
     else:
         place = _Elsewhere(connect, patience or PATIENCE_SECONDS, retry or 0.0, keys, paths)
@@ -251,6 +294,23 @@ class _Here:
 
         with Cluster.local(self.workers, self.threads, grace=self.grace) as cluster:
             cluster.ship(*self.ship)
+            return program.run(None, on=cluster)
+
+
+@dataclass(frozen=True)
+class _Symmetric:
+    """On the processes that an engine has started; of these, only that of rank 0 comes here."""
+
+    threads: int
+    grace: float
+    directory: str | None
+    bind: str | None
+
+    def run(self, program: Any) -> Any:
+        from distio.runtime.cluster import Cluster
+
+        options: dict[str, Any] = {"directory": self.directory, "bind": self.bind or ""}
+        with Cluster.symmetric(self.threads, grace=self.grace, **options) as cluster:
             return program.run(None, on=cluster)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import socket
 import tempfile
 from pathlib import Path
 from typing import Any, Final
@@ -14,13 +15,17 @@ from distio.errors import ClusterError
 
 __all__ = [
     "LONGEST_IPC_PATH",
+    "URL_FILE",
     "check_bind",
     "check_url",
     "check_urls",
     "ipc_path",
+    "own_address",
     "private_directory",
 ]
 
+URL_FILE: Final = "url"
+"""The file in the directory of a program's coordinator that says where it listens."""
 _IPC: Final = "ipc://"
 _BETWEEN: Final = re.compile(r",\s*(?=(?:tcp|ipc)://)")
 """A comma between two URLs; the path of a socket may have others."""
@@ -121,3 +126,14 @@ def private_directory() -> Path:
         directory.rmdir()
         directory = Path(tempfile.mkdtemp(prefix="distio-", dir="/tmp"))
     return directory
+
+
+def own_address() -> str:
+    """The address by which other hosts reach this one, as far as names tell."""
+    try:
+        found: list[Any] = socket.getaddrinfo(
+            socket.gethostname(), None, socket.AF_INET, socket.SOCK_STREAM
+        )
+    except OSError:
+        return "127.0.0.1"
+    return str(found[0][4][0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -35,7 +35,8 @@ from distio.runtime.processes import START_SECONDS, LocalProcesses, LocalProvide
 from distio.runtime.records import tagging
 from distio.runtime.refusals import REFUSALS, require_sockets, system_refused
 from distio.runtime.roster import MemberStatus, list_members, wait_for_workers
-from distio.runtime.submitting import LEVELS, Submits
+from distio.runtime.starting import StartsElsewhere
+from distio.runtime.submitting import LEVELS
 from distio.runtime.threads import CannotStartThread, start_thread
 from distio.runtime.workers import Worker, as_workers
 
@@ -98,7 +99,7 @@ def _require_least(name: str, number: Any, least: int) -> None:
         raise ValueError(f"Cluster.local: {expected}, but got {number}")
 
 
-class Cluster(Submits):
+class Cluster(StartsElsewhere):
     """A coordinator and its workers, on which programs run.
 
     >>> from distio import Cluster, io
@@ -113,11 +114,14 @@ class Cluster(Submits):
         threads: int,
         processes: LocalProcesses | None = None,
         *,
+        stop: Callable[[], None] | None = None,
         snapshots: Snapshots = SNAPSHOTS,
     ) -> None:
         super().__init__(host, snapshots)
         self._processes = processes
         self._adapting: Adapting | None = None
+        self._stop = stop or (None if processes is None else processes.stop)
+        """Ends the processes that end with it."""
         try:
             host.start(threads, "distio-client")
             self._link = start_thread("distio-link", host.listen, host.fail)
@@ -344,8 +348,23 @@ class Cluster(Submits):
         level = self._level("Cluster.run", snapshots)
         return self._runner(level).run(require_io(io, "Cluster.run"), context)
 
+    @classmethod
+    def _around(
+        cls,
+        host: LinkedHost,
+        coordinator: LocalProcesses,
+        stop: Callable[[], None],
+        snapshots: Snapshots,
+    ) -> Self:
+        return cls(host, 1, coordinator, stop=stop, snapshots=snapshots)
+
     def _runner(self, snapshots: Snapshots | None = None) -> _Runner:
         return _Runner(self._host, snapshots or self._snapshots)
+
+    @property
+    def url(self) -> str:
+        """Where the coordinator listens; other programs of this user may `connect` there."""
+        return self._host.url
 
     def members(self) -> list[MemberStatus]:
         """The processes that belong to the cluster now, this one included, as they have joined.
@@ -456,8 +475,8 @@ class Cluster(Submits):
             self._end()
 
     def _end(self) -> None:
-        if self._processes is not None:
-            self._processes.stop()
+        if self._stop is not None:
+            self._stop()
         self._host.leave()
         if threading.current_thread() is not self._link:  # it may be, in a `__del__`
             self._link.join(_MAY_TAKE_SECONDS)

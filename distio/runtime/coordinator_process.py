@@ -42,7 +42,7 @@ from distio.coordination.state.store import IN_MEMORY_BYTES
 from distio.errors import JournalError
 from distio.protocol.codec import MalformedFrame, from_coordinator, from_member
 from distio.protocol.messages import HANDSHAKE
-from distio.runtime.addresses import ipc_path
+from distio.runtime.addresses import URL_FILE, ipc_path
 from distio.runtime.binding import Binding
 from distio.runtime.decider import Decider
 from distio.runtime.doorkeeper import Doorkeeper, cut, revoked
@@ -157,9 +157,12 @@ class CoordinatorProcess:
         outage: float = OUTAGE_SECONDS,
         keys: Path | None = None,
         is_insecure: bool = False,
+        workers_are_here: bool = True,
     ) -> None:
-        # on ipc a connection breaks only when its process has ended, or has closed it
-        is_ipc = ipc_path(url) is not None
+        self._workers_are_here = workers_are_here
+        # on ipc a connection breaks only when its process has ended, or has closed it; but the
+        # process may be one that carries the connection to a worker elsewhere
+        is_ipc = ipc_path(url) is not None and workers_are_here
         if is_ipc and journal is None:
             absence = 0.0
         lease = 0.0 if is_ipc and journal is None else lease_seconds(patience, absence)
@@ -534,7 +537,9 @@ class CoordinatorProcess:
 
     def _is_own_worker(self, member: MemberRecord) -> bool:
         """Whether it belongs to the program that this coordinator belongs to."""
-        return self._lifeline is not None and member.is_worker and bool(member.hello.family)
+        if self._lifeline is None or not self._workers_are_here:
+            return False
+        return member.is_worker and bool(member.hello.family)
 
     def _has_others(self) -> bool:
         return not all(map(self._is_own_worker, self._board.machine.members.values()))
@@ -551,9 +556,8 @@ class CoordinatorProcess:
 def main(arguments: list[str]) -> None:
     """The coordinator of a local cluster: lives as long as the lifeline of its program."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is the program's; nothing is started here
-    url, directory, grace, max_losses, snapshot_memory, cuts, journal, _, lifeline, stderr = (
-        arguments
-    )
+    url, directory, *numbers, journal, elsewhere, _, lifeline, stderr = arguments
+    grace, max_losses, snapshot_memory, cuts = numbers
     limits = Limits(cuts=int(cuts))
     try:
         process = CoordinatorProcess(
@@ -566,11 +570,14 @@ def main(arguments: list[str]) -> None:
             journal=Journal(Path(journal), complain=log.warning, limits=limits)
             if journal
             else None,
+            workers_are_here=not elsewhere,
         )
     except JournalError as error:
         print(error, file=sys.stderr)
         sys.exit(1)
     process.stop_at(signal.SIGTERM)
+    if elsewhere:  # whoever starts the workers has to know the port
+        Path(directory, URL_FILE).write_text(process.url)
     tell_started(int(stderr))
     try:
         process.run()

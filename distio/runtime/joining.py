@@ -17,7 +17,7 @@ from distio.runtime.link import LinkedHost
 from distio.runtime.main_thread import HEARING_SECONDS, is_main_thread
 from distio.runtime.process_supervisor import Backoff
 
-__all__ = ["join"]
+__all__ = ["join", "require_listener"]
 
 _LEAST_SECONDS: Final = 1.0
 """A coordinator that listens may take so long to answer, even when the time is nearly over."""
@@ -61,7 +61,7 @@ def join(
     while True:
         try:
             seconds = min(timeout, max(_LEAST_SECONDS, give_up_at - time.monotonic()))
-            _require_listener(urls, seconds)
+            require_listener(urls, seconds)
             return connect(seconds)
         except (HandshakeRefused, ClusterClosed):
             raise
@@ -76,7 +76,7 @@ def join(
         _wait(pause, lifeline)
 
 
-def _require_listener(urls: Sequence[str], seconds: float) -> None:
+def require_listener(urls: Sequence[str], seconds: float) -> None:
     """Check that a process listens at one: libzmq itself would try ten times a second for ever."""
     failures = []
     for url in urls:

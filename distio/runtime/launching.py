@@ -23,6 +23,7 @@ from distio.errors import ClusterError
 from distio.runtime.forks import close_in_children, renew_in_children, without_forks
 
 __all__ = [
+    "STARTED",
     "Lifeline",
     "OwnStderr",
     "Program",
@@ -39,7 +40,7 @@ _PARENT: Final = "DISTIO_PARENT"
 _FIRST_FREE: Final = 3
 """The descriptors below it are the standard streams."""
 
-_STARTED: Final = b"\0"
+STARTED: Final = b"\0"
 """The byte that a process writes to stderr when it has started."""
 _MOST_READ: Final = 65_536
 _MOST_KEPT: Final = 8_192
@@ -184,9 +185,9 @@ class StartLog:
         if not data:
             self.close()
             return False
-        if _STARTED in data:
+        if STARTED in data:
             self.has_started = True
-            data = data.replace(_STARTED, b"")
+            data = data.replace(STARTED, b"")
         self._end = (self._end + data)[-_MOST_KEPT:]
         lines, end, self._partial = (self._partial + data).rpartition(b"\n")
         self._pass_on(lines + end)
@@ -228,7 +229,7 @@ def tell_started(stderr: int) -> None:
     """
     if sys.stderr is not None:
         sys.stderr.flush()
-    os.write(2, _STARTED)
+    os.write(2, STARTED)
     os.dup2(stderr, 2)
     os.close(stderr)
 

@@ -160,6 +160,11 @@ class LinkedHost(FencedHost):
         if self.fence is not None:
             self.fence.wake = self._waker.wake
 
+    @property
+    def url(self) -> str:
+        """Where the coordinator is, or may be."""
+        return self._lines.url
+
     # -- saying (with the mutex held) -----------------------------------------------------
 
     def outbox_changed(self, *, more_follows: bool = False) -> None:

@@ -33,7 +33,7 @@ from distio.errors import ClusterError
 from distio.protocol.ids import default_name
 from distio.protocol.messages import WorkerExited
 from distio.protocol.text import readable
-from distio.runtime.addresses import private_directory
+from distio.runtime.addresses import URL_FILE, private_directory
 from distio.runtime.cores import share_of_cores, thread_limits
 from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.runtime.handshake import connect
@@ -84,6 +84,8 @@ class LocalProcesses:
             processes; False: there is none.
         accepts_other_code: whether workers take fibers that were saved with other code.
         keep_snapshots: how many cuts the journal keeps.
+        bind: where the coordinator listens; by default at a socket in a private directory.
+        workers_are_elsewhere: whether others start the workers, on whatever host; `workers` is 0.
 
     Raises:
         ClusterError, OSError: they can't be started; those that were have ended again.
@@ -105,7 +107,10 @@ class LocalProcesses:
         journal: Path | bool = False,
         accepts_other_code: bool = False,
         keep_snapshots: int = 0,
+        bind: str = "",
+        workers_are_elsewhere: bool = False,
     ) -> None:
+        self._workers_are_elsewhere = workers_are_elsewhere
         self._accepts_other_code = accepts_other_code
         self.worker = replace(workers[-1], name="")
         """What workers are like that are started later."""
@@ -134,7 +139,7 @@ class LocalProcesses:
         self._thread: threading.Thread | None = None
         self._directory = private_directory()
         self._journal = self._directory / "journal" if journal is True else journal
-        self.url = f"ipc://{self._directory / 'coordinator'}"
+        self.url = bind or f"ipc://{self._directory / 'coordinator'}"
         with ExitStack() as undo:
             undo.callback(shutil.rmtree, self._directory, ignore_errors=True)
             self._lifeline = Lifeline()
@@ -171,11 +176,12 @@ class LocalProcesses:
         worker = Program(
             "distio_worker.local",
             options=python_options(),
-            environment=thread_limits(blas_threads, share_of_cores(len(workers)), os.environ),
+            environment=thread_limits(blas_threads, share_of_cores(len(workers) or 1), os.environ),
         )
         limits = self._grace, self._max_losses, self._snapshot_memory, self._keep_snapshots
         journal = "" if self._journal is False else str(self._journal.absolute())
-        given = str(self._directory), *map(str, limits), journal
+        elsewhere = "elsewhere" * self._workers_are_elsewhere
+        given = str(self._directory), *map(str, limits), journal, elsewhere
         self._supervisor.add(self._new_child(coordinator, self.url, *given, has_box=False))
         accepts = "accepts" * self._accepts_other_code
         arguments = self.family, f"{self._start_seconds:g}", accepts
@@ -229,6 +235,9 @@ class LocalProcesses:
         Raises:
             ClusterError: a process has ended before, or takes too long; and what it wrote.
         """
+        if self._workers_are_elsewhere:  # the system may choose the port
+            with self._changed:
+                self._changed.wait_for(lambda: self._has_begun or self._failure)
         try:
             coordinator = os.pidfd_open(self.coordinator.pid)
         except ProcessLookupError:  # the supervisor has seen its end
@@ -255,7 +264,8 @@ class LocalProcesses:
         host.say(*unreported)
         try:
             with self._changed:
-                self._changed.wait_for(lambda: self._is_used or self._failure)
+                is_used = self._workers_are_elsewhere  # whoever starts them waits for them
+                self._changed.wait_for(lambda: is_used or self._is_used or self._failure)
             if self._failure:
                 raise ClusterError(self._failure)
         except BaseException:
@@ -269,7 +279,11 @@ class LocalProcesses:
     def started(self, child: Child) -> None:
         """A worker has joined, or the coordinator listens: workers can join from now on."""
         if self._is_coordinator(child):
-            self._has_begun = True
+            with self._changed:
+                if self._workers_are_elsewhere:
+                    self.url = (self._directory / URL_FILE).read_text()
+                self._has_begun = True
+                self._changed.notify_all()
             for worker in self._supervisor.children[1:]:
                 worker.must_start_within(self._start_seconds)
             return

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, final
 
-from distio.errors import ClusterClosed
+from distio.errors import ClusterClosed, ClusterError
 from distio.protocol import messages as m
 from distio.runtime.interrupts import interruptible
 from distio.runtime.main_thread import wake_main_thread
@@ -32,6 +32,9 @@ class _Question(Pending):
         self.heard = heard
         self.answer: Any = None
         """None: there will be none."""
+        self.message: m.MemberMessage | None = None
+        self.refused_because = ""
+        """Why it would be waited for in vain."""
 
 
 @final
@@ -41,6 +44,7 @@ class Questions:
     def __init__(self, host: LinkedHost) -> None:
         self._host = host
         self._asked: dict[int, _Question] = {}
+        self._reason_to: Callable[[m.MemberMessage], str] = lambda message: ""
         self.closed_because = ""
         """Why no question is answered any more; empty: they are."""
 
@@ -66,6 +70,7 @@ class Questions:
         Raises:
             ClusterClosed: the coordinator is lost, or the cluster closed.
             KeyRefused: the role of this process doesn't let it.
+            ClusterError: the answer would never come, and why.
         """
         self._host.require_role(message(0))
         question, number = _Question(heard), 0
@@ -76,6 +81,8 @@ class Questions:
         finally:
             if not question.is_over:
                 self._take_back(number, withdraw)
+        if question.refused_because:
+            raise ClusterError(question.refused_because)
         if question.answer is None and question.is_over:
             raise ClusterClosed(self.closed_because)
         return question.answer
@@ -86,9 +93,31 @@ class Questions:
             question.end_wait()
             return 0
         number = self._host.member.features.named_runs.next_question()
+        question.message = message(number)
+        if self._refuse_if_in_vain(question):
+            return 0
         self._asked[number] = question
-        self._host.send_at_once(message(number))
+        self._host.send_at_once(question.message)
         return number
+
+    def refuse(self, reason_to: Callable[[m.MemberMessage], str]) -> None:
+        """Some questions would be waited for in vain, from now on (takes the mutex).
+
+        Args:
+            reason_to: says why a question is one of these; empty: it isn't.
+        """
+        with self._host.fail_stop:
+            self._reason_to = reason_to
+            in_vain = [n for n, each in self._asked.items() if self._refuse_if_in_vain(each)]
+        for number in in_vain:
+            self._take_back(number, None)
+
+    def _refuse_if_in_vain(self, question: _Question) -> bool:
+        assert question.message is not None
+        question.refused_because = self._reason_to(question.message)
+        if question.refused_because:
+            question.end_wait()
+        return bool(question.refused_because)
 
     def _take_back(self, number: int, withdraw: Callable[[int], m.MemberMessage] | None) -> None:
         """Nobody waits for the answer any more, which may be on its way."""

@@ -33,6 +33,7 @@ from distio import (
     Var,
     io,
     primitives,
+    providers,
     recurring,
     resource,
     result,
@@ -73,7 +74,7 @@ def members_of(cls: type) -> set[str]:
 
 # -- the guide --------------------------------------------------------------------------------
 
-MODULES = [distio, io, resource, result, schedule, recurring, primitives, val, var]
+MODULES = [distio, io, resource, result, schedule, recurring, primitives, providers, val, var]
 CLASSES = [
     *(IO, Child, Cluster, Resource, Result, RunHandle, Schedule, UpdateResult, Val, Var),
     *(Barrier, CountDownLatch, Deferred, PubSub, Queue, Subscription),

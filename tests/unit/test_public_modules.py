@@ -14,7 +14,7 @@ import distio
 from distio import io, resource, result
 
 PUBLIC = {
-    *("errors", "io", "primitives", "recurring", "resource", "result", "schedule"),
+    *("errors", "io", "primitives", "providers", "recurring", "resource", "result", "schedule"),
     *("supervision", "testing", "val", "var"),
 }
 INTERNAL = {"cli", "coordination", "core", "protocol", "runtime"}

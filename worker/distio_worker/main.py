@@ -23,6 +23,7 @@ from distio.runtime.workers import Worker, numbered, pairs
 from distio_worker.host import GRACE_SECONDS, end, serve
 from distio_worker.process import hold_black_box, leave_interrupts_to_program, prepare_streams
 from distio_worker.supervising import REFUSED, Supervisor
+from distio_worker.tether import hold_tether
 
 __all__ = ["main"]
 
@@ -185,6 +186,14 @@ def worker(
             "add` has made; by default the one that DISTIO_KEYS names, if it is set.",
         ),
     ] = None,
+    tethered: Annotated[
+        bool,
+        typer.Option(
+            "--tethered",
+            help="End when standard input ends, or when nothing has come from it for as long as "
+            "--patience says. It belongs to a program elsewhere, which has the logs as well.",
+        ),
+    ] = False,
     lifeline: Annotated[
         int | None, typer.Option(hidden=True, help="End with this descriptor.")
     ] = None,
@@ -205,9 +214,13 @@ def worker(
     if lifeline is not None:
         hold_lifeline(lifeline)
         leave_interrupts_to_program()
+    if tethered:
+        lifeline, stderr = hold_tether(patience), os.dup(2)
+        leave_interrupts_to_program()
     prepare_streams()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
-    log.setLevel(logging.INFO)  # whatever levels the programs have whose fibers come here
+    # whatever levels the programs have whose fibers come here
+    log.setLevel(logging.WARNING if tethered else logging.INFO)
     os.environ.update(thread_limits(blas_threads, share_of_cores(processes), os.environ))
 
     for module in migrations or []:
@@ -256,6 +269,7 @@ def worker(
             joined=joined,
             family=family,
             serial=serial,
+            is_of_program=tethered,
             lifeline=lifeline,
             patience=patience,
             retry=retry,
@@ -270,7 +284,8 @@ def worker(
     except ClusterError as error:
         print(f"distio-worker: {error}", file=sys.stderr)
         end(REFUSED)
-    log.info("left the cluster at %s: %s", url, reason)
+    if not tethered:
+        log.info("left the cluster at %s: %s", url, reason)
     end(0)
 
 
