@@ -116,9 +116,12 @@ class Cluster(StartsElsewhere):
         *,
         stop: Callable[[], None] | None = None,
         snapshots: Snapshots = SNAPSHOTS,
+        provider: StartsWorkers | None = None,
     ) -> None:
         super().__init__(host, snapshots)
         self._processes = processes
+        self._provider = provider
+        """Starts and stops workers, if this process can."""
         self._adapting: Adapting | None = None
         self._stop = stop or (None if processes is None else processes.stop)
         """Ends the processes that end with it."""
@@ -257,7 +260,8 @@ class Cluster(StartsElsewhere):
                 keep_snapshots=keep_snapshots,
             )
             try:
-                return cls(processes.join(), 1, processes, snapshots=snapshots)
+                provider = LocalProvider(processes)
+                return cls(processes.join(), 1, processes, snapshots=snapshots, provider=provider)
             except BaseException:
                 processes.stop()
                 raise
@@ -355,8 +359,9 @@ class Cluster(StartsElsewhere):
         coordinator: LocalProcesses,
         stop: Callable[[], None],
         snapshots: Snapshots,
+        provider: StartsWorkers | None = None,
     ) -> Self:
-        return cls(host, 1, coordinator, stop=stop, snapshots=snapshots)
+        return cls(host, 1, coordinator, stop=stop, snapshots=snapshots, provider=provider)
 
     def _runner(self, snapshots: Snapshots | None = None) -> _Runner:
         return _Runner(self._host, snapshots or self._snapshots)
@@ -442,12 +447,12 @@ class Cluster(StartsElsewhere):
             raise MatchError(f"Cluster.adapt: maximum is at least minimum, but {most} < {least}")
         idle = expect.seconds(idle_seconds, "Cluster.adapt", "idle_seconds")
         if provider is None:
-            if self._processes is None:
+            if self._provider is None:
                 raise ClusterError(
-                    "Cluster.adapt: a cluster that was joined by Cluster.connect can't start "
-                    "workers by itself; give a provider"
+                    "Cluster.adapt: this cluster can't start workers by itself, as somebody else "
+                    "does; give a provider"
                 )
-            provider = LocalProvider(self._processes)
+            provider = self._provider
         if self._adapting is not None:
             self._adapting.stop()
         bounds = bounds_for(least, most, idle, START_SECONDS, provider.worker)

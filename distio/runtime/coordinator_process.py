@@ -556,7 +556,7 @@ class CoordinatorProcess:
 def main(arguments: list[str]) -> None:
     """The coordinator of a local cluster: lives as long as the lifeline of its program."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is the program's; nothing is started here
-    url, directory, *numbers, journal, elsewhere, _, lifeline, stderr = arguments
+    url, directory, *numbers, journal, elsewhere, keys, _, lifeline, stderr = arguments
     grace, max_losses, snapshot_memory, cuts = numbers
     limits = Limits(cuts=int(cuts))
     try:
@@ -571,6 +571,7 @@ def main(arguments: list[str]) -> None:
             if journal
             else None,
             workers_are_here=not elsewhere,
+            keys=Path(keys) if keys else None,
         )
     except JournalError as error:
         print(error, file=sys.stderr)

@@ -31,11 +31,13 @@ __all__ = [
     "MemberKeys",
     "chosen_keys",
     "edit_allowed",
+    "files_of",
     "make_cluster_keys",
     "make_member_keys",
     "public_key",
     "read_allowed",
     "require_key_name",
+    "write_files",
 ]
 
 KEYS_VARIABLE: Final = "DISTIO_KEYS"
@@ -179,6 +181,28 @@ def read_allowed(folder: Path) -> AllowList:
         return AllowList.parse(_read(path))
     except ValueError as error:
         raise ClusterError(f"the list of keys in {path} is wrong: {error}; mend it") from error
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """What is in a member's folder, by the names of the files, for a host that is to have it.
+
+    Raises:
+        ClusterError: it can't be read.
+    """
+    with _system_errors(folder):
+        return {name: (folder / name).read_bytes() for name in (_SECRET, _PUBLIC, _COORDINATOR)}
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Make a member's folder of what `files_of` has read elsewhere.
+
+    Raises:
+        ClusterError: the folder is there already, or can't be made.
+    """
+    with _system_errors(folder):
+        _make_private(folder)
+        for name, content in files.items():
+            _write(folder / name, content.decode())
 
 
 # -- making -----------------------------------------------------------------------------------

@@ -33,10 +33,11 @@ from distio.errors import ClusterError
 from distio.protocol.ids import default_name
 from distio.protocol.messages import WorkerExited
 from distio.protocol.text import readable
-from distio.runtime.addresses import URL_FILE, private_directory
+from distio.runtime.addresses import URL_FILE, ipc_path, private_directory
 from distio.runtime.cores import share_of_cores, thread_limits
 from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.runtime.handshake import connect
+from distio.runtime.keys import files_of, make_cluster_keys
 from distio.runtime.launching import Lifeline, OwnStderr, Program, StartLog, describe_exit
 from distio.runtime.link import LinkedHost
 from distio.runtime.post_mortem import MemoryWatch, examine
@@ -112,12 +113,12 @@ class LocalProcesses:
     ) -> None:
         self._workers_are_elsewhere = workers_are_elsewhere
         self._accepts_other_code = accepts_other_code
-        self.worker = replace(workers[-1], name="")
+        self.worker = replace(workers[-1], name="") if workers else Worker()
         """What workers are like that are started later."""
         self._new_limit = partial(RestartLimit, max_restarts, within_seconds)
         self.family = secrets.token_hex(8)
-        self.path = list(sys.path)
-        """Where the workers look for modules."""
+        self.path = None if workers_are_elsewhere else list(sys.path)
+        """Where the workers look for modules; None: nobody knows."""
         self._grace = grace
         self._max_losses = max_losses
         self._snapshot_memory = snapshot_memory
@@ -140,8 +141,13 @@ class LocalProcesses:
         self._directory = private_directory()
         self._journal = self._directory / "journal" if journal is True else journal
         self.url = bind or f"ipc://{self._directory / 'coordinator'}"
+        self.keys: Path | None = None
+        """The folder with the keys of the cluster, if it has some: on TCP."""
         with ExitStack() as undo:
             undo.callback(shutil.rmtree, self._directory, ignore_errors=True)
+            if ipc_path(self.url) is None:
+                self.keys = self._directory / "keys"
+                make_cluster_keys(self.keys)
             self._lifeline = Lifeline()
             undo.callback(self._lifeline.close)
             self._stderr = OwnStderr()
@@ -181,7 +187,8 @@ class LocalProcesses:
         limits = self._grace, self._max_losses, self._snapshot_memory, self._keep_snapshots
         journal = "" if self._journal is False else str(self._journal.absolute())
         elsewhere = "elsewhere" * self._workers_are_elsewhere
-        given = str(self._directory), *map(str, limits), journal, elsewhere
+        keys = "" if self.keys is None else str(self.keys)
+        given = str(self._directory), *map(str, limits), journal, elsewhere, keys
         self._supervisor.add(self._new_child(coordinator, self.url, *given, has_box=False))
         accepts = "accepts" * self._accepts_other_code
         arguments = self.family, f"{self._start_seconds:g}", accepts
@@ -222,6 +229,10 @@ class LocalProcesses:
             child.must_start_within(self._start_seconds)
             self._supervisor.add_soon(child)
 
+    def keys_of_workers(self) -> dict[str, bytes]:
+        """The files of a worker's folder of keys; empty if the cluster needs none."""
+        return {} if self.keys is None else files_of(self.keys / "worker")
+
     def stop_workers(self, names: Sequence[str]) -> None:
         """Have the workers of these names leave, for good."""
         for child in self._supervisor.children[1:]:  # a copy: another thread changes the list
@@ -250,6 +261,7 @@ class LocalProcesses:
                 family=self.family,
                 timeout=self._start_seconds + _MAY_TAKE_SECONDS,
                 coordinator=coordinator,
+                keys=self.keys,
             )
         except ClusterError as error:
             is_refused_here = isinstance(error.__cause__, REFUSALS)

@@ -17,6 +17,7 @@ from distio.coordination.state.store import IN_MEMORY_BYTES
 from distio.core import expect
 from distio.errors import ClusterClosed, ClusterError, MatchError
 from distio.protocol.domains import SNAPSHOTS, Snapshots
+from distio.runtime.adapting import StartsWorkers
 from distio.runtime.addresses import own_address
 from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.runtime.fleet import Fleet
@@ -64,8 +65,9 @@ class StartsElsewhere(Submits):
         coordinator: LocalProcesses,
         stop: Callable[[], None],
         snapshots: Snapshots,
+        provider: StartsWorkers | None = None,
     ) -> Self:
-        """The cluster of a coordinator here, which `stop` ends."""
+        """The cluster of a coordinator here, which `stop` ends; `provider` adapts it."""
 
     @abstractmethod
     def close(self) -> None:
@@ -150,7 +152,9 @@ class StartsElsewhere(Submits):
                 new_limit=partial(RestartLimit, max_restarts, within_seconds),
             )
             try:
-                cluster = cls._around(coordinator.join(), coordinator, fleet.close, snapshots)
+                cluster = cls._around(
+                    coordinator.join(), coordinator, fleet.close, snapshots, fleet
+                )
             except BaseException:
                 fleet.close()
                 raise
@@ -229,7 +233,7 @@ class StartsElsewhere(Submits):
             stop()
             raise
         try:
-            meeting.announce(coordinator.url)
+            meeting.announce(coordinator.url, coordinator.keys_of_workers())
             wait_for_workers(cluster._host, rank.size - 1, timeout)
         except BaseException:
             cluster.close()

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Mapping
@@ -26,6 +27,7 @@ from typing import Final, NoReturn, final
 
 from distio.errors import ClusterError
 from distio.runtime.joining import require_listener
+from distio.runtime.keys import KEYS_VARIABLE, write_files
 
 __all__ = ["Meeting", "Rank", "rank_of", "serve_rank"]
 
@@ -101,9 +103,18 @@ class Meeting:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         safe = "".join(each if each.isalnum() or each in ".-" else "_" for each in job)
         self.path = directory / f"distio-{safe}.json"
+        self.keys = directory / f"distio-{safe}.keys"
+        """The folder with the keys of workers, if they need some."""
 
-    def announce(self, url: str) -> None:
-        """Say where the coordinator listens; whoever reads finds all of it."""
+    def announce(self, url: str, keys: Mapping[str, bytes]) -> None:
+        """Say where the coordinator listens; whoever reads finds all of it.
+
+        Args:
+            url: where.
+            keys: what is to be in the folder of keys.
+        """
+        if keys:
+            write_files(self.keys, keys)
         draft = self.path.with_suffix(f".{os.getpid()}")
         with suppress(FileNotFoundError):
             draft.unlink()
@@ -147,6 +158,7 @@ class Meeting:
     def remove(self) -> None:
         """Nobody is to come any more; may be called again."""
         self.path.unlink(missing_ok=True)
+        shutil.rmtree(self.keys, ignore_errors=True)
 
 
 def serve_rank(rank: Rank, meeting: Meeting, threads: int, timeout: float) -> NoReturn:
@@ -159,6 +171,8 @@ def serve_rank(rank: Rank, meeting: Meeting, threads: int, timeout: float) -> No
     # fibers find the modules that the program would find here
     path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
     environment = {**os.environ, "PYTHONPATH": path}
+    if meeting.keys.exists():
+        environment[KEYS_VARIABLE] = str(meeting.keys)
     options = ["--threads", str(threads), "--name", f"rank-{rank.number}"]
     command = [sys.executable, "-m", "distio_worker.main", url, *options]
     for stream in (sys.stdout, sys.stderr):
