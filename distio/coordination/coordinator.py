@@ -57,6 +57,7 @@ from distio.coordination.state.events import (
 from distio.coordination.state.members import MemberRecord
 from distio.coordination.state.registry import FiberRecord, Run
 from distio.coordination.state.store import InMemory, Keep
+from distio.coordination.state.unread import MOST_UNREAD_BYTES
 from distio.coordination.status.coordinator import StatusQueries
 from distio.coordination.timers.coordinator import Timers
 from distio.protocol import messages as m
@@ -100,9 +101,10 @@ def _make(
 ) -> Features:
     references = References(state)
     unverified_waits = UnverifiedWaits(state, references)
-    outcomes = Outcomes(state, references, unverified_waits)
+    pressure = Pressure(state)
+    outcomes = Outcomes(state, references, unverified_waits, pressure.said)
     locks, timers = Locks(state, references), Timers(state)
-    primitives, actors = Primitives(state, references), Actors(state)
+    primitives, actors = Primitives(state, references, pressure), Actors(state)
     cold = Cold(state, references, timers.is_running, timers.take, put_away)
     timers.fell_asleep = cold.fell_asleep
     membership = Membership(state)
@@ -128,7 +130,7 @@ def _make(
         checkpoints=Checkpoints(state),
         actors=actors,
         cold=cold,
-        pressure=Pressure(state),
+        pressure=pressure,
         cancellation=Cancellation(state, outcomes, cold.rouse),
         outcomes=outcomes,
         timers=timers,
@@ -169,6 +171,7 @@ class Coordinator:
         put_away: PutAwayPolicy = PUT_AWAY,
         keep: Keep = InMemory,
         keep_seconds: float = KEEP_SECONDS,
+        most_unread: int = MOST_UNREAD_BYTES,
     ) -> None:
         """
         Args:
@@ -178,8 +181,10 @@ class Coordinator:
             keep: keeps the bytes of snapshots and outcomes.
             keep_seconds: for how long the outcome of a named run is kept, if its client doesn't
                 say.
+            most_unread: while a member has more bytes before it that it has not read, others that
+                have something for it are slowed.
         """
-        self.state = CoordinatorState(keep)
+        self.state = CoordinatorState(keep, most_unread)
         self.features = _make(self.state, grace, max_losses, put_away, keep_seconds)
         self.state.hooks = Hooks(self.features)
         self._bind()
@@ -189,6 +194,7 @@ class Coordinator:
         self.features.endings.grace = settings.grace
         self.features.recovery.max_losses = settings.max_losses
         self.features.named_runs.keep_seconds = settings.keep_seconds
+        self.state.most_unread = settings.unread_memory
 
     def _bind(self) -> None:
         self._handlers = _HANDLERS.bind(self.features)

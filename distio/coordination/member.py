@@ -109,7 +109,7 @@ def _make(state: MemberState) -> Features:
     recovery = Recovery(state, references, cancellation, locks.held_by)
     drain = Drain(state, recovery, cancellation)
     pressure = Pressure(state, recovery.ask_again)
-    outcomes = Outcomes(state, references, waits)
+    outcomes = Outcomes(state, references, waits, pressure)
     other_code = OtherCode(state)
     placement = Placement(state, references, recovery, pressure, other_code.give_back)
     actors = Actors(state, placement, recovery, cancellation)
@@ -139,7 +139,16 @@ def _make(state: MemberState) -> Features:
         wait_graphs=WaitGraphs(state),
         named_runs=named_runs,
         endings=Endings(
-            state, waits, outcomes, failures, cancellation, recovery, drain, actors, named_runs
+            state,
+            waits,
+            outcomes,
+            failures,
+            cancellation,
+            recovery,
+            drain,
+            pressure,
+            actors,
+            named_runs,
         ),
     )
 

@@ -7,7 +7,7 @@ from typing import Final
 
 __all__ = ["PROTOCOL", "PYTHON", "refusal"]
 
-PROTOCOL: Final = 21
+PROTOCOL: Final = 22
 """Raised whenever a message comes, goes, or changes its name, its fields or its meaning."""
 
 PYTHON: Final = f"{sys.version_info.major}.{sys.version_info.minor}"

@@ -38,6 +38,7 @@ from distio.coordination.recovery.coordinator import MAX_LOSSES
 from distio.coordination.settings import Settings
 from distio.coordination.state.members import MemberRecord
 from distio.coordination.state.store import IN_MEMORY_BYTES
+from distio.coordination.state.unread import MOST_UNREAD_BYTES
 from distio.errors import JournalError
 from distio.protocol.codec import MalformedFrame, from_coordinator, from_member
 from distio.protocol.messages import HANDSHAKE
@@ -77,6 +78,7 @@ def serve(
     keep_seconds: float = KEEP_SECONDS,
     journal: Journal | None = None,
     outage: float = OUTAGE_SECONDS,
+    unread_memory: int = MOST_UNREAD_BYTES,
 ) -> bool:
     """Run a coordinator at `url` until SIGTERM or SIGINT.
 
@@ -96,6 +98,8 @@ def serve(
         keep_seconds: for how long the outcome of a named run is kept, unless its client says.
         journal: where all that the coordinator is told is kept, so that another one can go on.
         outage: with a journal: for how many seconds members wait for another coordinator.
+        unread_memory: how many bytes a member may have before it that it has not read; with more,
+            others that have something for it are slowed, and it is lost if it reads nothing.
 
     Returns:
         Whether it has ended as it was told to.
@@ -115,6 +119,7 @@ def serve(
             keep_seconds=keep_seconds,
             journal=journal,
             outage=outage,
+            unread_memory=unread_memory,
         )
     except REFUSALS as error:
         raise system_refused(f"listen on {url}", error) from error
@@ -146,6 +151,7 @@ class CoordinatorProcess:
         directory: str | None = None,
         journal: Journal | None = None,
         outage: float = OUTAGE_SECONDS,
+        unread_memory: int = MOST_UNREAD_BYTES,
     ) -> None:
         # on ipc a connection breaks only when its process has ended, or has closed it
         is_ipc = ipc_path(url) is not None
@@ -159,6 +165,7 @@ class CoordinatorProcess:
             absence=absence,
             lease=lease,
             outage=outage if journal else 0.0,
+            unread_memory=unread_memory,
         )
         self._spill = Spill(snapshot_memory, log.error, directory)
         self._decider = Decider(settings, self._spill, journal)

@@ -38,7 +38,8 @@ class Membership(CoordinatorFeature):
 
     def join(self, hello: m.Hello, fence_seconds: float) -> None:
         """A process has shaken hands."""
-        member = MemberRecord(self._state.next_incarnation, hello, fence_seconds)
+        most, id = self._state.most_unread, self._state.next_incarnation
+        member = MemberRecord(id, hello, fence_seconds, most)
         self._state.next_incarnation += 1
         self._state.members[member.id] = member
         for member_joined in self._state.hooks.member_joined:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from distio.coordination.admission import Inadmissible, Late, part_of, require
 from distio.coordination.dispatch import admits, handles
@@ -23,9 +23,21 @@ class Outcomes(CoordinatorFeature):
     """Passes on outcomes; the waits are in the records of fibers and in `UnverifiedWaits`."""
 
     def __init__(
-        self, state: CoordinatorState, references: References, unverified_waits: UnverifiedWaits
+        self,
+        state: CoordinatorState,
+        references: References,
+        unverified_waits: UnverifiedWaits,
+        said: Callable[[int, int], None],
     ) -> None:
+        """
+        Args:
+            state: what is known of members, runs and fibers.
+            references: those in outcomes are counted.
+            unverified_waits: the waits for fibers that have no record yet.
+            said: called with a run of which outcomes are sent, and the member to which they are.
+        """
         self._state = state
+        self._said = said
         self._references = references
         self._unverified_waits = unverified_waits
         self._unwanted: dict[int, list[tuple[int, int]]] = {}
@@ -155,6 +167,8 @@ class Outcomes(CoordinatorFeature):
             self._state.runs[run].note_progress()
         for waiter, outcomes in outgoing.items():
             self._state.send(waiter, outcomes)
+            for run in runs:
+                self._said(run, waiter)
 
     def _keep(self, host: int, fiber: int, payload: bytes, keys: Sequence[int]) -> None:
         """Keep an outcome for which a member may ask, in case its host is lost."""

@@ -16,14 +16,14 @@ def choose_host(
 
     Args:
         members: all members.
-        needs_room: whether fibers are to step there; else any worker will do that stays.
+        needs_room: whether fibers are to step there; else any worker will do that takes some.
         code: the manifest of the code that the fibers need; a worker that has refused it gets none.
     """
     takers = [
         member
         for member in members
         if member.is_worker
-        and (member.has_room if needs_room else member.is_staying)
+        and (member.has_room if needs_room else member.is_taking)
         and not (member.refused and code in member.refused)
     ]
     return min(

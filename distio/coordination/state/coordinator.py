@@ -16,9 +16,12 @@ from distio.coordination.state.events import OPERATOR, Send
 from distio.coordination.state.members import Departed, MemberRecord
 from distio.coordination.state.registry import NOWHERE, ColdGroup, FiberRecord, Run
 from distio.coordination.state.store import InMemory, Keep
+from distio.coordination.state.unread import MOST_UNREAD_BYTES
 from distio.protocol import messages as m
 from distio.protocol.endings import Cause
 from distio.protocol.ids import home_of
+from distio.protocol.messages.pressure import AwaitRead
+from distio.protocol.sizes import size_of
 
 __all__ = ["CoordinatorState"]
 
@@ -26,8 +29,12 @@ __all__ = ["CoordinatorState"]
 class CoordinatorState:
     """Plain data, but for the hooks of the features, which its verbs call."""
 
-    def __init__(self, keep: Keep = InMemory) -> None:
+    def __init__(self, keep: Keep = InMemory, most_unread: int = MOST_UNREAD_BYTES) -> None:
         self.hooks = Hooks(())
+        self.most_unread = most_unread
+        """A member that has more bytes before it than this is slow."""
+        self.overdue: dict[int, str] = {}
+        """By member that is to be lost, since it doesn't read: why, in words."""
         self.keep = keep
         """Keeps the bytes of snapshots and outcomes."""
         self.members: dict[int, MemberRecord] = {}
@@ -61,18 +68,24 @@ class CoordinatorState:
 
     def send(self, member: int, message: m.CoordinatorMessage) -> None:
         """Say this to a member."""
-        record = self.members[member]
-        if message.is_counted:
-            record.sent += 1
-        self.commands.append(Send(member, message))
+        self._send_to(self.members[member], message)
 
     def send_if_member(self, member: int, message: m.CoordinatorMessage) -> None:
         """Say this to a member that may have been lost in this event."""
         record = self.members.get(member)
         if record is not None:
-            if message.is_counted:
-                record.sent += 1
-            self.commands.append(Send(member, message))
+            self._send_to(record, message)
+
+    def _send_to(self, member: MemberRecord, message: m.CoordinatorMessage) -> None:
+        if message.is_counted:
+            member.sent += 1
+        self.commands.append(Send(member.id, message))
+        if member.unread.say(size_of(message)):
+            self.commands.append(Send(member.id, AwaitRead(member.unread.ask())))
+            if member.unread.bytes > self.most_unread:
+                member.is_slow = True
+                for member_slow in self.hooks.member_slow:
+                    member_slow(member)
 
     def send_uncounted(self, address: int, message: m.CoordinatorMessage) -> None:
         """Say this to a process that joins or isn't a member any more, so it doesn't count."""

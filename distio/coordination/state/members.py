@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from typing import Final
 
+from distio.coordination.state.unread import MOST_UNREAD_BYTES, Unread
 from distio.errors import ProcessExit
 from distio.protocol.ids import member_name
 from distio.protocol.messages import Chunk, Hello, Progress, WorkerExited
@@ -27,7 +28,13 @@ _MOST_EXITS: Final = 100
 class MemberRecord:
     """The record of one member."""
 
-    def __init__(self, id: int, hello: Hello, fence_seconds: float = 0.0) -> None:
+    def __init__(
+        self,
+        id: int,
+        hello: Hello,
+        fence_seconds: float = 0.0,
+        most_unread: int = MOST_UNREAD_BYTES,
+    ) -> None:
         self.id = id
         self.hello = hello
         self.fence_seconds = fence_seconds
@@ -38,6 +45,10 @@ class MemberRecord:
         """How many counted messages were sent to it."""
         self.received = 0
         """How many of them it had handled when it last reported."""
+        self.unread = Unread(most_unread)
+        """What was said to it that it has not read."""
+        self.is_slow = False
+        """Whether that is too much: see `pressure`."""
         self.withdrawals = 0
         """How many `WithdrawAcquire` of it were heard."""
         self._ready = 0
@@ -81,12 +92,17 @@ class MemberRecord:
     @property
     def has_room(self) -> bool:
         """Whether it takes more."""
-        return self.is_staying and self.load < AHEAD * self.hello.threads
+        return self.is_taking and self.load < AHEAD * self.hello.threads
 
     @property
     def is_staying(self) -> bool:
         """Whether it is there, and doesn't leave."""
         return not (self.is_gone or self.is_leaving)
+
+    @property
+    def is_taking(self) -> bool:
+        """Whether it may be given fibers."""
+        return self.is_staying and not self.is_slow
 
     @property
     def is_up_to_date(self) -> bool:
