@@ -118,9 +118,11 @@ class Outcomes(MemberFeature):
     def take_outcomes(self, message: m.Outcomes) -> None:
         """Outcomes that were awaited have come."""
         references = dict(message.references)
+        outcome = Packed(b"")
         for index, (fiber, payload) in enumerate(zip(message.fibers, message.payloads)):
             keys = references.get(index)
-            outcome = Packed(payload, self._references.come(keys) if keys else ())
+            if keys or payload != outcome.payload:  # many in a row may be the same, such as None
+                outcome = Packed(payload, self._references.come(keys) if keys else ())
             self._arrived(self._state.awaited.take_all(fiber), outcome)
 
     @handles

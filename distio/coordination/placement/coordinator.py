@@ -143,7 +143,7 @@ class Placement(CoordinatorFeature):
                 run.fibers[fiber] = None
             record.host = NOWHERE
             record.epoch = epoch
-            if record.pending_cancels:
+            if record.rare.pending_cancels:
                 record.heard(member.received)
         chunk = self._state.enter(member, run, chunk)
         run.move(member.id, NOWHERE, len(chunk.fibers))
@@ -248,8 +248,8 @@ class Placement(CoordinatorFeature):
             record.host = host.id
             record.epoch = epoch + 1
             moved.append((fiber, record.epoch))
-            if record.restored:
-                restored.append((fiber, record.restored, record.last_loss))
+            if record.rare.restored:
+                restored.append((fiber, record.rare.restored, record.rare.last_loss))
         run = self._state.runs[chunk.run]
         run.move(NOWHERE, host.id, len(moved))
         for before_placing in self._state.hooks.before_placing:

@@ -215,9 +215,9 @@ class Primitives(CoordinatorFeature):
     def repeat(self, sender: MemberRecord, message: m.RepeatCall) -> None:
         """A fiber goes on in the middle of a call: it is told the reply, or waits on."""
         record, waiter = self._state.fibers.get(message.fiber), self._waiters.get(message.fiber)
-        if record is not None and record.reply is not None:
-            self._references.sent(record.reply.references, sender.id)
-            self._state.send(sender.id, record.reply)
+        if record is not None and record.rare.reply is not None:
+            self._references.sent(record.rare.reply.references, sender.id)
+            self._state.send(sender.id, record.rare.reply)
         elif waiter is not None:
             self._waiters.move(message.fiber, sender.id)
             self._state.probe(waiter.run, self._state.runs[waiter.run])
@@ -370,14 +370,14 @@ class Primitives(CoordinatorFeature):
         """Keep the reply to a fiber that waits for it in its snapshot."""
         record = self._state.fibers.get(fiber)
         if record is not None and record.snapshot is not None and record.snapshot.chunk.is_waiting:
-            record.reply = reply
+            record.own.reply = reply
             self._references.came(reply.references)
 
     def _forget_reply(self, fiber: int) -> None:
         """A fiber calls anew: nobody asks for the reply to its last call any more."""
         record = self._state.fibers.get(fiber)
-        if record is not None and record.reply is not None:
-            reply, record.reply = record.reply, None
+        if record is not None and record.rare.reply is not None:
+            reply, record.own.reply = record.rare.reply, None
             self._references.gone(reply.references)
 
     def _withdraw(self, fiber: int, waiter: Waiter) -> None:

@@ -195,7 +195,7 @@ class CoordinatorState:
     def lose_fiber(self, fiber: int, record: FiberRecord, worker: str, reason: str) -> None:
         """Mark a fiber as lost; the caller counts it off its run."""
         record.ended = True
-        record.lost = (worker, reason)
+        record.own.lost = (worker, reason)
         for fiber_lost in self.hooks.fiber_lost:
             fiber_lost(fiber, record, worker, reason)
 
@@ -216,8 +216,8 @@ class CoordinatorState:
 
         That of a fiber that has moved since is known already.
         """
-        if not (record.owner or record.ended):
-            record.owner = owner
+        if not (record.rare.owner or record.ended):
+            record.own.owner = owner
             self.runs[record.run].owned.setdefault(owner, {})[fiber] = scope
 
     def waiting_chunks(self) -> Iterable[m.Chunk]:
@@ -234,7 +234,7 @@ class CoordinatorState:
             if (record := self.fibers.get(fiber)) is not None
             and record.host == NOWHERE
             and not record.ended
-            and (record.epoch or record.restored or home_of(fiber) != run.owner)
+            and (record.epoch or record.rare.restored or home_of(fiber) != run.owner)
         ]
 
     # -- runs -----------------------------------------------------------------------------
