@@ -73,7 +73,6 @@ class Features(NamedTuple):
     checkpoints: Checkpoints
     actors: Actors
     cold: Cold
-    pressure: Pressure
     cancellation: Cancellation  # before outcomes: a fiber hears of it before its handle is dropped
     outcomes: Outcomes
     timers: Timers
@@ -88,6 +87,7 @@ class Features(NamedTuple):
     deadlocks: DeadlockDetector
     status: StatusQueries
     placement: Placement  # late: what has become of members and runs in this event is known
+    pressure: Pressure  # after placement: it tells how much is left that has no place
     other_code: OtherCode
     loss_reports: LossReports  # last: it tells where fibers were placed
 
@@ -130,7 +130,6 @@ def _make(
         checkpoints=Checkpoints(state),
         actors=actors,
         cold=cold,
-        pressure=pressure,
         cancellation=Cancellation(state, outcomes, cold.rouse),
         outcomes=outcomes,
         timers=timers,
@@ -147,6 +146,7 @@ def _make(
         ),
         status=StatusQueries(state),
         placement=placement,
+        pressure=pressure,
         other_code=OtherCode(
             state, placement.admit_offer, placement.take_in, named_runs.clients_of
         ),

@@ -38,7 +38,7 @@ def check_places(state: MemberState, executing: Iterable[Work] | None) -> None:
             _check_wait(fiber, request)
         if request is not None and request.waits_for_fibers:
             blocked[run] = blocked.get(run, 0) + 1
-    held_back = chain(*state.held_back.values())
+    held_back = chain(*state.held_back.values(), *state.unoffered.values())
     waiting = [*state.ready, *state.set_aside.values(), *held_back]
     for work in waiting if executing is None else [*waiting, *executing]:
         if isinstance(work, Fiber):

@@ -11,6 +11,8 @@ Rules
   of it are told, and outcomes stay where they ended. What they had said before may still come; that
   is bounded, too, since the answer to a member that asks how much is heard follows what it was
   told. Fibers that put an item are answered later. Other runs are not slowed.
+- A client that has offered many fibers of a run asks when few of them are left that wait for a
+  place; the others stay with the client, as they are.
 - When the member has read the half of it, or is lost, output is released.
 - A slow member that reads nothing for a while is lost, and so is one that has far too many messages
   before it. The time depends on how much it has before it: over a slow network, one message may
@@ -22,19 +24,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sized
 from typing import Final
 
-from distio.coordination.admission import require
+from distio.coordination.admission import part_of, require
 from distio.coordination.dispatch import admits, handles
 from distio.coordination.feature.coordinator import CoordinatorFeature
 from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.members import MemberRecord
-from distio.coordination.state.registry import Run
+from distio.coordination.state.registry import NOWHERE, Run
 from distio.coordination.state.unread import MOST_MESSAGES
 from distio.errors import DistioBug
 from distio.protocol.base import CoordinatorMessage
 from distio.protocol.ids import name_of
 from distio.protocol.messages import pressure as m
 
-__all__ = ["PATIENCE_SECONDS", "Pressure"]
+__all__ = ["FEW_UNPLACED", "PATIENCE_SECONDS", "Pressure"]
+
+FEW_UNPLACED: Final = 10_000
+"""While more fibers of a run wait for a place, its client offers no more."""
 
 PATIENCE_SECONDS: Final = 60.0
 """A slow member may read nothing for so long, ..."""
@@ -65,6 +70,8 @@ class Pressure(CoordinatorFeature):
         """By slow member: when it is lost, if it reads nothing until then."""
         self._held: dict[int, _Held] = {}
         """By run."""
+        self._offering: dict[int, int] = {}
+        """By run: the client that has more fibers to offer when few of them wait for a place."""
 
     # -- what members say -----------------------------------------------------------------
 
@@ -91,6 +98,30 @@ class Pressure(CoordinatorFeature):
         sender.is_slow = False
         self._state.is_unsettled = True  # it has room again
         self._forget(sender.id)
+
+    # -- offers ---------------------------------------------------------------------------
+
+    @admits
+    def admit_room(self, sender: MemberRecord, message: m.AwaitRoom) -> None:
+        """The member has a part in the run."""
+        part_of(self._state, sender, message.run)
+
+    @handles
+    def await_room(self, sender: MemberRecord, message: m.AwaitRoom) -> None:
+        """A client has more fibers to offer."""
+        if message.run in self._state.runs:
+            self._offering[message.run] = sender.id
+            self._state.is_unsettled = True
+        else:
+            self._state.stale += 1
+
+    def settle(self) -> None:
+        """Tell clients that few fibers wait for a place."""
+        for id, client in list(self._offering.items()):
+            run = self._state.runs[id]
+            if run.alive_at.get(NOWHERE, 0) - run.asleep <= FEW_UNPLACED:
+                del self._offering[id]
+                self._state.send_if_member(client, m.Room(id))
 
     # -- slow members ---------------------------------------------------------------------
 
@@ -191,6 +222,7 @@ class Pressure(CoordinatorFeature):
     def run_ended(self, id: int, run: Run) -> None:
         """Members forget that it was held when they hear of its end."""
         self._held.pop(id, None)
+        self._offering.pop(id, None)
 
     def member_lost(self, lost: MemberRecord, reason: str) -> None:
         """Nobody waits for the member any more."""
@@ -205,4 +237,7 @@ class Pressure(CoordinatorFeature):
                     raise DistioBug(f"run {name_of(run)} waits for a member that isn't slow")
 
     def leftovers(self) -> Mapping[str, Sized]:
-        return {"runs whose output is held": self._held}
+        return {
+            "runs whose output is held": self._held,
+            "runs that have more fibers to offer": self._offering,
+        }

@@ -8,6 +8,8 @@ Rules
   While too many are unheard, a fiber that asks to start others is parked, and none is started.
   While too many bytes are unheard, outcomes stay where they ended, too: their fibers end later.
 - Outcomes of a run stay as well while the coordinator says so, since somebody doesn't read them.
+- A client offers no more fibers of a run while many of them wait for a place. The others stay as
+  they are, unpickled; the fiber that has started them goes on.
 - All other fibers go on: those that end relieve the pressure, and those that wait may be needed.
 - What was said to the member before a question of the coordinator is read when the member answers.
 """
@@ -17,17 +19,22 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping, Sized
 from itertools import chain
+from typing import Final
 
 from distio.coordination.dispatch import handles
 from distio.coordination.executor.tasks import Task
 from distio.coordination.feature.member import MemberFeature
+from distio.coordination.placement.tasks import PickleFibers
 from distio.coordination.pressure.tasks import AskAgain, LetOutcomeGo
 from distio.coordination.state.local_run import LocalRun
 from distio.coordination.state.member import MemberState
 from distio.core.fiber import Fiber
 from distio.protocol.messages import pressure as m
 
-__all__ = ["Pressure"]
+__all__ = ["ASK_FOR_ROOM_EVERY", "Pressure"]
+
+ASK_FOR_ROOM_EVERY: Final = 20_000
+"""A client that has offered so many fibers of a run waits until few have no place."""
 
 
 class Pressure(MemberFeature):
@@ -111,6 +118,40 @@ class Pressure(MemberFeature):
         held_back, self._state.held_back = self._state.held_back, {}
         self._state.ready.extend(chain(*held_back.values()))
 
+    # -- offers ---------------------------------------------------------------------------
+
+    def offers_later(self, id: int, task: PickleFibers, count: int) -> bool:
+        """Keep a task that has just offered so many fibers, if it has more, and many were offered.
+
+        What the same thread goes on with doesn't wait for that.
+
+        Args:
+            id: the run of the fibers.
+            task: the task.
+            count: how many fibers.
+
+        Returns:
+            Whether it is kept.
+        """
+        state, run = self._state, self._state.runs[id]
+        run.offered += count
+        is_one_of_several = isinstance(task.then, Task)
+        if task.is_done or run.offered < ASK_FOR_ROOM_EVERY or is_one_of_several:
+            return False
+        task.then = None
+        if run.id not in state.unoffered:
+            state.send(m.AwaitRoom(run.id))
+        state.unoffered.setdefault(run.id, deque()).append(task)
+        return True
+
+    @handles
+    def room(self, message: m.Room) -> None:
+        """Few fibers of a run wait for a place: more of them are offered."""
+        tasks = self._state.unoffered.pop(message.run, ())
+        if tasks:
+            self._state.runs[message.run].offered = 0
+        self._state.ready.extend(tasks)
+
     # -- what the coordinator says --------------------------------------------------------
 
     @handles
@@ -145,6 +186,7 @@ class Pressure(MemberFeature):
         if self._held:
             self._held = {id: each for id, each in self._held.items() if each.run != run.id}
         self._state.held_back.pop(run.id, None)
+        self._state.unoffered.pop(run.id, None)
 
     def coordinator_lost(self, reason: str) -> None:
         """Another one begins anew, and has heard all that it is to hear."""
@@ -152,10 +194,13 @@ class Pressure(MemberFeature):
         self._held_runs.clear()
         self._let_go()
         self.let_all_go()
+        self._state.ready.extend(chain(*self._state.unoffered.values()))
+        self._state.unoffered.clear()
 
     def leftovers(self) -> Mapping[str, Sized]:
         return {
             "fibers that are to start others": self._held,
             "outcomes that are held back": self._state.held_back,
+            "fibers that are to be offered": self._state.unoffered,
             "runs whose outcomes are held back": self._held_runs,
         }

@@ -73,6 +73,8 @@ class MemberState:
         """By fiber, work that is ready, and that nobody does here: the member leaves."""
         self.held_back: dict[int, deque[Task]] = {}
         """By run, work that waits until more of what was said is taken up."""
+        self.unoffered: dict[int, deque[Task]] = {}
+        """By run, work that offers fibers when fewer wait for a place."""
         self.runs: dict[int, LocalRun] = {}
         self.hosted: dict[int, Handle[Any, Any, Any]] = {}
         """Handles of fibers here that others may ask for."""

@@ -7,7 +7,16 @@ from typing import ClassVar
 from distio.protocol.base import CoordinatorMessage, MemberMessage
 from distio.protocol.domains import Count, Id
 
-__all__ = ["AwaitHeard", "AwaitRead", "HaveRead", "Heard", "HoldOutput", "ReleaseOutput"]
+__all__ = [
+    "AwaitHeard",
+    "AwaitRead",
+    "AwaitRoom",
+    "HaveRead",
+    "Heard",
+    "HoldOutput",
+    "ReleaseOutput",
+    "Room",
+]
 
 
 class AwaitHeard(MemberMessage, frozen=True, gc=False):
@@ -52,6 +61,21 @@ class HoldOutput(CoordinatorMessage, frozen=True, gc=False):
 
 class ReleaseOutput(CoordinatorMessage, frozen=True, gc=False):
     """That is over."""
+
+    is_counted: ClassVar[bool] = False
+    may_wake: ClassVar[bool] = True
+
+    run: Id
+
+
+class AwaitRoom(MemberMessage, frozen=True, gc=False):
+    """Tell this client when few fibers of its run wait for a place: it has more to offer."""
+
+    run: Id
+
+
+class Room(CoordinatorMessage, frozen=True, gc=False):
+    """Few fibers of this run wait for a place."""
 
     is_counted: ClassVar[bool] = False
     may_wake: ClassVar[bool] = True
