@@ -117,7 +117,7 @@ class Pressure(CoordinatorFeature):
 
     def settle(self) -> None:
         """Tell clients that few fibers wait for a place."""
-        for id, client in list(self._offering.items()):
+        for id, client in list(self._offering.items()) if self._offering else ():
             run = self._state.runs[id]
             if run.alive_at.get(NOWHERE, 0) - run.asleep <= FEW_UNPLACED:
                 del self._offering[id]
@@ -189,8 +189,10 @@ class Pressure(CoordinatorFeature):
 
     def delays(self, run: int, member: int, message: CoordinatorMessage) -> bool:
         """Keep a message that lets a fiber of this run go on, if the run is held."""
-        held, host = self._held.get(run), self._state.members.get(member)
-        if held is None or host is None or host.is_leaving:
+        if run not in self._held:
+            return False
+        held, host = self._held[run], self._state.members.get(member)
+        if host is None or host.is_leaving:
             return False
         held.delayed.append((member, message))
         return True

@@ -257,6 +257,8 @@ class Primitives(CoordinatorFeature):
 
     def settle(self) -> None:
         """Recall what was delegated of the queues of runs that are held."""
+        if not self._held:
+            return
         held, self._held = self._held, []
         for run in held:
             for key in self._keys.get(run, ()):

@@ -80,7 +80,10 @@ class CoordinatorState:
         if message.is_counted:
             member.sent += 1
         self.commands.append(Send(member.id, message))
-        if member.unread.say(size_of(message)):
+        unread = member.unread
+        unread.said += size_of(message)
+        unread.said_messages += 1
+        if unread.said >= unread.ask_at:
             self.commands.append(Send(member.id, AwaitRead(member.unread.ask())))
             if member.unread.bytes > self.most_unread:
                 member.is_slow = True

@@ -196,7 +196,7 @@ class FiberRecord(msgspec.Struct, gc=False, eq=False):
     """The snapshot from which it goes on elsewhere, if its host is lost."""
     place: int = 0
     """Which of the fibers in the snapshot it is."""
-    rare: Rare = msgspec.field(default_factory=lambda: _COMMON)
+    rare: Rare = _COMMON
     """Is to be read; `own` is to be changed."""
 
     @property

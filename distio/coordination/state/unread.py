@@ -22,12 +22,13 @@ class Unread:
         most: how many bytes it may have before it.
     """
 
-    __slots__ = ("_asked", "_every", "_read", "_read_messages", "_said", "_said_messages", "ask_at")
+    __slots__ = ("_asked", "_every", "_read", "_read_messages", "ask_at", "said", "said_messages")
 
     def __init__(self, most: int = MOST_UNREAD_BYTES) -> None:
         self._every = min(_ASK_EVERY_BYTES, max(1, most // 4))
-        self._said = 0
-        self._said_messages = 0
+        self.said = 0
+        """How many bytes were said; whoever sends a message counts it."""
+        self.said_messages = 0
         self._read = 0
         self._read_messages = 0
         self._asked: deque[tuple[int, int]] = deque()
@@ -35,17 +36,11 @@ class Unread:
         self.ask_at = self._every
         """When so many bytes were said, the member is to be asked."""
 
-    def say(self, size: int) -> bool:
-        """A message of this size is said; return whether the member is to be asked next."""
-        self._said += size
-        self._said_messages += 1
-        return self._said >= self.ask_at
-
     def ask(self) -> int:
         """The member is asked whether it has read what was said so far; return how much that is."""
-        self._asked.append((self._said, self._said_messages))
-        self.ask_at = self._said + self._every
-        return self._said
+        self._asked.append((self.said, self.said_messages))
+        self.ask_at = self.said + self._every
+        return self.said
 
     def can_have_read(self, said: int) -> bool:
         """Whether the member was asked about so much."""
@@ -59,9 +54,9 @@ class Unread:
     @property
     def bytes(self) -> int:
         """How many bytes it has before it."""
-        return self._said - self._read
+        return self.said - self._read
 
     @property
     def messages(self) -> int:
         """How many messages it has before it."""
-        return self._said_messages - self._read_messages
+        return self.said_messages - self._read_messages
