@@ -16,6 +16,7 @@ from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.membership.session import ABSENCE_SECONDS, OUTAGE_SECONDS
 from distio.coordination.recovery.coordinator import MAX_LOSSES
 from distio.coordination.state.store import IN_MEMORY_BYTES
+from distio.coordination.state.unread import MOST_UNREAD_BYTES
 from distio.errors import ClusterError
 from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.runtime.interrupts import end_on_sigterm
@@ -76,6 +77,15 @@ def coordinator(
             "temporary file.",
         ),
     ] = IN_MEMORY_BYTES >> 20,
+    unread_memory: Annotated[
+        int,
+        typer.Option(
+            metavar="MIB",
+            min=1,
+            help="How many MiB of messages a member may have before it that it has not read. With "
+            "more, runs that have something for it are slowed; it is lost if it reads nothing.",
+        ),
+    ] = MOST_UNREAD_BYTES >> 20,
     journal: Annotated[
         str | None,
         typer.Option(
@@ -194,6 +204,7 @@ def coordinator(
             absence=absence,
             max_losses=max_losses,
             snapshot_memory=snapshot_memory << 20,
+            unread_memory=unread_memory << 20,
             journal=None
             if journal is None
             else opened(

@@ -154,9 +154,9 @@ def _stories(moment: Moment, run: SavedRun, fiber: str | None) -> Iterator[Story
 
 def _story(moment: Moment, saved: SavedFiber) -> Story:
     record = saved.record
-    name = None if record.group is None else record.group.names.get(saved.id)
+    name = None if record.rare.group is None else record.rare.group.names.get(saved.id)
     story = Story(saved.label, name, "")
-    story.restored, story.last_loss = record.restored, record.last_loss
+    story.restored, story.last_loss = record.rare.restored, record.rare.last_loss
     wait = ""
     try:
         opened = saved.open(saved.compare().stand_ins)
@@ -175,7 +175,7 @@ def _story(moment: Moment, saved: SavedFiber) -> Story:
 
 def _state(moment: Moment, saved: SavedFiber, wait: str) -> str:
     record = saved.record
-    if record.group is not None:
+    if record.rare.group is not None:
         return wait or "sleeps"
     if record.host == NOWHERE:
         code = saved.snapshot.chunk.code
@@ -185,7 +185,7 @@ def _state(moment: Moment, saved: SavedFiber, wait: str) -> str:
     where = f"at {host.name()}" if host is not None else "at a member that is gone"
     if moment.machine.features.timers.deadline_of(saved.id) is not None:
         return f"sleeps, {where}"
-    if wait and record.reply is None:
+    if wait and record.rare.reply is None:
         return f"{wait}, {where}"
     if wait:
         return f"has got what it waited for when it was saved, and went on {where}"
@@ -196,9 +196,9 @@ def _state(moment: Moment, saved: SavedFiber, wait: str) -> str:
 def _wakes_at(moment: Moment, saved: SavedFiber) -> str | None:
     """When the sleep of a fiber ends, on the wall clock."""
     machine, record = moment.machine, saved.record
-    deadline = record.wakes_at
-    if record.group is not None:
-        deadline = record.group.deadline_of(saved.id)
+    deadline = record.rare.wakes_at
+    if record.rare.group is not None:
+        deadline = record.rare.group.deadline_of(saved.id)
     elif machine.features.timers.deadline_of(saved.id) is not None:
         deadline = machine.features.timers.deadline_of(saved.id)
     if deadline is None:

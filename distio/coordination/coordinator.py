@@ -58,6 +58,7 @@ from distio.coordination.state.events import (
 from distio.coordination.state.members import MemberRecord
 from distio.coordination.state.registry import FiberRecord, Run
 from distio.coordination.state.store import InMemory, Keep
+from distio.coordination.state.unread import MOST_UNREAD_BYTES
 from distio.coordination.status.coordinator import StatusQueries
 from distio.coordination.timers.coordinator import Timers
 from distio.protocol import messages as m
@@ -73,7 +74,6 @@ class Features(NamedTuple):
     checkpoints: Checkpoints
     actors: Actors
     cold: Cold
-    pressure: Pressure
     cancellation: Cancellation  # before outcomes: a fiber hears of it before its handle is dropped
     outcomes: Outcomes
     timers: Timers
@@ -89,6 +89,7 @@ class Features(NamedTuple):
     status: StatusQueries
     placement: Placement  # late: what has become of members and runs in this event is known
     roster: Roster  # after placement: what waits then has found no place
+    pressure: Pressure  # after placement: it tells how much is left that has no place
     other_code: OtherCode
     loss_reports: LossReports  # last: it tells where fibers were placed
 
@@ -102,9 +103,10 @@ def _make(
 ) -> Features:
     references = References(state)
     unverified_waits = UnverifiedWaits(state, references)
-    outcomes = Outcomes(state, references, unverified_waits)
+    pressure = Pressure(state)
+    outcomes = Outcomes(state, references, unverified_waits, pressure.said)
     locks, timers = Locks(state, references), Timers(state)
-    primitives, actors = Primitives(state, references), Actors(state)
+    primitives, actors = Primitives(state, references, pressure), Actors(state)
     cold = Cold(state, references, timers.is_running, timers.take, put_away)
     timers.fell_asleep = cold.fell_asleep
     membership = Membership(state)
@@ -137,7 +139,6 @@ def _make(
         checkpoints=Checkpoints(state),
         actors=actors,
         cold=cold,
-        pressure=Pressure(state),
         cancellation=Cancellation(state, outcomes, cold.rouse),
         outcomes=outcomes,
         timers=timers,
@@ -155,6 +156,7 @@ def _make(
         status=StatusQueries(state),
         roster=Roster(state),
         placement=placement,
+        pressure=pressure,
         other_code=OtherCode(
             state, placement.admit_offer, placement.take_in, named_runs.clients_of
         ),
@@ -179,6 +181,7 @@ class Coordinator:
         put_away: PutAwayPolicy = PUT_AWAY,
         keep: Keep = InMemory,
         keep_seconds: float = KEEP_SECONDS,
+        most_unread: int = MOST_UNREAD_BYTES,
     ) -> None:
         """
         Args:
@@ -188,8 +191,10 @@ class Coordinator:
             keep: keeps the bytes of snapshots and outcomes.
             keep_seconds: for how long the outcome of a named run is kept, if its client doesn't
                 say.
+            most_unread: while a member has more bytes before it that it has not read, others that
+                have something for it are slowed.
         """
-        self.state = CoordinatorState(keep)
+        self.state = CoordinatorState(keep, most_unread)
         self.features = _make(self.state, grace, max_losses, put_away, keep_seconds)
         self.state.hooks = Hooks(self.features)
         self._bind()
@@ -199,6 +204,7 @@ class Coordinator:
         self.features.endings.grace = settings.grace
         self.features.recovery.max_losses = settings.max_losses
         self.features.named_runs.keep_seconds = settings.keep_seconds
+        self.state.most_unread = settings.unread_memory
 
     def _bind(self) -> None:
         self._handlers = _HANDLERS.bind(self.features)

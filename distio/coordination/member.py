@@ -114,7 +114,7 @@ def _make(state: MemberState) -> Features:
     recovery = Recovery(state, references, cancellation, locks.held_by)
     drain = Drain(state, recovery, cancellation)
     pressure = Pressure(state, recovery.ask_again)
-    outcomes = Outcomes(state, references, waits)
+    outcomes = Outcomes(state, references, waits, pressure)
     other_code = OtherCode(state)
     places = LocalPlaces(state)
     placement = Placement(state, references, recovery, pressure, other_code.give_back, places)
@@ -147,7 +147,16 @@ def _make(state: MemberState) -> Features:
         named_runs=named_runs,
         roster=Roster(),
         endings=Endings(
-            state, waits, outcomes, failures, cancellation, recovery, drain, actors, named_runs
+            state,
+            waits,
+            outcomes,
+            failures,
+            cancellation,
+            recovery,
+            drain,
+            pressure,
+            actors,
+            named_runs,
         ),
     )
 

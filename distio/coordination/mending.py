@@ -87,5 +87,5 @@ def _balance(state: CoordinatorState, id: int, run: Run, reason: str) -> None:
         record = state.fibers[fiber]
         is_nowhere = record.host == NOWHERE and fiber not in waiting
         is_lost = is_nowhere and record.outcome is None
-        if is_lost or not state.is_somewhere(record.host) or record.lost is not None:
-            state.lose_fiber(fiber, record, *(record.lost or (_NOBODY, reason)))
+        if is_lost or not state.is_somewhere(record.host) or record.rare.lost is not None:
+            state.lose_fiber(fiber, record, *(record.rare.lost or (_NOBODY, reason)))

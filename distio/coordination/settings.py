@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from distio.coordination.state.unread import MOST_UNREAD_BYTES
+
 __all__ = ["Settings"]
 
 
@@ -22,3 +24,5 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How long the leases of members last; 0: they have none."""
     outage: float
     """How long members wait for another process that goes on; 0: none ever does."""
+    unread_memory: int = MOST_UNREAD_BYTES
+    """How many bytes a member may have before it that it has not read, until others are slowed."""

@@ -39,6 +39,7 @@ from distio.coordination.recovery.coordinator import MAX_LOSSES
 from distio.coordination.settings import Settings
 from distio.coordination.state.members import MemberRecord
 from distio.coordination.state.store import IN_MEMORY_BYTES
+from distio.coordination.state.unread import MOST_UNREAD_BYTES
 from distio.errors import JournalError
 from distio.protocol.codec import MalformedFrame, from_coordinator, from_member
 from distio.protocol.messages import HANDSHAKE
@@ -82,6 +83,7 @@ def serve(
     outage: float = OUTAGE_SECONDS,
     keys: Path | None = None,
     is_insecure: bool = False,
+    unread_memory: int = MOST_UNREAD_BYTES,
 ) -> bool:
     """Run a coordinator at `url` until SIGTERM or SIGINT.
 
@@ -103,6 +105,8 @@ def serve(
         outage: with a journal: for how many seconds members wait for another coordinator.
         keys: the folder of its keys; None: it has none, and may listen on ipc alone,
         is_insecure: unless it is to listen on loopback, and let in whoever connects.
+        unread_memory: how many bytes a member may have before it that it has not read; with more,
+            others that have something for it are slowed, and it is lost if it reads nothing.
 
     Returns:
         Whether it has ended as it was told to.
@@ -124,6 +128,7 @@ def serve(
             outage=outage,
             keys=keys,
             is_insecure=is_insecure,
+            unread_memory=unread_memory,
         )
     except REFUSALS as error:
         raise system_refused(f"listen on {url}", error) from error
@@ -158,6 +163,7 @@ class CoordinatorProcess:
         keys: Path | None = None,
         is_insecure: bool = False,
         workers_are_here: bool = True,
+        unread_memory: int = MOST_UNREAD_BYTES,
     ) -> None:
         self._workers_are_here = workers_are_here
         # on ipc a connection breaks only when its process has ended, or has closed it; but the
@@ -173,6 +179,7 @@ class CoordinatorProcess:
             absence=absence,
             lease=lease,
             outage=outage if journal else 0.0,
+            unread_memory=unread_memory,
         )
         self._spill = Spill(snapshot_memory, log.error, directory)
         self._decider = Decider(settings, self._spill, journal)

@@ -58,7 +58,11 @@ class Decider:
     ) -> Handshakes:
         settings = self._settings
         machine = Coordinator(
-            settings.grace, settings.max_losses, keep=keep, keep_seconds=settings.keep_seconds
+            settings.grace,
+            settings.max_losses,
+            keep=keep,
+            keep_seconds=settings.keep_seconds,
+            most_unread=settings.unread_memory,
         )
         return Handshakes(
             machine,

@@ -216,6 +216,9 @@ class LinkedHost(FencedHost):
         self.note_memory(now)
         if member.state.has_left and not member.state.is_to_be_heard:
             self.close(self._leaves_because)
+        elif member.state.given_back:  # there was too much of it for one message
+            self._is_held_back = True
+            self._waker.wake()
 
     def require_role(self, message: m.MemberMessage) -> None:
         """Raise KeyRefused unless this process, by its key, may say such a message.

@@ -143,6 +143,7 @@ class Hub:
             absence=plan.absence_seconds,
             lease=plan.lease_seconds,
             outage=plan.outage_seconds,
+            unread_memory=self.machine.state.most_unread,
         )
         self._take_in(Restarted(self._world.now, settings))
         self._world.note(_NAME, "goes on from its journal")

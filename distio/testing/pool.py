@@ -13,6 +13,7 @@ from typing import Final, final
 from distio.coordination.executor.executor import Executor
 from distio.coordination.executor.tasks import Task
 from distio.coordination.outcomes.tasks import FinishFiber
+from distio.coordination.pressure.tasks import AskAgain
 from distio.coordination.recovery.tasks import RepeatRequest, TakeSnapshots
 from distio.core.fiber import Fiber
 from distio.core.pickling.spaces import ObjectSpace, use_space
@@ -26,7 +27,7 @@ from distio.testing.stories import story_of_request
 
 __all__ = ["Pool"]
 
-_ACT_FOR_FIBERS: Final = (TakeSnapshots, RepeatRequest)
+_ACT_FOR_FIBERS: Final = (TakeSnapshots, RepeatRequest, AskAgain)
 _START_FIBERS: Final = (rq.Spawn, rq.SpawnHere, rq.CallActor)
 """Named here: a union of types that is written in a call is made anew for each event."""
 
@@ -170,6 +171,8 @@ class Pool:
     def _committed(self, fiber: Fiber, asked: Request | None, executor: Executor) -> None:
         if not self._host.member.is_running(fiber.run):
             return
+        if isinstance(fiber.request, _START_FIBERS) and fiber.id in self._host.member.state.parked:
+            return  # it starts them later
         if self.is_believed:
             self._keep_books(fiber, asked)
         if isinstance(fiber.request, _START_FIBERS):
@@ -178,7 +181,7 @@ class Pool:
                 self._name, "fiber {} has started" + " {}" * len(children), [fiber.id, *children]
             )
         elif isinstance(fiber.request, rq.Finished) and executor.work is None:
-            self._ended(fiber)
+            self._ended_unless_held_back(fiber)
 
     def _keep_books(self, fiber: Fiber, asked: Request | None) -> None:
         world, request = self._world, fiber.request
@@ -192,6 +195,10 @@ class Pool:
                 world.ledger.sleeps(fiber.id, world.now, request.seconds)
         is_parked = fiber.id in self._host.member.state.parked
         world.calls.committed(fiber, asked, self._host, is_parked)
+
+    def _ended_unless_held_back(self, fiber: Fiber) -> None:
+        if fiber.handle is None or fiber.handle.outcome is not None:
+            self._ended(fiber)
 
     def _ended(self, fiber: Fiber) -> None:
         if not self._host.member.is_running(fiber.run):

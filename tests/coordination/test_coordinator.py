@@ -291,7 +291,7 @@ def test_coordinator_ignores_an_unknown_outcome_of_a_fiber_that_moved_meanwhile(
     scene.says(1, m.AwaitOutcomes(run, [child]))
     assert scene.offers(2, run, child, epoch=1)[0] == (2, placed(run, child, epoch=2))
     assert scene.says(2, m.OutcomeUnknown(child, 1)) == []
-    assert scene.machine.fibers[child].lost is None
+    assert scene.machine.fibers[child].rare.lost is None
 
 
 # -- timers -----------------------------------------------------------------------------------

@@ -509,7 +509,7 @@ class BelievesOldEpochs(Outcomes):
 
     def outcome_unknown(self, sender: MemberRecord, message: m.OutcomeUnknown) -> None:
         record = self._state.fibers.get(message.fiber)
-        if record is not None and record.lost is None:
+        if record is not None and record.rare.lost is None:
             reason = "its outcome was not kept"
             self._state.lose_fiber(message.fiber, record, sender.name(), reason)
 

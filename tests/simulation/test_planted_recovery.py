@@ -114,8 +114,8 @@ def keeps_rights(patch: Patch) -> None:
     ) -> None:
         right(primitives, reply, may_put, ahead)
         record = primitives._state.fibers.get(reply.fiber)
-        if record is not None and record.reply is not None:
-            record.reply = msgspec.structs.replace(record.reply, ahead=[*ahead])
+        if record is not None and record.rare.reply is not None:
+            record.own.reply = msgspec.structs.replace(record.rare.reply, ahead=[*ahead])
 
     right = Primitives._reply
     patch.setattr(Primitives, "_reply", reply)
@@ -127,7 +127,7 @@ def keeps_no_outcome(patch: Patch) -> None:
 
 def keeps_no_cancellation(patch: Patch) -> None:
     def cancelled(record: FiberRecord, region: int, number: int) -> None:
-        record.pending_cancels = {**record.pending_cancels, region: number}
+        record.own.pending_cancels = {**record.rare.pending_cancels, region: number}
 
     patch.setattr(FiberRecord, "cancelled", cancelled)
 

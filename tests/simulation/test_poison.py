@@ -26,7 +26,7 @@ class Counting(Coordinator):
     def handle(self, now: float, event: Event) -> list[Send]:
         commands = super().handle(now, event)
         for fiber, record in self.fibers.items():
-            self.losses[fiber] = max(record.losses, self.losses.get(fiber, 0))
+            self.losses[fiber] = max(record.rare.losses, self.losses.get(fiber, 0))
         return commands
 
 

@@ -46,8 +46,10 @@ def url() -> Iterator[str]:
 
 def test_ranks_meet_by_a_file_of_this_user_alone(tmp_path: Path, url: str) -> None:
     meeting = Meeting(tmp_path / "shared", "9@1/x")
-    meeting.announce(url)
+    meeting.announce(url, {"secret.key": b"a", "coordinator.key": b"b"})
     assert meeting.path.name == "distio-9_1_x.json"
+    assert stat.S_IMODE(meeting.keys.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(file.stat().st_mode) for file in meeting.keys.iterdir()} == {0o600}
     assert stat.S_IMODE(meeting.path.stat().st_mode) == 0o600
     assert stat.S_IMODE(meeting.path.parent.stat().st_mode) == 0o700
     assert meeting.wait(10.0) == url
@@ -57,7 +59,7 @@ def test_ranks_meet_by_a_file_of_this_user_alone(tmp_path: Path, url: str) -> No
 
 def test_file_that_an_earlier_job_has_left_is_not_believed(tmp_path: Path) -> None:
     meeting = Meeting(tmp_path, "1")
-    meeting.announce("tcp://127.0.0.1:1")
+    meeting.announce("tcp://127.0.0.1:1", {})
     with pytest.raises(ClusterError, match=r"rank 0 has not said within 0.1 s .*no coordinator"):
         meeting.wait(0.1)
 
@@ -72,7 +74,7 @@ def test_file_that_others_may_write_is_not_believed(tmp_path: Path, url: str) ->
 
 def test_link_to_a_file_is_not_followed(tmp_path: Path, url: str) -> None:
     target = Meeting(tmp_path, "other")
-    target.announce(url)
+    target.announce(url, {})
     meeting = Meeting(tmp_path, "1")
     os.symlink(target.path, meeting.path)
     with pytest.raises(ClusterError, match="Too many levels of symbolic links"):

@@ -101,7 +101,7 @@ class Cancellation(CoordinatorFeature):
             scope = run.disown(fiber, record)
             self._cancel_owned(run, fiber)
             if scope:
-                self._cancel_scope(record.run, record.owner, scope)
+                self._cancel_scope(record.run, record.rare.owner, scope)
 
     def _cancel_scope(self, run: int, owner: int, scope: int) -> None:
         record = self._outcomes.find(NOWHERE, run, owner)
@@ -147,7 +147,7 @@ class Cancellation(CoordinatorFeature):
         pending_cancels = [
             (fiber, region, record)
             for fiber, record in records
-            for region in record.pending_cancels
+            for region in record.rare.pending_cancels
         ]
         if pending_cancels:
             self._tell(member, chunk.run, pending_cancels)

@@ -178,8 +178,8 @@ class Cold(CoordinatorFeature):
         sleepers: list[tuple[float, int]] = []
         for fiber, record in records.items():
             deadline = self._stop_timer(fiber)
-            record.host, record.wakes_at = NOWHERE, None
-            if record.pending_cancels:
+            record.host, record.own.wakes_at = NOWHERE, None
+            if record.rare.pending_cancels:
                 record.heard(sender.received)
             sleepers.append((state.now if deadline is None else deadline, fiber))
         ids = [(fiber, record.epoch) for fiber, record in records.items()]
@@ -195,8 +195,8 @@ class Cold(CoordinatorFeature):
         to_hear = []
         for fiber in group.fibers:
             record = self._state.fibers[fiber]
-            record.group = group
-            if record.pending_cancels:
+            record.own.group = group
+            if record.rare.pending_cancels:
                 to_hear.append(fiber)
         self._rouse(group, to_hear)
 
@@ -204,8 +204,8 @@ class Cold(CoordinatorFeature):
 
     def rouse(self, fiber: int, record: FiberRecord) -> None:
         """A fiber that is nowhere is cancelled: if it is cold, it is placed to hear of it."""
-        if record.group is not None:
-            self._rouse(record.group, [fiber])
+        if record.rare.group is not None:
+            self._rouse(record.rare.group, [fiber])
 
     def _rouse(self, group: ColdGroup, fibers: Sequence[int]) -> None:
         """Let cold fibers of this group wait for a place."""
@@ -228,7 +228,7 @@ class Cold(CoordinatorFeature):
             self._drop(group)
         records = [self._state.fibers[fiber] for fiber in fibers]
         for record, deadline in zip(records, deadlines):
-            record.group, record.wakes_at = None, deadline
+            record.own.group, record.own.wakes_at = None, deadline
         return records
 
     def _drop(self, group: ColdGroup) -> None:
@@ -316,7 +316,7 @@ class Cold(CoordinatorFeature):
         for group in groups:
             for fiber in group.fibers:
                 record = self._state.fibers.get(fiber)
-                if record is None or record.group is not group or record.host != NOWHERE:
+                if record is None or record.rare.group is not group or record.host != NOWHERE:
                     raise DistioBug(f"cold fiber {name_of(fiber)} isn't where it is to be")
         for id, run in self._state.runs.items():
             if run.asleep != sum(len(group.fibers) for group in self._state.cold.get(id, ())):

@@ -251,7 +251,7 @@ class NamedRuns(CoordinatorFeature):
         assert root is not None
         cause, reason = run.ending or (Cause.FINISHED, "")
         outcome = None if root.outcome is None else root.outcome.payload
-        lost = root.lost if outcome is None else None
+        lost = root.rare.lost if outcome is None else None
         if outcome is None and lost is None and cause is Cause.FINISHED:
             reason = "the outcome of its root has not come"
         kind = "panic" if reason or outcome is None else known.kind

@@ -28,6 +28,7 @@ from distio.coordination.feature.member import MemberFeature
 from distio.coordination.outcomes.fiber_waits import FiberWaits
 from distio.coordination.outcomes.member import Outcomes
 from distio.coordination.outcomes.tasks import FinishFiber
+from distio.coordination.pressure.member import Pressure
 from distio.coordination.recovery.draining import Drain
 from distio.coordination.recovery.member import Recovery
 from distio.coordination.state.failure import is_cancellation
@@ -55,6 +56,7 @@ class Endings(MemberFeature):
         cancellation: Cancellation,
         recovery: Recovery,
         drain: Drain,
+        pressure: Pressure,
         actors: Actors,
         named_runs: NamedRuns,
     ) -> None:
@@ -66,6 +68,7 @@ class Endings(MemberFeature):
         self._failures = failures
         self._cancellation = cancellation
         self._drain = drain
+        self._pressure = pressure
         self._actors = actors
 
     # -- the end of a fiber ---------------------------------------------------------------
@@ -79,7 +82,8 @@ class Endings(MemberFeature):
         is_saved = fiber.tree is not None and fiber.tree.head is fiber
         is_kept = is_saved and fiber.id in self._state.hosted
         if (fiber.id in asked or is_kept) and not self._cancellation.is_lost_by_leaving(fiber):
-            return FinishFiber(fiber, self._state.runs[fiber.run], self._pickled)
+            finish = FinishFiber(fiber, self._state.runs[fiber.run], self._pickled)
+            return None if self._pressure.holds_back(fiber.run, finish) else finish
         # the host that has started the run looks at the outcome of its root
         self.finish(fiber, is_observed=fiber.id == fiber.run)
         return None
@@ -167,6 +171,7 @@ class Endings(MemberFeature):
         if not self._state.is_leaving:
             self._state.is_leaving = True
             self._state.send(m.Leaving(seconds))
+            self._pressure.let_all_go()
             self._drain.begin()
             self._cancellation.cancel_rest()
 

@@ -88,6 +88,9 @@ class CoordinatorFeature:
     def run_is_ending(self, id: int, run: Run) -> None:
         """A run is being cancelled: its members are told next."""
 
+    def run_held(self, id: int) -> None:
+        """A member doesn't read what fibers of this run have for it; see `pressure`."""
+
     def run_ended(self, id: int, run: Run) -> None:
         """A run is over.
 
@@ -119,6 +122,9 @@ class CoordinatorFeature:
 
     def member_reported(self, member: MemberRecord) -> None:
         """A member has reported its progress, which the state has taken up."""
+
+    def member_slow(self, member: MemberRecord) -> None:
+        """This member has too much before it that it has not read; called again if it gets more."""
 
     def member_leaves(self, member: MemberRecord) -> None:
         """This member has said that it is about to leave."""
@@ -202,6 +208,7 @@ class Hooks(HookTable):
     key_unreachable = Hook(F.key_unreachable)
     run_started = Hook(F.run_started)
     run_is_ending = Hook(F.run_is_ending)
+    run_held = Hook(F.run_held)
     run_ended = Hook(F.run_ended)
     run_may_be_stuck = Hook(F.run_may_be_stuck)
     will_wake = Hook(F.will_wake)
@@ -209,6 +216,7 @@ class Hooks(HookTable):
     tokens_moved = Hook(F.tokens_moved)
     member_joined = Hook(F.member_joined)
     member_reported = Hook(F.member_reported)
+    member_slow = Hook(F.member_slow)
     member_leaves = Hook(F.member_leaves)
     member_lost = Hook(F.member_lost)
     next_deadline = Hook(F.next_deadline)

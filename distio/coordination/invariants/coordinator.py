@@ -61,7 +61,7 @@ def _wrong_record(
     run = state.runs.get(record.run)
     if run is None or fiber not in run.fibers:
         return "outlives its run"
-    if record.lost is not None:
+    if record.rare.lost is not None:
         return "is lost, but not all who wait were told" if record.waiters else ""
     if not state.is_somewhere(record.host):
         return "is at a member that is gone, but not lost"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
+from itertools import chain
 from typing import Any
 
 from distio.coordination.executor.tasks import Work
@@ -37,7 +38,8 @@ def check_places(state: MemberState, executing: Iterable[Work] | None) -> None:
             _check_wait(fiber, request)
         if request is not None and request.waits_for_fibers:
             blocked[run] = blocked.get(run, 0) + 1
-    waiting = [*state.ready, *state.set_aside.values()]
+    held_back = chain(*state.held_back.values(), *state.unoffered.values())
+    waiting = [*state.ready, *state.set_aside.values(), *held_back]
     for work in waiting if executing is None else [*waiting, *executing]:
         if isinstance(work, Fiber):
             of_run, fibers = work.run, [work.id]

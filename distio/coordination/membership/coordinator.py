@@ -44,7 +44,7 @@ class Membership(CoordinatorFeature):
         """A process has shaken hands."""
         id = self._state.next_incarnation
         hello = replace(hello, name=self.name_for(hello))
-        member = MemberRecord(id, hello, fence_seconds, self._state.now)
+        member = MemberRecord(id, hello, fence_seconds, self._state.now, self._state.most_unread)
         self._state.next_incarnation += 1
         self._state.members[member.id] = member
         for member_joined in self._state.hooks.member_joined:

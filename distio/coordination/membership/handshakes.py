@@ -24,6 +24,8 @@ Rules
   ended, a client that was about to leave, and one that the shell gives up because it was silent for
   too long. If it comes back, or still listens, it is fenced: it is told that it is no member any
   more.
+- A member that has had too much before it for too long, and reads nothing, is lost as well; see
+  `pressure`.
 - A member gives up when it has been absent for `absence` seconds. It is lost here when a share of
   `MARGIN` more has passed since its connection was seen to break. So it has stopped by then, as
   long as a message takes less than the margin. The clocks of both only have to run at one rate.
@@ -547,6 +549,18 @@ class Handshakes:
                 self._log.log(f"run {name_of(message.run)} has ended: {describe_unplaced(message)}")
         if self.gate.incidents:
             self._note_incidents()
+        if self.machine.state.overdue:
+            self._lose_overdue(now)
+
+    def _lose_overdue(self, now: float) -> None:
+        """Lose the members that don't read what is said to them."""
+        overdue = self.machine.state.overdue
+        while overdue:
+            member, reason = overdue.popitem()
+            link = self._links.of(member)
+            if link is not None:
+                told = f"the coordinator gave this process up: {reason}"
+                self._lose(now, link, reason, _fenced(told), is_final=self._lease > 0)
 
     def _expel(self, member: int, reason: str) -> None:
         self._happened(self._now, Expelled(member, reason))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Final
 
 from distio.coordination.admission import Inadmissible, Late, part_of, require
 from distio.coordination.dispatch import admits, handles
@@ -18,16 +19,32 @@ from distio.protocol.ids import home_of, name_of
 
 __all__ = ["Outcomes"]
 
+_SMALL_BYTES: Final = 256
+"""Outcomes up to this size are compared with the one before."""
+
 
 class Outcomes(CoordinatorFeature):
     """Passes on outcomes; the waits are in the records of fibers and in `UnverifiedWaits`."""
 
     def __init__(
-        self, state: CoordinatorState, references: References, unverified_waits: UnverifiedWaits
+        self,
+        state: CoordinatorState,
+        references: References,
+        unverified_waits: UnverifiedWaits,
+        said: Callable[[int, int], None],
     ) -> None:
+        """
+        Args:
+            state: what is known of members, runs and fibers.
+            references: those in outcomes are counted.
+            unverified_waits: the waits for fibers that have no record yet.
+            said: called with a run of which outcomes are sent, and the member to which they are.
+        """
         self._state = state
+        self._said = said
         self._references = references
         self._unverified_waits = unverified_waits
+        self._last_kept: tuple[bytes, KeptOutcome | None] = b"", None
         self._unwanted: dict[int, list[tuple[int, int]]] = {}
         """By host: the outcomes that it is to drop; see `DropOutcomes`."""
 
@@ -53,8 +70,8 @@ class Outcomes(CoordinatorFeature):
             if record is None:
                 why = self._why_unknown(run, fiber)
                 state.say_lost(sender.id, m.FiberLost(fiber, *why, message.run))
-            elif record.lost is not None:
-                state.say_lost(sender.id, m.FiberLost(fiber, *record.lost))
+            elif record.rare.lost is not None:
+                state.say_lost(sender.id, m.FiberLost(fiber, *record.rare.lost))
             elif record.outcome is not None and record.host == NOWHERE:
                 self._send(sender.id, fiber, record.outcome)
             else:
@@ -155,6 +172,8 @@ class Outcomes(CoordinatorFeature):
             self._state.runs[run].note_progress()
         for waiter, outcomes in outgoing.items():
             self._state.send(waiter, outcomes)
+            for run in runs:
+                self._said(run, waiter)
 
     def _keep(self, host: int, fiber: int, payload: bytes, keys: Sequence[int]) -> None:
         """Keep an outcome for which a member may ask, in case its host is lost."""
@@ -164,8 +183,17 @@ class Outcomes(CoordinatorFeature):
         run = self._state.runs[record.run]
         is_kept = run.snapshots != "off" or (run.name and fiber == record.run)
         if record.outcome is None and is_kept:
-            record.outcome = KeptOutcome(self._state.keep(payload), keys)
+            record.outcome = self._kept(payload, keys)
             self._references.came(keys)
+
+    def _kept(self, payload: bytes, keys: Sequence[int]) -> KeptOutcome:
+        """An outcome to be kept: many fibers in a row may have the same, such as None."""
+        last, kept = self._last_kept
+        if kept is None or payload != last or keys:
+            kept = KeptOutcome(self._state.keep(payload), keys)
+            if len(payload) <= _SMALL_BYTES and not keys:
+                self._last_kept = payload, kept
+        return kept
 
     def _forget(self, fiber: int, record: FiberRecord) -> None:
         self._state.forget(fiber, record)

@@ -20,7 +20,7 @@ from distio.coordination.dispatch import answers
 from distio.coordination.feature.member import MemberFeature, WaitsOfRun
 from distio.coordination.invariants.member import check_waiters
 from distio.coordination.outcomes.cross_run_waits import CrossRunWaits, without_outcome
-from distio.coordination.outcomes.waiter import Waiter
+from distio.coordination.outcomes.waiter import NO_WAITERS, Waiter
 from distio.coordination.state.local_run import LocalRun
 from distio.coordination.state.location import RemoteFiber, origin_of
 from distio.coordination.state.member import MemberState
@@ -67,11 +67,7 @@ class FiberWaits(MemberFeature):
             return fiber
         waiter = request.registration = Waiter(fiber, own, missing)
         for handle in pending:
-            waiters = handle.waiters
-            if waiters is None:
-                handle.waiters = {waiter: 1}
-            else:
-                waiters[waiter] = waiters.get(waiter, 0) + 1
+            waiter.enter(handle)
         if others:
             self._cross_run_waits.enter(waiter, others)
         state.park(fiber)
@@ -105,7 +101,9 @@ class FiberWaits(MemberFeature):
             asker = behind or run
             handle = stated
             state.awaited.add(asker.id, handle)
-            handle.waiters = handle.waiters or {}  # if it comes and goes, it is still asked for
+            handle.waiters = (
+                handle.waiters or NO_WAITERS
+            )  # if it comes and goes, it is still asked for
             asker.known.add(id)
             ask.setdefault(asker.id, []).append(id)
         if handle is not stated:
@@ -129,7 +127,7 @@ class FiberWaits(MemberFeature):
         handle.outcome = outcome
         waiters, handle.waiters = handle.waiters, None
         if waiters:
-            for waiter, times in waiters.items():
+            for waiter, times in [*waiters.items()]:  # a wait that is over empties its own
                 waiter.missing -= times
                 fiber: Fiber = waiter.fiber
                 if waiter.missing <= 0 and self._state.parked.get(fiber.id) is fiber:
@@ -148,7 +146,8 @@ class FiberWaits(MemberFeature):
         waiter.request.registration = None  # they refer to each other
         for handle in waiter.handles:
             if handle.waiters:
-                handle.waiters.pop(waiter, None)
+                waiter.strike_out(handle)
+        waiter.alone.clear()  # it refers to itself
         if waiter.others:
             self._cross_run_waits.leave(waiter)
 
@@ -164,7 +163,7 @@ class FiberWaits(MemberFeature):
             for index, handle in enumerate(waiter.handles):
                 if handle.outcome is None and origin_of(handle) is run.location:
                     if handle.waiters:
-                        handle.waiters.pop(waiter, None)
+                        waiter.strike_out(handle)
                     waiter.handles[index] = without_outcome(handle.id)
                     waiter.missing -= 1
             if waiter.missing <= 0:

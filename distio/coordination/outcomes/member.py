@@ -12,6 +12,7 @@ from distio.coordination.invariants.member import check_handles
 from distio.coordination.outcomes.cross_run_waits import unknown
 from distio.coordination.outcomes.fiber_waits import FiberWaits
 from distio.coordination.outcomes.tasks import PickleOutcome
+from distio.coordination.pressure.member import Pressure
 from distio.coordination.references.member import References
 from distio.coordination.state.local_run import LocalRun
 from distio.coordination.state.location import LocalFiber, RemoteFiber, is_of
@@ -50,8 +51,11 @@ def lost_with(
 class Outcomes(MemberFeature):
     """The outcomes of one member's fibers that others ask for, and those that it asks for."""
 
-    def __init__(self, state: MemberState, references: References, waits: FiberWaits) -> None:
+    def __init__(
+        self, state: MemberState, references: References, waits: FiberWaits, pressure: Pressure
+    ) -> None:
         self._state = state
+        self._pressure = pressure
         self._references = references
         self._waits = waits
         self.asked: set[int] = set()
@@ -77,7 +81,9 @@ class Outcomes(MemberFeature):
                 run.known.add(fiber)
             else:
                 run.posting += 1
-                state.ready.appendleft(PickleOutcome(run.id, handle, self._pickled))
+                task = PickleOutcome(run.id, handle, self._pickled)
+                if not self._pressure.holds_back(run.id, task):
+                    state.ready.appendleft(task)
 
     def _pickled(self, run: int, fiber: int, outcome: Leaving) -> None:
         if run in self._state.runs:
@@ -89,7 +95,7 @@ class Outcomes(MemberFeature):
         if outcome.handles:
             self._references.export(outcome.handles)
         self.asked.discard(fiber)
-        self._state.progress.post(fiber, outcome)
+        self._state.post(fiber, outcome)
 
     @handles
     def drop_outcomes(self, message: m.DropOutcomes) -> None:
@@ -112,9 +118,11 @@ class Outcomes(MemberFeature):
     def take_outcomes(self, message: m.Outcomes) -> None:
         """Outcomes that were awaited have come."""
         references = dict(message.references)
+        outcome = Packed(b"")
         for index, (fiber, payload) in enumerate(zip(message.fibers, message.payloads)):
             keys = references.get(index)
-            outcome = Packed(payload, self._references.come(keys) if keys else ())
+            if keys or payload != outcome.payload:  # many in a row may be the same, such as None
+                outcome = Packed(payload, self._references.come(keys) if keys else ())
             self._arrived(self._state.awaited.take_all(fiber), outcome)
 
     @handles

@@ -108,7 +108,7 @@ class UnverifiedWaits(CoordinatorFeature):
                 wait.drop_waiter(gone)
                 if wait.host == gone:
                     self._tell(wait, m.FiberLost(fiber, worker, reason))
-                if wait.host == gone or not (wait.waiters or wait.pending_cancels):
+                if wait.host == gone or not (wait.waiters or wait.rare.pending_cancels):
                     self._drop(fiber, id)
 
     def run_ended(self, id: int, run: Run) -> None:

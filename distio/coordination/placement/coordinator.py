@@ -176,7 +176,7 @@ class Placement(CoordinatorFeature):
                 run.fibers[fiber] = None
             record.host = NOWHERE
             record.epoch = epoch
-            if record.pending_cancels:
+            if record.rare.pending_cancels:
                 record.heard(member.received)
         chunk = self._state.enter(member, run, chunk)
         run.move(member.id, NOWHERE, len(chunk.fibers))
@@ -321,8 +321,8 @@ class Placement(CoordinatorFeature):
             moved.append((fiber, record.epoch))
             if places.needs:
                 places.take(host.id, fiber)
-            if record.restored:
-                restored.append((fiber, record.restored, record.last_loss))
+            if record.rare.restored:
+                restored.append((fiber, record.rare.restored, record.rare.last_loss))
         run = self._state.runs[chunk.run]
         run.move(NOWHERE, host.id, len(moved))
         for before_placing in self._state.hooks.before_placing:

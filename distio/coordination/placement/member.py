@@ -123,7 +123,11 @@ class Placement(MemberFeature):
             if self._places.counts:
                 return self._place_here(parent, children, request.needs)
         if state.offers_children and children:
-            return self.ship(children, then=parent)
+            shipping = self.ship(children)
+            if self._pressure.offers_later(run.id, shipping, 0):
+                return parent
+            shipping.then = parent
+            return shipping
         return self._begin(parent, children)
 
     def _place_here(self, parent: Fiber, children: Sequence[Fiber], needs: m.Needs) -> Fiber:
@@ -207,7 +211,8 @@ class Placement(MemberFeature):
         """
         run = self._state.runs[fibers[0].run]
         mentioned = partial(self._recovery.mentioned, run)
-        return PickleFibers(fibers, self.pickled, mentioned, then, destination)
+        waits = self._pressure.offers_later if self._state.offers_children else None
+        return PickleFibers(fibers, self.pickled, mentioned, then, destination, waits)
 
     @handles
     def steal(self, message: m.StealRequest) -> None:

@@ -256,6 +256,8 @@ class PickleFibers(Task):
         mentioned: finds, by the handles in a chunk, outcomes that have to leave with it.
         then: what the same thread goes on with.
         destination: where the fibers go.
+        waits: called after each chunk with the run, this, and the size of the chunk; returns
+            whether the rest waits, and somebody else has this then.
     """
 
     __slots__ = (
@@ -266,6 +268,7 @@ class PickleFibers(Task):
         "_mentioned",
         "_packed",
         "_pickled",
+        "_waits",
         "_writer",
         "then",
     )
@@ -277,6 +280,7 @@ class PickleFibers(Task):
         mentioned: FindMentioned,
         then: Fiber | Task | None = None,
         destination: Destination = ANYWHERE,
+        waits: Callable[[int, PickleFibers, int], bool] | None = None,
     ) -> None:
         size = max(1, min(len(fibers) // _CHUNKS, _MOST_IN_CHUNK))
         if size > 1 and any(fiber.holds or fiber.needs for fiber in fibers):
@@ -293,6 +297,7 @@ class PickleFibers(Task):
         self._destination = destination
         self._writer = Writer(attaches=True)
         self.then = then
+        self._waits = waits
 
     @property
     def run_id(self) -> int:
@@ -337,8 +342,16 @@ class PickleFibers(Task):
         mentioned, self._mentioned = self._mentioned, ()
         if not self._pickled(self._packed, self._dumped, self._destination, mentioned):
             return self.then if isinstance(self.then, Task) else None
+        run, count, then = self.run_id, len(self._packed), self.then
         self._packed, self._dumped = (), None
-        return self if self._chunks else self.then
+        if self._waits is not None and self._waits(run, self, count):
+            return then
+        return self if self._chunks else then
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all fibers have left, or are kept."""
+        return not self._chunks
 
 
 def _refuse(fiber: Fiber, destination: Destination) -> None:

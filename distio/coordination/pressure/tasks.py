@@ -1,4 +1,4 @@
-"""The task by which a fiber asks again to start others."""
+"""Tasks that go on with what was held: starts of fibers, and outcomes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import final
 from distio.coordination.executor.tasks import Task
 from distio.core.fiber import Fiber
 
-__all__ = ["AskAgain"]
+__all__ = ["AskAgain", "LetOutcomeGo"]
 
 
 @final
@@ -42,3 +42,21 @@ class AskAgain(Task):
     def dropped(self) -> bool:
         """Nobody wants the fiber any more."""
         return True
+
+
+@final
+class LetOutcomeGo(Task):
+    """An outcome that was held back may leave.
+
+    Args:
+        take: called when an executor takes this; returns the task that lets one leave, if any may.
+    """
+
+    __slots__ = ("_take",)
+
+    def __init__(self, take: Callable[[], Task | None]) -> None:
+        self._take = take
+
+    def taken(self) -> Task | None:
+        """The first one is next."""
+        return self._take()

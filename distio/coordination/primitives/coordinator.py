@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence, Set, Sized
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 from distio.coordination.admission import Inadmissible, part_of, require, require_host
 from distio.coordination.dispatch import admits, handles
@@ -31,6 +31,7 @@ from distio.coordination.references.coordinator import References
 from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.members import MemberRecord
 from distio.coordination.state.registry import NOWHERE, Run
+from distio.coordination.state.store import Stored
 from distio.errors import DistioBug
 from distio.protocol import messages as m
 from distio.protocol.ids import home_of, name_of
@@ -40,28 +41,47 @@ __all__ = ["Primitives"]
 
 NOBODY: Final = -1
 """Stands for a fiber that isn't to be answered."""
+_LARGE_BYTES: Final = 64 * 1024
+"""Items that are larger may be kept in a file, as snapshots are."""
 
 _WITH_ITEM: Final = frozenset({"offer", "publish", "put", "set"})
 _LEAST_SIZE: Final = {"barrier": 1, "deferred": -1, "latch": 0, "queue": -1, "topic": -1}
 
 
 class _Item(NamedTuple):
-    """An item with references to primitives, variables or fibers."""
+    """An item that is large, or has references to primitives, variables or fibers."""
 
-    payload: bytes
+    payload: bytes | Stored
     references: Sequence[int]
+
+
+class Readers(Protocol):
+    """Knows which members don't read what is said to them, and which runs have to wait for that."""
+
+    def said(self, run: int, reader: int, /) -> None: ...
+    def is_held(self, run: int, /) -> bool: ...
+    def delays(self, run: int, member: int, message: m.CoordinatorMessage, /) -> bool: ...
 
 
 class Primitives(CoordinatorFeature):
     """All primitives of a cluster."""
 
-    def __init__(self, state: CoordinatorState, references: References) -> None:
+    def __init__(self, state: CoordinatorState, references: References, readers: Readers) -> None:
+        """
+        Args:
+            state: what is known of members, runs and fibers.
+            references: those in items are counted.
+            readers: the members that items are sent to.
+        """
         self._state = state
+        self._readers = readers
         self._references = references
         self._primitives: dict[int, tuple[int, Primitive]] = {}
         """By key: the run, and the primitive."""
         self._delegations: dict[int, Delegations] = {}
         """By key: what members may do with a queue without asking."""
+        self._held: list[int] = []
+        """Runs from whose queues all that was delegated is to come back."""
         self._recalls: dict[int, int] = {}
         """By run: from how many of its queues something is still to come back."""
         self._keys: dict[int, dict[int, None]] = {}
@@ -151,7 +171,7 @@ class Primitives(CoordinatorFeature):
             are_others_next: whether others have called already: then what is left is theirs, and
                 not for the member to take ahead.
         """
-        item = _item_of(call.item, call.references)
+        item = self._item_of(call.item, call.references)
         try:
             replies = primitive.ask(call.fiber, call.method, call.number, item)
         except Unknown as method:
@@ -161,7 +181,8 @@ class Primitives(CoordinatorFeature):
             self._state.send_if_member(member, refused)
             return
         delegations, asker = self._delegations.get(call.key), self._state.members.get(member)
-        if asker is None or asker.is_leaving or are_others_next:
+        is_held = delegations is not None and self._readers.is_held(self._primitives[call.key][0])
+        if asker is None or asker.is_leaving or are_others_next or is_held:
             delegations = None
         for reply in replies:
             is_refused = reply.is_closed or reply.plain is False
@@ -194,14 +215,22 @@ class Primitives(CoordinatorFeature):
     def repeat(self, sender: MemberRecord, message: m.RepeatCall) -> None:
         """A fiber goes on in the middle of a call: it is told the reply, or waits on."""
         record, waiter = self._state.fibers.get(message.fiber), self._waiters.get(message.fiber)
-        if record is not None and record.reply is not None:
-            self._references.sent(record.reply.references, sender.id)
-            self._state.send(sender.id, record.reply)
+        if record is not None and record.rare.reply is not None:
+            self._references.sent(record.rare.reply.references, sender.id)
+            self._state.send(sender.id, record.rare.reply)
         elif waiter is not None:
             self._waiters.move(message.fiber, sender.id)
             self._state.probe(waiter.run, self._state.runs[waiter.run])
         else:  # it has withdrawn the call, or its run is over
             self._state.send(sender.id, m.CallWithdrawn(message.fiber))
+
+    def _item_of(self, payload: bytes | None, references: Sequence[int]) -> Any:
+        """An item as the primitive has it; large ones are kept where there is room for them."""
+        if payload is None:
+            return NOTHING
+        if len(payload) > _LARGE_BYTES:
+            return _Item(self._state.keep(payload), references)
+        return _Item(payload, references) if references else payload
 
     # -- delegations ----------------------------------------------------------------------
 
@@ -220,6 +249,22 @@ class Primitives(CoordinatorFeature):
         if fresh and not delegations.recalled:
             self._recalls[run] = self._recalls.get(run, 0) + 1
         delegations.recalled |= fresh
+
+    def run_held(self, id: int) -> None:
+        """Items are put one by one from now on: who puts one may have to wait."""
+        self._held.append(id)
+        self._state.is_unsettled = True
+
+    def settle(self) -> None:
+        """Recall what was delegated of the queues of runs that are held."""
+        if not self._held:
+            return
+        held, self._held = self._held, []
+        for run in held:
+            for key in self._keys.get(run, ()):
+                delegations = self._delegations.get(key)
+                if delegations is not None:
+                    self._recall(run, key, delegations, {*delegations.holders})
 
     def member_leaves(self, member: MemberRecord) -> None:
         """What it has done without asking is to be known, for its fibers go on elsewhere."""
@@ -248,7 +293,7 @@ class Primitives(CoordinatorFeature):
             self._state.stale += 1  # the coordinator has lost track of the run
             return
         _, primitive = self._primitives[message.key]
-        item = _item_of(message.item, message.references)
+        item = self._item_of(message.item, message.references)
         self._references.came(message.references, message.key)
         self._forget_reply(message.fiber)
         self._keep(message.fiber, m.Replied(message.fiber, True if message.is_offer else None))
@@ -308,6 +353,7 @@ class Primitives(CoordinatorFeature):
         references: Sequence[int] = ()
         if type(item) is _Item:
             item, references = item
+            item = item if isinstance(item, bytes) else item.load()
             if waiter.member != NOWHERE:
                 self._references.sent(references, waiter.member)
             if isinstance(self._primitives[waiter.key][1], Queue):
@@ -317,20 +363,23 @@ class Primitives(CoordinatorFeature):
         self._keep(fiber, replied)
         if may_put or ahead:  # that member may, and no other one
             replied = m.Replied(*said, may_put, list(ahead), list(references))
+        if replied.item is None and self._readers.delays(waiter.run, waiter.member, replied):
+            return
         self._state.send_if_member(waiter.member, replied)
+        self._readers.said(waiter.run, waiter.member)
 
     def _keep(self, fiber: int, reply: m.Replied) -> None:
         """Keep the reply to a fiber that waits for it in its snapshot."""
         record = self._state.fibers.get(fiber)
         if record is not None and record.snapshot is not None and record.snapshot.chunk.is_waiting:
-            record.reply = reply
+            record.own.reply = reply
             self._references.came(reply.references)
 
     def _forget_reply(self, fiber: int) -> None:
         """A fiber calls anew: nobody asks for the reply to its last call any more."""
         record = self._state.fibers.get(fiber)
-        if record is not None and record.reply is not None:
-            reply, record.reply = record.reply, None
+        if record is not None and record.rare.reply is not None:
+            reply, record.own.reply = record.rare.reply, None
             self._references.gone(reply.references)
 
     def _withdraw(self, fiber: int, waiter: Waiter) -> None:
@@ -477,9 +526,3 @@ class Primitives(CoordinatorFeature):
         for waiter in self._waiters.values():
             if not self._state.is_somewhere(waiter.member):
                 raise DistioBug(f"member {waiter.member} is gone, but its fibers wait for answers")
-
-
-def _item_of(payload: bytes | None, references: Sequence[int]) -> Any:
-    if payload is None:
-        return NOTHING
-    return _Item(payload, references) if references else payload

@@ -214,18 +214,17 @@ class Recovery(CoordinatorFeature):
             if not chunk.is_waiting:
                 self._forget_reply(record)
             self._forget(record)
-            record.snapshot, record.unsaved = snapshot, ""
-            record.wakes_at = self._deadline_of(fiber) if chunk.is_waiting else None
-            record.place = chunk.places[index] if chunk.places else index
+            place = chunk.places[index] if chunk.places else index
+            record.keep(snapshot, place, self._deadline_of(fiber) if chunk.is_waiting else None)
             if is_saved:
                 self._give_up_places(fiber)
-            if record.told:
+            if record.rare.told:
                 record.saved(received)
 
     def _unsave(self, record: FiberRecord, reason: str) -> None:
         self._forget_reply(record)
         self._forget(record)
-        record.unsaved = reason
+        record.own.unsaved = reason
 
     def _forget(self, record: FiberRecord) -> None:
         snapshot, record.snapshot = record.snapshot, None
@@ -235,8 +234,9 @@ class Recovery(CoordinatorFeature):
                 self._references.gone(snapshot.chunk.references)
 
     def _forget_reply(self, record: FiberRecord) -> None:
-        reply, record.reply = record.reply, None
+        reply = record.rare.reply
         if reply is not None:
+            record.own.reply = None
             self._references.gone(reply.references)
 
     def fiber_ended(self, fiber: int, record: FiberRecord) -> None:
@@ -254,11 +254,11 @@ class Recovery(CoordinatorFeature):
     def member_lost(self, lost: MemberRecord, reason: str) -> None:
         """Place the fibers of the member again, as they were in their snapshots."""
         suspects = self._suspects(lost)
-        counts = [(self._state.fibers[fiber].losses, fiber) for fiber in suspects]
+        counts = [(self._state.fibers[fiber].rare.losses, fiber) for fiber in suspects]
         most = max(counts, default=(0, 0))[0] if self._knows_work_of(lost) else 0
         for count, fiber in counts:
             if count >= most:  # of several it is the one that was suspected before
-                self._state.fibers[fiber].losses += 1
+                self._state.fibers[fiber].own.losses += 1
         for id, run in list(self._state.runs.items()):
             if run.snapshots != "off" and run.owner != lost.id:
                 self._state.survive(self._restore, run, lost, reason, suspects, run=id)
@@ -297,7 +297,7 @@ class Recovery(CoordinatorFeature):
         chunks: dict[tuple[int, Snapshot], list[int]] = {}
         for fiber in list(run.fibers):
             record = self._state.fibers.get(fiber)
-            if record is None or record.host != lost or record.lost is not None:
+            if record is None or record.host != lost or record.rare.lost is not None:
                 continue
             if record.outcome is not None:
                 record.host = NOWHERE
@@ -305,15 +305,15 @@ class Recovery(CoordinatorFeature):
                 continue
             if record.ended or record.snapshot is None:
                 continue
-            if record.losses >= self.max_losses:
-                record.unsaved = _too_often(record.losses)
+            if record.rare.losses >= self.max_losses:
+                record.own.unsaved = _too_often(record.rare.losses)
                 continue
             # each suspect goes on alone, where it will be seen to be innocent or not
             chunk = suspects.get(fiber, 0), record.snapshot
             chunks.setdefault(chunk, []).append(fiber)
-            record.restored += 1
+            record.own.restored += 1
             how = reason if member.left_in_order else f"was lost: {reason}"
-            record.last_loss = f"{member.name()} {how}"
+            record.own.last_loss = f"{member.name()} {how}"
             self._note_restored(fiber, run, member, reason, record.snapshot.is_saved)
         for (_, snapshot), fibers in sorted(chunks.items(), key=_innocent_first):
             self._place_again(run, snapshot, fibers, lost)
@@ -330,7 +330,7 @@ class Recovery(CoordinatorFeature):
         self._references.came(chunk.references)  # in the backlog, until the chunk is placed
         for fiber, record in zip(fibers, records):
             record.host = NOWHERE
-            record.pending_cancels = dict.fromkeys(record.told, 0) if record.told else record.told
+            record.tell_anew()
             self._references.host_lost(fiber)
         run.count(NOWHERE, len(fibers))
         if chunk.target:  # a call of an actor, which its caller had not sent off yet
@@ -348,7 +348,7 @@ def _innocent_first(chunk: tuple[tuple[int, Snapshot], list[int]]) -> int:
 def _may_run(record: FiberRecord, host: int) -> bool:
     """Whether a fiber may have been running on this host, as far as is known here."""
     snapshot = record.snapshot
-    is_waiting = snapshot is not None and snapshot.chunk.is_waiting and record.reply is None
+    is_waiting = snapshot is not None and snapshot.chunk.is_waiting and record.rare.reply is None
     return record.host == host and not is_waiting
 
 

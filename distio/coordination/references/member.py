@@ -19,7 +19,7 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Sized
-from typing import Any
+from typing import Any, Final
 from weakref import WeakValueDictionary
 
 from distio.coordination.executor.discarding import DropObjects
@@ -31,7 +31,10 @@ from distio.core.fiber import Handle
 from distio.protocol import messages as m
 from distio.protocol.requests import PrimitiveRef
 
-__all__ = ["References"]
+__all__ = ["MOST_GIVEN_BACK", "References"]
+
+MOST_GIVEN_BACK: Final = 10_000
+"""How many keys are given back at once; the others are next."""
 
 
 class References(MemberFeature):
@@ -71,7 +74,8 @@ class References(MemberFeature):
         given_back = self._state.given_back
         if not given_back:
             return
-        given = [given_back.popleft() for _ in range(len(given_back))]
+        # a million handles may die at once, and the coordinator is to have room for the message
+        given = [given_back.popleft() for _ in range(min(len(given_back), MOST_GIVEN_BACK))]
         self._state.send(m.GiveBack(given))
         keys = [key for key, _ in given]
         freed = [each for free in self._state.hooks.free for each in free(keys)]

@@ -127,8 +127,8 @@ class Runs(CoordinatorFeature):
             record = self._state.fibers.get(fiber)
             if record is None:
                 continue  # the snapshot of one that is lost was the last to refer to it
-            if record.host == lost and record.lost is None:
-                why = f"{reason}; {record.unsaved}" if record.unsaved else reason
+            if record.host == lost and record.rare.lost is None:
+                why = f"{reason}; {record.rare.unsaved}" if record.rare.unsaved else reason
                 if not record.ended and run.owner != lost:
                     self._note_loss(id, run, member, reason)
                 self._state.lose_fiber(fiber, record, name, why)

@@ -13,14 +13,20 @@ from distio.core.fiber import Handle
 __all__ = ["Awaited"]
 
 
+Mine = Handle[Any, Any, Any]
+
+
 @final
 class Awaited:
     """The awaited handles of one member."""
 
-    __slots__ = ("_handles",)
+    __slots__ = ("_handles", "_others")
 
     def __init__(self) -> None:
-        self._handles: dict[int, dict[int, Handle[Any, Any, Any]]] = {}
+        self._handles: dict[int, tuple[int, Mine]] = {}
+        """By fiber: the first run that waits for it, and its handle. There may be a million."""
+        self._others: dict[int, dict[int, Mine]] = {}
+        """By fiber, and by further run."""
 
     def __len__(self) -> int:
         return len(self._handles)
@@ -31,29 +37,44 @@ class Awaited:
     def __iter__(self) -> Iterator[int]:
         return iter(self._handles)
 
-    def get(self, run: int, fiber: int) -> Handle[Any, Any, Any] | None:
+    def get(self, run: int, fiber: int) -> Mine | None:
         """The handle in which this run waits for the outcome, if it does."""
-        of_fiber = self._handles.get(fiber)
-        return None if of_fiber is None else of_fiber.get(run)
+        first = self._handles.get(fiber)
+        if first is None or first[0] == run:
+            return None if first is None else first[1]
+        return self._others.get(fiber, {}).get(run)
 
-    def add(self, run: int, handle: Handle[Any, Any, Any]) -> None:
+    def add(self, run: int, handle: Mine) -> None:
         """Fibers of this run wait for the outcome in this handle."""
-        self._handles.setdefault(handle.id, {})[run] = handle
+        first = self._handles.setdefault(handle.id, (run, handle))
+        if first[0] != run:
+            self._others.setdefault(handle.id, {})[run] = handle
+        elif first[1] is not handle:
+            self._handles[handle.id] = run, handle
 
-    def take(self, run: int, fiber: int) -> Handle[Any, Any, Any] | None:
+    def take(self, run: int, fiber: int) -> Mine | None:
         """Take out that of one run."""
-        of_fiber = self._handles.get(fiber)
-        if of_fiber is None:
-            return None
-        handle = of_fiber.pop(run, None)
-        if not of_fiber:
-            del self._handles[fiber]
+        handle = self.get(run, fiber)
+        if handle is not None:
+            others = self._others.pop(fiber, {})
+            if self._handles[fiber][0] != run:
+                del others[run]
+            elif others:
+                self._handles[fiber] = others.popitem()
+            else:
+                del self._handles[fiber]
+            if others:
+                self._others[fiber] = others
         return handle
 
-    def take_all(self, fiber: int) -> list[Handle[Any, Any, Any]]:
+    def take_all(self, fiber: int) -> list[Mine]:
         """Take out those of all runs."""
-        return list(self._handles.pop(fiber, {}).values())
+        first = self._handles.pop(fiber, None)
+        if first is None:
+            return []
+        return [first[1], *self._others.pop(fiber, {}).values()]
 
-    def values(self) -> list[Handle[Any, Any, Any]]:
+    def values(self) -> list[Mine]:
         """All of them, for checks."""
-        return [handle for of_fiber in self._handles.values() for handle in of_fiber.values()]
+        others = [handle for each in self._others.values() for handle in each.values()]
+        return [handle for _, handle in self._handles.values()] + others

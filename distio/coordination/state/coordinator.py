@@ -17,9 +17,12 @@ from distio.coordination.state.members import Departed, MemberRecord
 from distio.coordination.state.places import Places
 from distio.coordination.state.registry import NOWHERE, ColdGroup, FiberRecord, Run
 from distio.coordination.state.store import InMemory, Keep
+from distio.coordination.state.unread import MOST_UNREAD_BYTES
 from distio.protocol import messages as m
 from distio.protocol.endings import Cause
 from distio.protocol.ids import home_of
+from distio.protocol.messages.pressure import AwaitRead
+from distio.protocol.sizes import size_of
 
 __all__ = ["CoordinatorState"]
 
@@ -27,8 +30,12 @@ __all__ = ["CoordinatorState"]
 class CoordinatorState:
     """Plain data, but for the hooks of the features, which its verbs call."""
 
-    def __init__(self, keep: Keep = InMemory) -> None:
+    def __init__(self, keep: Keep = InMemory, most_unread: int = MOST_UNREAD_BYTES) -> None:
         self.hooks = Hooks(())
+        self.most_unread = most_unread
+        """A member that has more bytes before it than this is slow."""
+        self.overdue: dict[int, str] = {}
+        """By member that is to be lost, since it doesn't read: why, in words."""
         self.keep = keep
         """Keeps the bytes of snapshots and outcomes."""
         self.members: dict[int, MemberRecord] = {}
@@ -66,18 +73,27 @@ class CoordinatorState:
 
     def send(self, member: int, message: m.CoordinatorMessage) -> None:
         """Say this to a member."""
-        record = self.members[member]
-        if message.is_counted:
-            record.sent += 1
-        self.commands.append(Send(member, message))
+        self._send_to(self.members[member], message)
 
     def send_if_member(self, member: int, message: m.CoordinatorMessage) -> None:
         """Say this to a member that may have been lost in this event."""
         record = self.members.get(member)
         if record is not None:
-            if message.is_counted:
-                record.sent += 1
-            self.commands.append(Send(member, message))
+            self._send_to(record, message)
+
+    def _send_to(self, member: MemberRecord, message: m.CoordinatorMessage) -> None:
+        if message.is_counted:
+            member.sent += 1
+        self.commands.append(Send(member.id, message))
+        unread = member.unread
+        unread.said += size_of(message)
+        unread.said_messages += 1
+        if unread.said >= unread.ask_at:
+            self.commands.append(Send(member.id, AwaitRead(member.unread.ask())))
+            if member.unread.bytes > self.most_unread:
+                member.is_slow = True
+                for member_slow in self.hooks.member_slow:
+                    member_slow(member)
 
     def send_uncounted(self, address: int, message: m.CoordinatorMessage) -> None:
         """Say this to a process that joins or isn't a member any more, so it doesn't count."""
@@ -205,7 +221,7 @@ class CoordinatorState:
     def _needs_nothing(self, chunk: m.Chunk, needs: m.Needs) -> bool:
         """Whether a placed fiber has never begun, and will only fail, as it is cancelled."""
         ((fiber, epoch),) = chunk.fibers
-        is_cancelled = 0 in self.fibers[fiber].pending_cancels or self.runs[chunk.run].ending
+        is_cancelled = 0 in self.fibers[fiber].rare.pending_cancels or self.runs[chunk.run].ending
         return bool(is_cancelled) and not epoch and not needs.is_shielded
 
     def forget(self, fiber: int, record: FiberRecord) -> None:
@@ -216,7 +232,7 @@ class CoordinatorState:
     def lose_fiber(self, fiber: int, record: FiberRecord, worker: str, reason: str) -> None:
         """Mark a fiber as lost; the caller counts it off its run."""
         record.ended = True
-        record.lost = (worker, reason)
+        record.own.lost = (worker, reason)
         for fiber_lost in self.hooks.fiber_lost:
             fiber_lost(fiber, record, worker, reason)
 
@@ -237,8 +253,8 @@ class CoordinatorState:
 
         That of a fiber that has moved since is known already.
         """
-        if not (record.owner or record.ended):
-            record.owner = owner
+        if not (record.rare.owner or record.ended):
+            record.own.owner = owner
             self.runs[record.run].owned.setdefault(owner, {})[fiber] = scope
 
     def waiting_chunks(self) -> Iterable[m.Chunk]:
@@ -255,7 +271,7 @@ class CoordinatorState:
             if (record := self.fibers.get(fiber)) is not None
             and record.host == NOWHERE
             and not record.ended
-            and (record.epoch or record.restored or home_of(fiber) != run.owner)
+            and (record.epoch or record.rare.restored or home_of(fiber) != run.owner)
         ]
 
     # -- runs -----------------------------------------------------------------------------

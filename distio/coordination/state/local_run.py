@@ -42,6 +42,7 @@ class LocalRun:
         "locks",
         "nested",
         "objects",
+        "offered",
         "posting",
         "primitives",
         "restored",
@@ -63,6 +64,8 @@ class LocalRun:
         """The location of the handles of all fibers of the run that are here."""
         self.alive = 0
         """How many of its fibers are here and haven't ended."""
+        self.offered = 0
+        """How many were offered since few of them waited for a place."""
         self.blocked = 0
         """How many of them wait for others here: for fibers, locks, or answers that are here."""
         self.asked: set[int] = set()

@@ -3,7 +3,7 @@
 Rules
 -----
 - A fiber hosted here is in exactly one place: in `ready`, in `parked`, or with an executor; if the
-  member leaves, perhaps in `set_aside`.
+  member leaves, perhaps in `set_aside`; if others don't take up what is said, in `held_back`.
 - A fiber that waits for other fibers is counted by its run, so that deadlocks are found: as blocked
   if it is woken here, as asked if the coordinator was asked. `park` and `unpark` count.
 - Messages for the coordinator go through `send`, in order. Counts are gathered in `progress`.
@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Final
 
-from distio.coordination.executor.tasks import Work
+from distio.coordination.executor.tasks import Task, Work
 from distio.coordination.feature.member import Hooks
 from distio.coordination.state.awaited import Awaited
 from distio.coordination.state.local_run import LocalRun
@@ -24,19 +24,24 @@ from distio.coordination.state.location import origin_of
 from distio.coordination.state.progress import ProgressReport
 from distio.core.fiber import Fiber, Handle
 from distio.core.ops.base import IO
+from distio.core.outcomes import Leaving
 from distio.core.pickling.archives import Archive, digest_of_archive
 from distio.protocol import messages as m
 from distio.protocol.ids import fiber_id
 from distio.protocol.messages.logs import LogLevels
 from distio.protocol.messages.pressure import AwaitHeard
 from distio.protocol.requests import Request
+from distio.protocol.sizes import MESSAGE_BYTES, size_of
 
-__all__ = ["ASK_EVERY", "MOST_UNHEARD", "MemberState"]
+__all__ = ["ASK_EVERY", "MOST_UNHEARD", "MOST_UNHEARD_BYTES", "MemberState"]
 
 ASK_EVERY: Final = 2_000
 """After so many messages the member asks to be told when they are heard."""
 MOST_UNHEARD: Final = 20_000
 """While more are unheard, no fiber starts others."""
+ASK_EVERY_BYTES: Final = 1024**2
+MOST_UNHEARD_BYTES: Final = 8 * 1024**2
+"""While more are unheard, no outcome leaves, either."""
 
 
 class MemberState:
@@ -69,6 +74,10 @@ class MemberState:
         self.parked: dict[int, Fiber] = {}
         self.set_aside: dict[int, Any] = {}
         """By fiber, work that is ready, and that nobody does here: the member leaves."""
+        self.held_back: dict[int, deque[Task]] = {}
+        """By run, work that waits until more of what was said is taken up."""
+        self.unoffered: dict[int, deque[Task]] = {}
+        """By run, work that offers fibers when fewer wait for a place."""
         self.runs: dict[int, LocalRun] = {}
         self.hosted: dict[int, Handle[Any, Any, Any]] = {}
         """Handles of fibers here that others may ask for."""
@@ -89,6 +98,12 @@ class MemberState:
         """How many of them there were when it last asked how many are heard."""
         self.heard = 0
         """How many of them the coordinator has heard, as far as is known."""
+        self.said_bytes = 0
+        """How large they were."""
+        self.asked_at_bytes = 0
+        self.heard_bytes = 0
+        self.questions: deque[tuple[int, int]] = deque()
+        """For each question that isn't answered: how many messages and bytes it is about."""
         self.progress = ProgressReport()
         self.given_back: deque[tuple[int, int]] = deque()
         """(key, count) of the claims that have died since the coordinator was told."""
@@ -243,17 +258,46 @@ class MemberState:
         """Take out what is to be sent."""
         taken, self.outbox = self.outbox, []
         self.said += len(taken)
-        if self.said - self.asked_at >= ASK_EVERY:
-            self.asked_at = self.said
+        self.said_bytes += sum(map(_size_of, taken))
+        is_much = self.said_bytes - self.asked_at_bytes >= ASK_EVERY_BYTES
+        if is_much or self.said - self.asked_at >= ASK_EVERY:
+            self.asked_at, self.asked_at_bytes = self.said, self.said_bytes
+            self.questions.append((self.said, self.said_bytes))
             taken.append(AwaitHeard(self.said))
         return taken
+
+    def note_heard(self, said: int) -> None:
+        """The coordinator has heard so many of the messages."""
+        while self.questions and self.questions[0][0] <= said:
+            self.heard, self.heard_bytes = self.questions.popleft()
+
+    def begin_to_say(self) -> None:
+        """Another coordinator begins anew, and has heard all that it is to hear."""
+        self.said = self.asked_at = self.heard = 0
+        self.said_bytes = self.asked_at_bytes = self.heard_bytes = 0
+        self.questions.clear()
 
     @property
     def is_pressed(self) -> bool:
         """Whether too much of what the member has said is unheard, for all it knows."""
-        return self.said - self.heard > MOST_UNHEARD
+        return self.said - self.heard > MOST_UNHEARD or self.is_full
+
+    def post(self, fiber: int, outcome: Leaving) -> None:
+        """An outcome for others; it counts as said at once."""
+        self.said_bytes += len(outcome.payload)
+        self.progress.post(fiber, outcome)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether that is so much that nothing large is to be said."""
+        return self.said_bytes - self.heard_bytes > MOST_UNHEARD_BYTES
 
     @property
     def load(self) -> int:
         """How many fibers are ready or being stepped."""
         return len(self.ready) + self.in_chunks + self.stepping
+
+
+def _size_of(message: m.MemberMessage) -> int:
+    """What a message adds to `said_bytes` when it leaves: outcomes were counted before."""
+    return MESSAGE_BYTES if type(message) is m.OutcomesReady else size_of(message)

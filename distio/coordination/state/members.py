@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from typing import Final
 
+from distio.coordination.state.unread import MOST_UNREAD_BYTES, Unread
 from distio.errors import ProcessExit
 from distio.protocol.ids import given_name, member_name
 from distio.protocol.messages import Chunk, Hello, Progress, WorkerExited
@@ -28,7 +29,12 @@ class MemberRecord:
     """The record of one member."""
 
     def __init__(
-        self, id: int, hello: Hello, fence_seconds: float = 0.0, joined_at: float = 0.0
+        self,
+        id: int,
+        hello: Hello,
+        fence_seconds: float = 0.0,
+        joined_at: float = 0.0,
+        most_unread: int = MOST_UNREAD_BYTES,
     ) -> None:
         self.id = id
         self.hello = hello
@@ -41,6 +47,10 @@ class MemberRecord:
         """How many counted messages were sent to it."""
         self.received = 0
         """How many of them it had handled when it last reported."""
+        self.unread = Unread(most_unread)
+        """What was said to it that it has not read."""
+        self.is_slow = False
+        """Whether that is too much: see `pressure`."""
         self.withdrawals = 0
         """How many `WithdrawAcquire` of it were heard."""
         self._ready = 0
@@ -91,7 +101,7 @@ class MemberRecord:
     @property
     def takes_fibers(self) -> bool:
         """Whether it takes fibers that need no room."""
-        return self.is_staying and not self.is_full
+        return self.is_staying and not (self.is_full or self.is_slow)
 
     @property
     def is_staying(self) -> bool:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, final
+from functools import lru_cache
+from typing import Any, Final, final
 
 import msgspec
 
@@ -116,57 +117,31 @@ class ColdGroup:
         return self._deadlines.pop(index)
 
 
-class FiberRecord:
-    """The record of a fiber that was shipped or saved, or is awaited from elsewhere.
-
-    There may be a million of them, so what most have none of is shared by all, and replaced when
-    there is some.
-    """
+class Rare:
+    """What the records of most fibers have none of, so that all of these share one object."""
 
     __slots__ = (
-        "ended",
-        "epoch",
         "group",
-        "host",
-        "is_unwanted",
         "last_loss",
         "losses",
         "lost",
-        "outcome",
         "owner",
         "pending_cancels",
-        "place",
         "reply",
         "restored",
-        "run",
-        "snapshot",
         "told",
         "unsaved",
-        "waiters",
         "wakes_at",
     )
 
-    def __init__(self, run: int, host: int, epoch: int) -> None:
-        self.run = run
-        self.host = host
-        self.epoch = epoch
-        self.ended = False
-        self.is_unwanted = False
-        """Whether nobody will ask for the outcome: see `references`."""
+    def __init__(self) -> None:
         self.pending_cancels: Mapping[int, int] = _NONE
         """By region that is to be cancelled (0: the whole fiber): the number of the message to its
         host, as long as the host may not have handled it."""
         self.owner = 0
         """The fiber that ends after it; if that is lost, this one is cancelled. 0: none."""
-        self.waiters: Sequence[int] = ()
-        """The members that wait for the outcome."""
         self.lost: tuple[str, str] | None = None
         """(worker, reason) if there will never be an outcome."""
-        self.outcome: KeptOutcome | None = None
-        self.snapshot: Snapshot | None = None
-        """The snapshot from which it goes on elsewhere, if its host is lost."""
-        self.place = 0
-        """Which of the fibers in the snapshot it is."""
         self.unsaved = ""
         """Why there is no snapshot, if there could be one."""
         self.told: Mapping[int, int] = _NONE
@@ -185,26 +160,90 @@ class FiberRecord:
         """When the sleep ends in which the snapshot waits; None: that is over, or it waits for
         something else."""
 
+
+@final
+class _Common(Rare):
+    """That which most records share; to change it is a mistake."""
+
+    __slots__ = ()
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if hasattr(self, name):
+            raise AttributeError(f"all fibers share this {name}: `own` is to be changed")
+        object.__setattr__(self, name, value)
+
+
+_COMMON: Final = _Common()
+
+
+class FiberRecord(msgspec.Struct, gc=False, eq=False):
+    """The record of a fiber that was shipped or saved, or is awaited from elsewhere.
+
+    There may be a million of them. So the garbage collector doesn't look at them, which are in no
+    circle, and what most have none of is apart.
+    """
+
+    run: int
+    host: int
+    epoch: int
+    ended: bool = False
+    is_unwanted: bool = False
+    """Whether nobody will ask for the outcome: see `references`."""
+    waiters: Sequence[int] = ()
+    """The members that wait for the outcome."""
+    outcome: KeptOutcome | None = None
+    snapshot: Snapshot | None = None
+    """The snapshot from which it goes on elsewhere, if its host is lost."""
+    place: int = 0
+    """Which of the fibers in the snapshot it is."""
+    rare: Rare = _COMMON
+    """Is to be read; `own` is to be changed."""
+
+    @property
+    def own(self) -> Rare:
+        """The rest, of this record alone."""
+        if self.rare is _COMMON:
+            self.rare = Rare()
+        return self.rare
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        fields = msgspec.structs.astuple(self)
+        return _record, (fields[:-1] if self.rare is _COMMON else fields)
+
+    def keep(self, snapshot: Snapshot, place: int, wakes_at: float | None) -> None:
+        """It goes on from this snapshot from now on; see the fields."""
+        self.snapshot, self.place = snapshot, place
+        if wakes_at is not None or self.rare is not _COMMON:
+            own = self.own
+            own.unsaved, own.wakes_at = "", wakes_at
+
+    def tell_anew(self) -> None:
+        """It goes on from its snapshot, which doesn't know of some cancellations."""
+        if self.rare is not _COMMON:
+            self.rare.pending_cancels = dict.fromkeys(self.rare.told, 0) or _NONE
+
     def heard(self, count: int) -> None:
         """Forget the cancellations that the host has received, having handled so many messages."""
-        self.pending_cancels = _after(self.pending_cancels, count)
+        self.own.pending_cancels = _after(self.rare.pending_cancels, count)
 
     def saved(self, count: int) -> None:
         """Forget what the snapshot knows, whose host had handled so many messages by then."""
-        self.told = _after(self.told, count)
+        self.own.told = _after(self.rare.told, count)
 
     def cancelled(self, region: int, number: int) -> None:
         """Its host is told, by this message (0: there is no host), to cancel a region of it."""
-        self.pending_cancels = {**self.pending_cancels, region: number}
+        self.own.pending_cancels = {**self.rare.pending_cancels, region: number}
         self.note_told(region, number)
 
     def note_told(self, region: int, number: int) -> None:
         """The fiber is told to cancel a region, and the snapshot may not know of that."""
-        self.told = {**self.told, region: number}
+        self.own.told = {**self.rare.told, region: number}
 
     def note_waiter(self, member: int) -> None:
         """A member waits for the outcome."""
-        if member not in self.waiters:
+        if not self.waiters:
+            self.waiters = _alone(member)
+        elif member not in self.waiters:
             self.waiters = (*self.waiters, member)
 
     def drop_waiter(self, member: int) -> None:
@@ -216,6 +255,15 @@ class FiberRecord:
         """Take out the members that wait for the outcome."""
         waiters, self.waiters = self.waiters, ()
         return waiters
+
+
+@lru_cache
+def _alone(member: int) -> tuple[int, ...]:
+    return (member,)
+
+
+def _record(*fields: Any) -> FiberRecord:
+    return FiberRecord(*fields)
 
 
 def _after(cancels: Mapping[int, int], count: int) -> Mapping[int, int]:
@@ -315,12 +363,12 @@ class Run:
         Returns:
             The region of the owner that is to be cancelled if the fiber was lost; 0: none.
         """
-        fibers = self.owned.get(record.owner)
+        fibers = self.owned.get(record.rare.owner)
         if fibers is None:
             return 0
         scope = fibers.pop(fiber, 0)
         if not fibers:
-            del self.owned[record.owner]
+            del self.owned[record.rare.owner]
         return scope
 
     def note_loss(self, member: str, reason: str) -> None:

@@ -92,7 +92,7 @@ class StatusQueries(CoordinatorFeature):
             state = "ended"
         if state:
             record = self._state.fibers.get(query.of)
-            group = None if record is None else record.group
+            group = None if record is None else record.rare.group
             name = None if group is None else group.names.get(query.of)
             self._reply(member, query, state, name)
             return
@@ -106,12 +106,13 @@ class StatusQueries(CoordinatorFeature):
         if record is None:
             home = home_of(fiber)
             return ("" if home in self._state.members else "lost"), (home, 0)
-        if record.lost is not None:
+        if record.rare.lost is not None:
             state = "lost"
         elif record.ended:
             state = "ended"
         elif record.host == NOWHERE:
-            state = "sleeps" if record.group is not None else self._why_nowhere(fiber, record)
+            is_asleep = record.rare.group is not None
+            state = "sleeps" if is_asleep else self._why_nowhere(fiber, record)
         else:  # several members may be lost at once, and this one be the next to be struck out
             state = "" if record.host in self._state.members else "lost"
         return state, (record.host, record.epoch)
@@ -127,7 +128,7 @@ class StatusQueries(CoordinatorFeature):
         self, member: int, query: m.QueryStatus, state: str, name: str | None = None, where: int = 0
     ) -> None:
         record = self._state.fibers.get(query.of)
-        restored = (0, "") if record is None else (record.restored, record.last_loss)
+        restored = (0, "") if record is None else (record.rare.restored, record.rare.last_loss)
         host = self._state.members.get(where)
         called = "" if host is None else host.given_name
         reply = m.StatusReply(query.fiber, query.query_id, state, name, where, *restored, called)

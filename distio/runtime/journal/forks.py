@@ -68,7 +68,7 @@ def fork_run(
         id = find_run(machine, run)
         board = fork(machine, id, name or machine.runs[id].name)
         machine.validate()
-        lost = sum(record.lost is not None for record in machine.fibers.values())
+        lost = sum(record.rare.lost is not None for record in machine.fibers.values())
         _write(moment.store, board, moment.found.blobs, into)
         forked = machine.runs[id]
         return Fork(forked.name, moment.wall_clock, forked.alive, lost)

@@ -106,7 +106,7 @@ def test_fiber_that_can_begin_again_only_from_its_start_is_told_to_be_beyond_tha
     world.carry()
     (record,) = world.coordinator.fibers.values()
     assert record.snapshot is None
-    assert record.unsaved == "the fiber has passed a checkpoint, so it can't begin again"
+    assert record.rare.unsaved == "the fiber has passed a checkpoint, so it can't begin again"
     assert world.outcome() == Ok(1)
 
 

@@ -72,7 +72,7 @@ def test_role_of_observers_lets_them_say_only_what_changes_nothing() -> None:
     """A new message is for the members that do something, unless it says otherwise."""
     named = {each.__name__ for each in MemberMessage.__subclasses__() if "observer" in each.roles}
     greetings = {"Goodbye", "Leaving", "Progress", "RenewLease"}
-    bookkeeping = {"AwaitHeard", "LogsHeard", "SetLogLevels"}
+    bookkeeping = {"AwaitHeard", "HaveRead", "LogsHeard", "SetLogLevels"}
     looks = {"ActOnNamedRun", "ListMembers", "ListNamedRuns", "WithdrawListing"}
     assert named == greetings | bookkeeping | looks
 

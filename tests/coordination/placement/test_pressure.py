@@ -6,15 +6,16 @@ from typing import Any
 
 import pytest
 
-from distio import IO, io
+from distio import IO, Ok, io
 from distio.coordination.member import Member
 from distio.coordination.placement import member as placement
 from distio.coordination.state import member as state
 from distio.protocol import messages as m
+from distio.protocol.endings import Cause
 from distio.protocol.ids import fiber_id
 from distio.protocol.messages.pressure import AwaitHeard, Heard
 from tests.harness.coordinators import Scene, made
-from tests.harness.members import Node, World
+from tests.harness.members import Node, World, outcome_of
 
 Program = IO[Any, Any, Any]
 
@@ -106,3 +107,59 @@ def test_fiber_that_is_held_is_cancelled_at_once(pressed: Member) -> None:
 def test_coordinator_says_that_it_has_heard() -> None:
     scene = Scene()
     assert scene.says(1, AwaitHeard(7)) == [(1, Heard(7))]
+
+
+# -- a client that starts more than there is room for ------------------------------------------
+
+
+@pytest.fixture
+def many(monkeypatch: pytest.MonkeyPatch) -> World:
+    """A client offers ten fibers at a time, and is told when five are left without a place."""
+    monkeypatch.setattr("distio.coordination.pressure.member.ASK_FOR_ROOM_EVERY", 10)
+    monkeypatch.setattr("distio.coordination.pressure.coordinator.FEW_UNPLACED", 5)
+    return World()
+
+
+def test_client_keeps_the_fibers_for_which_there_is_no_room(many: World) -> None:
+    many.start(io.parallel([io.defer(int, "1")] * 100).flat_map(io.wait).map(len))
+    many.work(1)
+    client, coordinator = many[1].state, many.coordinator
+    assert sum(len(task.fiber_ids()) for tasks in client.unoffered.values() for task in tasks) == 90
+    assert len(coordinator.fibers) == 10
+    assert len(client.parked) == 1  # the fiber that has started them waits
+
+
+def test_client_offers_all_fibers_as_they_get_a_place(many: World) -> None:
+    handle = many.start(io.parallel([io.defer(int, "1")] * 100).flat_map(io.wait).map(len))
+    most = 0
+    for _ in range(1000):
+        worked = [node.work() for node in many.nodes.values()]
+        if not many.carry() and not any(worked):
+            break
+        most = max(most, sum(len(each.fibers) for each in many.coordinator.state.backlog))
+    assert outcome_of(handle) == Ok(100)
+    assert most <= 15
+    many.coordinator.validate_rest()
+    assert many.is_empty()
+
+
+def test_fiber_that_has_started_many_goes_on_without_waiting_for_room(many: World) -> None:
+    started = io.parallel([io.sleep(1000.0)] * 100)
+    handle = many.start(started.flat_map(lambda fibers: io.zip_par([f.cancel() for f in fibers])))
+    many.work()
+    many.pass_time(0.0)
+    assert len(outcome_of(handle).success) == 100
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True])
+def test_fibers_that_were_not_offered_go_with_their_run(many: World, is_cancelled: bool) -> None:
+    handle = many.start(io.parallel([io.defer(int, "1")] * 100).flat_map(io.wait))
+    many.work(1)
+    if is_cancelled:
+        many[1].cancel_run(handle.id)
+        many.work()
+    else:
+        many[1].receive(m.RunEnded(handle.id, Cause.CANCELLED, ""))
+        many[1].validate()
+    assert not many[1].state.unoffered
+    assert handle.id not in many[1].state.runs

@@ -117,7 +117,7 @@ def test_reply_is_kept_until_a_snapshot_knows_of_it() -> None:
     scene.breaks(host)
     assert scene.says(other, m.RepeatCall(run, FIBER)) == [(other, m.Replied(FIBER))]
     scene.says(other, saved(run, epoch=2))
-    assert scene.machine.fibers[FIBER].reply is None
+    assert scene.machine.fibers[FIBER].rare.reply is None
 
 
 class WithQueue(Scene):
@@ -243,10 +243,10 @@ def test_cancellation_is_told_again_unless_the_snapshot_knows_of_it() -> None:
     assert (5 - host, m.FibersCancelled(run, [(FIBER, 0)])) in again
     heard = m.SaveFibers(run, told, [m.Chunk(run, [(FIBER, 2)], b"later")])
     scene.says(5 - host, m.SaveFibers(run, 0, heard.chunks))
-    assert scene.machine.fibers[FIBER].told
+    assert scene.machine.fibers[FIBER].rare.told
     count = scene.machine.members[5 - host].sent
     scene.says(5 - host, m.SaveFibers(run, count, heard.chunks))
-    assert not scene.machine.fibers[FIBER].told
+    assert not scene.machine.fibers[FIBER].rare.told
 
 
 def test_unsaved_fiber_is_lost_for_the_reason_that_its_worker_gave() -> None:

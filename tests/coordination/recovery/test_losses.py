@@ -43,7 +43,7 @@ class Watched(Scene):
         return self.says(1, m.WorkerExited(1000 + lost, "killed", exit, in_hand))
 
     def losses(self) -> dict[int, int]:
-        return {fiber: record.losses for fiber, record in self.machine.fibers.items()}
+        return {fiber: record.rare.losses for fiber, record in self.machine.fibers.items()}
 
 
 def held(fiber: int, head: int | None = None, *, has_others: bool = False) -> m.InHand:

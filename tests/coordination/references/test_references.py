@@ -428,3 +428,15 @@ def test_reference_that_is_given_back_after_its_run_is_ignored() -> None:
     references.sent([7], 2)
     references.gone([7])
     assert len(references) == 0
+
+
+def test_member_gives_back_many_keys_in_several_messages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("distio.coordination.references.member.MOST_GIVEN_BACK", 3)
+    member = Member(1)
+    member.state.given_back.extend((key, 1) for key in range(7))
+    for count in (3, 3, 1):
+        assert member.has_news
+        member.flush()
+        (given,) = [each for each in member.take_outbox() if isinstance(each, m.GiveBack)]
+        assert len(given.counts) == count
+    assert not member.has_news

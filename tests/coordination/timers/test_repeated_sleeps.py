@@ -98,7 +98,7 @@ def test_newer_snapshot_that_is_awake_sleeps_all_of_its_time(scene: Scene) -> No
     saves(scene, is_waiting=True)
     scene.tick(10.0)
     saves(scene, is_waiting=False)
-    assert scene.machine.fibers[FIBER].wakes_at is None
+    assert scene.machine.fibers[FIBER].rare.wakes_at is None
 
 
 def test_fiber_whose_second_worker_is_lost_as_well_wakes_in_time(scene: Scene) -> None:

@@ -1,0 +1,58 @@
+"""About how many bytes a message takes, which is what credits count.
+
+>>> from distio.protocol.messages import Outcomes
+>>> size_of(Outcomes([7, 8], [b"seven", b"eight"])) - MESSAGE_BYTES
+10
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from distio.protocol import messages as m
+from distio.protocol.base import PAYLOAD, Message
+from distio.protocol.fields import marked
+
+__all__ = ["MESSAGE_BYTES", "size_of"]
+
+MESSAGE_BYTES: Final = 64
+"""What a message takes besides its payloads."""
+
+
+def size_of(message: Message) -> int:
+    """Its payloads, and a little for the rest."""
+    try:
+        payloads = _PAYLOADS[type(message)]
+    except KeyError:
+        payloads = _PAYLOADS[type(message)] = _sizer(type(message))
+    return MESSAGE_BYTES if payloads is None else MESSAGE_BYTES + payloads(message)
+
+
+def _sizer(kind: type[Message]) -> Callable[[Any], int] | None:
+    field = marked(kind, PAYLOAD)
+    return None if field is None else lambda message: sum(map(len, field.values(message)))
+
+
+def _of_chunk(chunk: m.Chunk) -> int:
+    attached = chunk.attachments
+    return len(chunk.payload) + (sum(len(data) for _, data in attached) if attached else 0)
+
+
+def _of_outcomes(message: m.Outcomes | m.OutcomesReady) -> int:
+    return sum(map(len, message.payloads))
+
+
+def _of_reply(message: m.Replied) -> int:
+    return len(message.item or b"") + (sum(map(len, message.ahead)) if message.ahead else 0)
+
+
+_PAYLOADS: Final[dict[type[Message], Callable[[Any], int] | None]] = {
+    m.Place: lambda message: _of_chunk(message.chunk),
+    m.Offer: lambda message: sum(map(_of_chunk, message.chunks)),
+    m.Outcomes: _of_outcomes,
+    m.OutcomesReady: _of_outcomes,
+    m.Replied: _of_reply,
+}
+"""By type, the size of the payloads; None: there are none. The frequent types are written out, as
+`marked` takes its time."""
