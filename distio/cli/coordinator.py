@@ -14,6 +14,7 @@ from distio.coordination.durable.coordinator import KEEP_SECONDS
 from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.membership.session import ABSENCE_SECONDS, OUTAGE_SECONDS
 from distio.coordination.recovery.coordinator import MAX_LOSSES
+from distio.coordination.settings import MAX_MEMBERS
 from distio.coordination.state.store import IN_MEMORY_BYTES
 from distio.errors import ClusterError
 from distio.runtime.failure_detector import PATIENCE_SECONDS
@@ -66,6 +67,14 @@ def coordinator(
             "lost; nothing is lost meanwhile. 0: it never comes back.",
         ),
     ] = ABSENCE_SECONDS,
+    max_members: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="How many clients and workers there may be at one time; others are refused.",
+        ),
+    ] = MAX_MEMBERS,
     snapshot_memory: Annotated[
         int,
         typer.Option(
@@ -175,6 +184,7 @@ def coordinator(
             patience=patience,
             absence=absence,
             max_losses=max_losses,
+            max_members=max_members,
             snapshot_memory=snapshot_memory << 20,
             journal=None
             if journal is None

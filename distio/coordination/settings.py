@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
-__all__ = ["Settings"]
+__all__ = ["MAX_MEMBERS", "Settings"]
+
+MAX_MEMBERS: Final = 10_000
+"""How many members a cluster takes, unless its operator says otherwise."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,3 +27,5 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How long the leases of members last; 0: they have none."""
     outage: float
     """How long members wait for another process that goes on; 0: none ever does."""
+    max_members: int = MAX_MEMBERS
+    """How many members there may be."""

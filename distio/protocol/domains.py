@@ -33,6 +33,7 @@ __all__ = [
     "OutcomeKind",
     "Positive",
     "PrimitiveKind",
+    "Role",
     "RunName",
     "Seconds",
     "Sequence",
@@ -95,6 +96,9 @@ SNAPSHOTS: Final[Snapshots] = "suspensions"
 
 MemberKind = Literal["client", "supervisor", "worker"]
 """The kinds of members. A supervisor is a client that starts no run: it has started workers."""
+
+Role = Literal["client", "observer", "worker"]
+"""What a process may do as a member: start runs, look at them, or host those of others."""
 
 Digest = Annotated[bytes, Meta(min_length=16, max_length=16)]
 """Of a program."""

@@ -35,7 +35,7 @@ from distio.coordination.journal.inputs import (
 from distio.coordination.membership.lease import lease_seconds
 from distio.coordination.membership.session import ABSENCE_SECONDS, OUTAGE_SECONDS
 from distio.coordination.recovery.coordinator import MAX_LOSSES
-from distio.coordination.settings import Settings
+from distio.coordination.settings import MAX_MEMBERS, Settings
 from distio.coordination.state.members import MemberRecord
 from distio.coordination.state.store import IN_MEMORY_BYTES
 from distio.errors import JournalError
@@ -60,6 +60,11 @@ __all__ = ["CoordinatorProcess", "serve"]
 log: Final = logging.getLogger("distio.coordinator")
 
 _MOST_AT_ONCE: Final = 500
+_MOST_OF_A_STRANGER_BYTES: Final = 64 * 1024
+"""The largest message of a peer that isn't a member: it is looked at only if it isn't larger."""
+_FRAMES_OF_A_STRANGER: Final = 2
+"""The address, and the header of a batch that has no payload beside it."""
+_TOO_LARGE: Final = "too large for the first message of a peer"
 _WORKERS_MAY_TAKE_SECONDS: Final = 2.0
 _ORPHANS_MAY_TAKE_SECONDS: Final = 2.0
 """How long runs may take to release what they hold when their program was killed."""
@@ -77,6 +82,7 @@ def serve(
     keep_seconds: float = KEEP_SECONDS,
     journal: Journal | None = None,
     outage: float = OUTAGE_SECONDS,
+    max_members: int = MAX_MEMBERS,
 ) -> bool:
     """Run a coordinator at `url` until SIGTERM or SIGINT.
 
@@ -96,6 +102,7 @@ def serve(
         keep_seconds: for how long the outcome of a named run is kept, unless its client says.
         journal: where all that the coordinator is told is kept, so that another one can go on.
         outage: with a journal: for how many seconds members wait for another coordinator.
+        max_members: how many members there may be; others are refused.
 
     Returns:
         Whether it has ended as it was told to.
@@ -115,6 +122,7 @@ def serve(
             keep_seconds=keep_seconds,
             journal=journal,
             outage=outage,
+            max_members=max_members,
         )
     except REFUSALS as error:
         raise system_refused(f"listen on {url}", error) from error
@@ -146,6 +154,7 @@ class CoordinatorProcess:
         directory: str | None = None,
         journal: Journal | None = None,
         outage: float = OUTAGE_SECONDS,
+        max_members: int = MAX_MEMBERS,
     ) -> None:
         # on ipc a connection breaks only when its process has ended, or has closed it
         is_ipc = ipc_path(url) is not None
@@ -159,6 +168,7 @@ class CoordinatorProcess:
             absence=absence,
             lease=lease,
             outage=outage if journal else 0.0,
+            max_members=max_members,
         )
         self._spill = Spill(snapshot_memory, log.error, directory)
         self._decider = Decider(settings, self._spill, journal)
@@ -325,6 +335,12 @@ class CoordinatorProcess:
 
     def _hear(self, frames: list[zmq.Frame], address: bytes) -> None:
         now = self._decider.now()
+        if self._board.member_at(address) is None:
+            size = sum(map(len, frames))
+            if size > _MOST_OF_A_STRANGER_BYTES or len(frames) > _FRAMES_OF_A_STRANGER:
+                reason = f"{_TOO_LARGE} ({size:,} bytes)"
+                self._decider.take_in(Refused(now, address, reason, is_seen=False))
+                return
         try:
             batch = from_member.read([frame.buffer for frame in frames[1:]])
         except MalformedFrame as error:

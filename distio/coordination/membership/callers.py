@@ -10,6 +10,8 @@ from distio.protocol import messages as m
 __all__ = ["Caller", "Callers", "TokenInUse"]
 
 _MOST_CALLERS: Final = 4_096
+_LONGEST_SECONDS: Final = 60.0
+"""How long the second half may take to come: both connections are made at the same time."""
 
 
 class TokenInUse(Exception):
@@ -20,7 +22,9 @@ class TokenInUse(Exception):
 class Caller:
     """A process that has begun to shake hands."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: float) -> None:
+        self.overdue_at = now + _LONGEST_SECONDS
+        """When the other half comes too late."""
         self.begins: m.Hello | m.Resume | None = None
         self.speaks_from = b""
         self.listens_at = b""
@@ -52,7 +56,7 @@ class Callers:
         """Those of all halves."""
         return [*self._token_of]
 
-    def take(self, address: bytes, message: m.Hello | m.Listen | m.Resume) -> Caller:
+    def take(self, now: float, address: bytes, message: m.Hello | m.Listen | m.Resume) -> Caller:
         """One half of a handshake came from this address.
 
         Raises:
@@ -60,7 +64,7 @@ class Callers:
         """
         caller = self._by_token.get(message.token)
         if caller is None:
-            caller = self._by_token[message.token] = Caller()
+            caller = self._by_token[message.token] = Caller(now)
         elif caller.listens_at if isinstance(message, m.Listen) else caller.speaks_from:
             raise TokenInUse
         self._token_of[address] = message.token
@@ -76,6 +80,19 @@ class Callers:
         if len(self._by_token) <= _MOST_CALLERS:
             return b""
         return next(iter(self._by_token.values())).addresses[0]
+
+    def overdue(self, now: float) -> bytes:
+        """An address of the oldest handshake, if that has taken too long; else empty."""
+        deadline = self.next_deadline()
+        if deadline is None or deadline > now:
+            return b""
+        return next(iter(self._by_token.values())).addresses[0]
+
+    def next_deadline(self) -> float | None:
+        """When the oldest handshake has taken too long; None: there is none."""
+        for caller in self._by_token.values():
+            return caller.overdue_at
+        return None
 
     def forget(self, address: bytes) -> None:
         """This handshake is complete, or comes to nothing."""

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from distio.coordination.dispatch import handles
+from distio.coordination import admission
+from distio.coordination.dispatch import handles, unchecked
 from distio.coordination.feature.coordinator import CoordinatorFeature
 from distio.coordination.membership.exits import ProcessExits, cut_short, process_of
 from distio.coordination.state.coordinator import CoordinatorState
@@ -47,9 +48,10 @@ class Membership(CoordinatorFeature):
     # -- going ----------------------------------------------------------------------------
 
     @handles
+    @unchecked
     def goodbye(self, sender: MemberRecord, message: m.Goodbye) -> None:
         """A member leaves."""
-        self._leave(sender, message.reason or LEFT)
+        self._leave(sender, admission.cut_short(message.reason) or LEFT)
         if message.is_to_be_heard:
             self._state.send_uncounted(sender.id, m.Shutdown(LEFT, is_for_all=False))
 
@@ -92,6 +94,7 @@ class Membership(CoordinatorFeature):
                 self._lose(member.id, reason)
 
     @handles
+    @unchecked
     def worker_exited(self, sender: MemberRecord, message: m.WorkerExited) -> None:
         """A client has seen how the process of one of its workers exited."""
         exited = sender.hello.family, message.serial

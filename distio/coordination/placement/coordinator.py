@@ -22,16 +22,17 @@ from typing import Protocol
 
 import msgspec
 
-from distio.coordination.admission import Inadmissible, part_of, require
+from distio.coordination.admission import Inadmissible, part_of, require, require_places
 from distio.coordination.dispatch import admits, handles
 from distio.coordination.feature.coordinator import CoordinatorFeature
 from distio.coordination.outcomes.unverified_waits import UnverifiedWaits
 from distio.coordination.placement.policy import choose_host, choose_victim
+from distio.coordination.references.coordinator import References
 from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.members import MemberRecord
 from distio.coordination.state.registry import NOWHERE, FiberRecord, Run
 from distio.protocol import messages as m
-from distio.protocol.ids import home_of, name_of
+from distio.protocol.ids import NOBODY, home_of, name_of
 
 __all__ = ["Placement"]
 
@@ -51,6 +52,7 @@ class Placement(CoordinatorFeature):
     def __init__(
         self,
         state: CoordinatorState,
+        references: References,
         unverified_waits: UnverifiedWaits,
         has_lent: Callable[[int, list[tuple[int | str, int, int]]], bool],
         check_loss: Callable[[int, Run], None],
@@ -59,12 +61,14 @@ class Placement(CoordinatorFeature):
         """
         Args:
             state: what is known of members, runs and fibers.
+            references: those in chunks count.
             unverified_waits: the waits for fibers that have no record yet.
             has_lent: whether a member has these tokens, to give to others.
             check_loss: called with a run of which fibers were lost.
             objects: where those of actors are.
         """
         self._state = state
+        self._references = references
         self._unverified_waits = unverified_waits
         self._has_lent = has_lent
         self._check_loss = check_loss
@@ -89,6 +93,7 @@ class Placement(CoordinatorFeature):
             if chunk.actor and not chunk.target:
                 require(len(chunk.fibers) == 1, "several fibers carry one object")
                 self._objects.require_object(sender, chunk.actor)
+            require_places(chunk)
             self._admit_fibers(sender, chunk, seen)
             count = offered[chunk.run] = offered.get(chunk.run, 0) + len(chunk.fibers)
             if count > run.alive_at.get(sender.id, 0):
@@ -145,6 +150,9 @@ class Placement(CoordinatorFeature):
             record.epoch = epoch
             if record.pending_cancels:
                 record.heard(member.received)
+        if chunk.references:
+            counted = self._references.counted(member.id, chunk.run, chunk.references)
+            chunk = msgspec.structs.replace(chunk, references=counted)
         chunk = self._state.enter(member, run, chunk)
         run.move(member.id, NOWHERE, len(chunk.fibers))
         run.note_progress()
@@ -252,6 +260,7 @@ class Placement(CoordinatorFeature):
                 restored.append((fiber, record.restored, record.last_loss))
         run = self._state.runs[chunk.run]
         run.move(NOWHERE, host.id, len(moved))
+        self._state.served.setdefault(run.owner, set()).add(host.id)
         for before_placing in self._state.hooks.before_placing:
             before_placing(host, chunk.run, run)
         snapshot = self._state.fibers[moved[0][0]].snapshot
@@ -277,6 +286,8 @@ class Placement(CoordinatorFeature):
 
     def run_ended(self, id: int, run: Run) -> None:
         """The chunks of the run that wait for a place are dropped."""
+        if run.owner not in self._state.members:
+            self._forget_served(run.owner)
         if not (run.alive_at.get(NOWHERE) or run.is_miscounted):
             return
         dropped = self._state.backlog.drop(id)
@@ -290,6 +301,12 @@ class Placement(CoordinatorFeature):
         for chunk in dropped:
             self._state.drop_fibers(NOWHERE, chunk)
 
+    def _forget_served(self, client: int) -> None:
+        """A client is gone: if no run of it is left, nobody asks any more who has served it."""
+        runs = self._state.runs.values()
+        if client != NOBODY and not any(run.owner == client for run in runs):
+            self._state.served.pop(client, None)
+
     def member_joined(self, member: MemberRecord) -> None:
         """The new member may have room."""
         self._note_loads()
@@ -301,3 +318,4 @@ class Placement(CoordinatorFeature):
     def member_lost(self, lost: MemberRecord, reason: str) -> None:
         """Others are asked for fibers now."""
         self._note_loads()
+        self._forget_served(lost.id)

@@ -8,7 +8,7 @@ Rules
 
 from __future__ import annotations
 
-from distio.coordination.dispatch import handles
+from distio.coordination.dispatch import handles, unchecked
 from distio.coordination.feature.coordinator import CoordinatorFeature
 from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.members import MemberRecord
@@ -24,6 +24,7 @@ class Pressure(CoordinatorFeature):
         self._state = state
 
     @handles
+    @unchecked
     def await_heard(self, sender: MemberRecord, message: m.AwaitHeard) -> None:
         """A member asks how much of what it has said was heard."""
         self._state.send(sender.id, m.Heard(message.said))

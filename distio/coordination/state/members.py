@@ -11,6 +11,7 @@ from collections import OrderedDict, deque
 from typing import Final
 
 from distio.errors import ProcessExit
+from distio.protocol.domains import Role
 from distio.protocol.ids import member_name
 from distio.protocol.messages import Chunk, Hello, Progress, WorkerExited
 
@@ -27,9 +28,13 @@ _MOST_EXITS: Final = 100
 class MemberRecord:
     """The record of one member."""
 
-    def __init__(self, id: int, hello: Hello, fence_seconds: float = 0.0) -> None:
+    def __init__(
+        self, id: int, hello: Hello, fence_seconds: float = 0.0, role: Role | None = None
+    ) -> None:
         self.id = id
         self.hello = hello
+        self.role: Role = role or ("client" if hello.kind == "client" else "worker")
+        """What it may say; see `MemberMessage.roles`. A supervisor has the role of its workers."""
         self.fence_seconds = fence_seconds
         """See `events.Joined`."""
         self.is_worker: Final = hello.kind == "worker"

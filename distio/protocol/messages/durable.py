@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import msgspec
 
-from distio.protocol.base import CoordinatorMessage, MemberMessage, Payload
+from distio.protocol.base import (
+    CLIENTS,
+    LOOKING,
+    WORKERS,
+    CoordinatorMessage,
+    MemberMessage,
+    Payload,
+)
 from distio.protocol.domains import (
     Count,
     Digest,
@@ -14,6 +23,7 @@ from distio.protocol.domains import (
     NamedRunState,
     Number,
     OutcomeKind,
+    Role,
     RunName,
     Seconds,
     Snapshots,
@@ -40,6 +50,8 @@ __all__ = [
 class SubmitNamedRun(MemberMessage, frozen=True, gc=False):
     """Start a run, unless this very program runs under the name, or its outcome is kept."""
 
+    roles: ClassVar[frozenset[Role]] = CLIENTS
+
     question: Number
     name: RunName
     program: Digest
@@ -56,6 +68,8 @@ class SubmitNamedRun(MemberMessage, frozen=True, gc=False):
 class ActOnNamedRun(MemberMessage, frozen=True, gc=False):
     """Do something with the run of this name, and say what is known of the run."""
 
+    roles: ClassVar[frozenset[Role]] = LOOKING
+
     question: Number
     name: RunName
     action: NamedRunAction
@@ -66,11 +80,15 @@ class ActOnNamedRun(MemberMessage, frozen=True, gc=False):
 class ListNamedRuns(MemberMessage, frozen=True, gc=False):
     """Say what is known of all named runs."""
 
+    roles: ClassVar[frozenset[Role]] = LOOKING
+
     question: Number
 
 
 class RootEnded(MemberMessage, frozen=True, gc=False):
     """The root of a named run has ended here; its outcome is on its way."""
+
+    roles: ClassVar[frozenset[Role]] = WORKERS
 
     run: Id
     kind: OutcomeKind

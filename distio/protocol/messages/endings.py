@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import msgspec
 
-from distio.protocol.base import CoordinatorMessage, FiberId, MemberMessage
-from distio.protocol.domains import Id, Seconds
+from distio.protocol.base import ALL_ROLES, CLIENTS, CoordinatorMessage, FiberId, MemberMessage
+from distio.protocol.domains import Id, Role, Seconds
 from distio.protocol.endings import Cause
 
 __all__ = ["CancelRun", "DrainMember", "Leave", "Leaving", "MemberDrained", "RunEnded"]
@@ -36,12 +38,16 @@ class RunEnded(CoordinatorMessage, frozen=True, gc=False):
 class Leaving(MemberMessage, frozen=True, gc=False):
     """The member is about to leave: it takes no more fibers, and those here go on elsewhere."""
 
+    roles: ClassVar[frozenset[Role]] = ALL_ROLES
+
     seconds: Seconds
     """After so many seconds the member counts as lost, even if fibers are left."""
 
 
 class DrainMember(MemberMessage, frozen=True, gc=False):
     """Have this worker leave, and tell when it has; a client asks one at a time."""
+
+    roles: ClassVar[frozenset[Role]] = CLIENTS
 
     worker: str
     """Its number, or its name in messages to people."""

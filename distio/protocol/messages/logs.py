@@ -6,8 +6,8 @@ from typing import ClassVar
 
 import msgspec
 
-from distio.protocol.base import CoordinatorMessage, MemberMessage, Payload
-from distio.protocol.domains import Count, Id
+from distio.protocol.base import ALL_ROLES, WORKERS, CoordinatorMessage, MemberMessage, Payload
+from distio.protocol.domains import Count, Id, Role
 
 __all__ = ["LogLevels", "LogLevelsSet", "LogsHeard", "LogsRelayed", "RelayLogs", "SetLogLevels"]
 
@@ -39,11 +39,15 @@ class LogLevels(msgspec.Struct, frozen=True, gc=False):
 class SetLogLevels(MemberMessage, frozen=True, gc=False):
     """The levels for fibers of this client that are placed from now on."""
 
+    roles: ClassVar[frozenset[Role]] = ALL_ROLES
+
     levels: LogLevels
 
 
 class RelayLogs(MemberMessage, frozen=True, gc=False):
     """Log records of one run, for the client that has started it."""
+
+    roles: ClassVar[frozenset[Role]] = WORKERS
 
     run: Id
     """0: no run's; they are for the client that has started this worker's process."""
@@ -57,6 +61,8 @@ class RelayLogs(MemberMessage, frozen=True, gc=False):
 
 class LogsHeard(MemberMessage, frozen=True, gc=False):
     """So many bytes of records have come here since the last such message."""
+
+    roles: ClassVar[frozenset[Role]] = ALL_ROLES
 
     bytes: Count
 

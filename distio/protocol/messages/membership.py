@@ -8,8 +8,8 @@ import msgspec
 from msgspec import Meta
 
 from distio.errors import ProcessExit
-from distio.protocol.base import CoordinatorMessage, FiberId, MemberMessage
-from distio.protocol.domains import Count, Id, MemberKind, Seconds, Threads, Token
+from distio.protocol.base import ALL_ROLES, CoordinatorMessage, FiberId, MemberMessage
+from distio.protocol.domains import Count, Id, MemberKind, Role, Seconds, Threads, Token
 
 __all__ = [
     "HANDSHAKE",
@@ -110,6 +110,8 @@ class WorkerExited(MemberMessage, frozen=True, gc=False):
 
 class Goodbye(MemberMessage, frozen=True, gc=False):
     """The member leaves, and its fibers have ended, or go on elsewhere."""
+
+    roles: ClassVar[frozenset[Role]] = ALL_ROLES
 
     reason: str = ""
     """Why the member can't go on; empty if it leaves of its own will."""

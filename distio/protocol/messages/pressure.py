@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from distio.protocol.base import CoordinatorMessage, MemberMessage
-from distio.protocol.domains import Count
+from distio.protocol.base import ALL_ROLES, CoordinatorMessage, MemberMessage
+from distio.protocol.domains import Count, Role
 
 __all__ = ["AwaitHeard", "Heard"]
 
 
 class AwaitHeard(MemberMessage, frozen=True, gc=False):
     """Tell this member when what it has said before is heard."""
+
+    roles: ClassVar[frozenset[Role]] = ALL_ROLES
 
     said: Count
     """How many messages these are, since it is a member."""

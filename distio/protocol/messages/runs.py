@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import msgspec
 
-from distio.protocol.base import FiberId, MemberMessage
-from distio.protocol.domains import Count, Epoch, Id, Positive, Sequence, Snapshots
+from distio.protocol.base import ALL_ROLES, FiberId, MemberMessage
+from distio.protocol.domains import Count, Epoch, Id, Positive, Role, Sequence, Snapshots
 
 __all__ = ["Progress", "RunProgress", "StartRun"]
 
@@ -34,6 +36,8 @@ class RunProgress(msgspec.Struct, frozen=True, gc=False):
 
 class Progress(MemberMessage, frozen=True, gc=False):
     """How a member fares; sent when it runs dry or has something to tell."""
+
+    roles: ClassVar[frozenset[Role]] = ALL_ROLES
 
     received: Count
     """How many messages it had handled when it said so, but for those that aren't counted."""
