@@ -13,9 +13,8 @@ import signal
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from itertools import repeat
 from pathlib import Path
 from typing import Any, Final
 
@@ -45,6 +44,7 @@ from distio.runtime.addresses import ipc_path
 from distio.runtime.binding import Binding
 from distio.runtime.decider import Decider
 from distio.runtime.failure_detector import PATIENCE_SECONDS, FailureDetector, silence_of
+from distio.runtime.farewells import Farewells
 from distio.runtime.journal.journal import Journal, JournalLost
 from distio.runtime.journal.limits import Limits
 from distio.runtime.launching import hold_lifeline, tell_started
@@ -190,8 +190,7 @@ class CoordinatorProcess:
         """Whether its program has ended."""
         self.failed = False
         """Whether it has ended as it could not go on."""
-        self._gone: list[bytes] = []
-        """Addresses whose connection broke, and which may have said something before."""
+        self._farewells = Farewells()
         try:
             self._binding = Binding(self._router, url)
         except BaseException:
@@ -275,8 +274,6 @@ class CoordinatorProcess:
                 self._note_disconnects()
             self._take_up()
             self._note_dropped_logs()
-            if self._gone:
-                self._report_disconnects()
             for member in self._peers.ended(events):
                 self._lose_ended(member)
             if self._is_timer_due():
@@ -295,6 +292,8 @@ class CoordinatorProcess:
         return deadline is not None and deadline <= self._decider.now()
 
     def _milliseconds_to_wait(self) -> int | None:
+        if self._farewells:
+            return 0  # what they had said before may still be to be taken up
         deadline, look = self._board.next_deadline(), self._detector.due
         waits = [] if deadline is None else [deadline - self._decider.now()]
         if (seconds := self._decider.seconds_to_checkpoint) is not None:
@@ -309,12 +308,16 @@ class CoordinatorProcess:
 
     # -- coming in ------------------------------------------------------------------------
 
-    def _take_up(self, at_most: int | None = _MOST_AT_ONCE) -> None:
-        for _ in range(at_most) if at_most is not None else repeat(None):
+    def _take_up(self) -> None:
+        """Take up what has come, but no more than leaves time for answers to others."""
+        for _ in range(_MOST_AT_ONCE):
             frames = receive(self._router)
             if frames is None:
+                self._report_disconnects(self._farewells.take_all())
                 return
             address = frames[0].bytes
+            if self._farewells:
+                self._farewells.heard(address)
             try:
                 self._hear(frames, address)
             except Exception as error:
@@ -323,6 +326,7 @@ class CoordinatorProcess:
                 self._decider.take_in(
                     CutOff(self._decider.now(), address, f"{reason}: a bug in distio")
                 )
+        self._report_disconnects(self._farewells.take_silent())
 
     def _note_closing(self) -> None:
         count = len(self._board.machine.runs)
@@ -388,13 +392,11 @@ class CoordinatorProcess:
             _, descriptor = next_event(self._monitor)
             address = self._address_of_fd.pop(descriptor, None)
             if address is not None:
-                self._gone.append(address)
+                self._farewells.broke(address)
 
-    def _report_disconnects(self) -> None:
-        """After all that was said on these connections was taken up."""
-        gone, self._gone = self._gone, []
-        self._take_up(at_most=None)
-        for address in gone:
+    def _report_disconnects(self, addresses: Iterable[bytes]) -> None:
+        """All that was said on these connections was taken up."""
+        for address in addresses:
             self._decider.take_in(HungUp(self._decider.now(), address))
 
     def _look_for_life(self) -> None:
@@ -440,9 +442,7 @@ class CoordinatorProcess:
                     send(self._router, [address, *frames])
                 except zmq.ZMQError as error:
                     log.debug("a peer can't be reached: %s", error)
-                    self._gone.append(address)
-            if self._gone:
-                self._report_disconnects()
+                    self._farewells.broke(address)
 
     # -- the end --------------------------------------------------------------------------
 
@@ -487,7 +487,8 @@ class CoordinatorProcess:
                 poller.unregister(ended)
                 alive.remove(ended)
             self._note_disconnects()
-            self._report_disconnects()
+            while self._farewells and time.monotonic() < deadline:
+                self._take_up()
             self._board.outgoing.clear()
 
     def _is_own_worker(self, member: MemberRecord) -> bool:
