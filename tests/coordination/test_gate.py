@@ -190,6 +190,9 @@ HARMLESS: dict[str, list[m.MemberMessage]] = {
     "queries to others are answered": [status.FiberDescribed(n, "lost", None) for n in range(20)],
     "processes of others have exited": [m.WorkerExited(n, "killed") for n in range(50)],
     "loans of others are returned": [m.DelegationReturned(HONEST + n, 0) for n in range(9)],
+    "others repeat their calls in a run that is over": [
+        m.RepeatCall(fiber_id(9, 9), CHILD + n) for n in range(30)
+    ],
     "a run that is over": [told(fiber_id(9, 9), finished=1), m.CancelRun(fiber_id(9, 9))],
     "snapshots of one message share an attachment": [
         told(OWN, started=[(1, 1)]),
@@ -268,6 +271,16 @@ def test_log_records_reach_a_client_only_from_workers_that_have_hosted_its_fiber
     other = Liar(scene, "worker", "other")
     other.says(m.RelayLogs(gone, b"\x90", count=1))
     assert other.reason is None  # the client has left, and this came late
+
+
+def test_snapshot_that_cannot_be_opened_ends_its_fiber_and_no_worker() -> None:
+    scene, liar, handle = beside_an_honest_run()
+    waits = chunk(own(1), is_waiting=True)
+    liar.says(told(OWN, started=[(1, 1)]), m.Offer([waits]), m.AwaitOutcomes(OWN, [own(1)]))
+    scene.finish()
+    assert any(isinstance(each, m.Outcomes) for each in liar.heard)
+    liar.disconnect()
+    goes_on(scene, handle)
 
 
 def test_frame_that_is_no_message_costs_its_member_its_membership() -> None:

@@ -71,7 +71,7 @@ class Lies:
         own = [fiber_id(liar, each) for each in range(4)]
         near = [fiber_id(home, each) for home in homes for each in range(6)]
         known = [*state.fibers, *state.runs, *scene.machine.features.references._known]
-        self._runs = [own[0], own[0], *state.runs]
+        self._runs = [own[0], own[0], *state.runs, 77]
         self._ids = [*own, *own, *near, *known, *known, *homes]
         self._numbers = [0, 0, 1, 1, 2, 3, 64, 2**40, 2**53, 2**63 - 1]
 
@@ -125,7 +125,7 @@ class Lies:
         return struct(
             **{
                 name: self._rng.choice(self._runs)
-                if name == "run" and self._rng.random() < 0.9
+                if name == "run" and self._rng.random() < 0.8
                 else self._of(hints[name])
                 for name in struct.__struct_fields__
                 if name in required or self._rng.random() < 0.4

@@ -21,7 +21,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
-from distio.coordination.admission import Inadmissible, part_of, require, require_host
+from distio.coordination.admission import Inadmissible, Late, part_of, require, require_host
 from distio.coordination.dispatch import admits, handles, unchecked
 from distio.coordination.feature.coordinator import CoordinatorFeature
 from distio.coordination.primitives.delegations import Delegations
@@ -197,6 +197,8 @@ class Primitives(CoordinatorFeature):
         """The fiber is there."""
         if part_of(self._state, sender, message.run) is not None:
             require_host(self._state, sender, message.run, message.fiber)
+        elif message.run not in self._state.runs:
+            raise Late
 
     @handles
     def repeat(self, sender: MemberRecord, message: m.RepeatCall) -> None:
