@@ -20,7 +20,7 @@ COMPILE := .venvs/lock/bin/python -m uv pip compile pyproject.toml --quiet --no-
 .DEFAULT_GOAL := help
 # the longest first: two run at a time
 LINTS := lint-types lint-typing lint-rules lint-format lint-imports
-.PHONY: help demo check test test-all test-engines test-newest test-oldest lint $(LINTS) lock bench soak campaign chaos clean
+.PHONY: help demo check test test-all test-engines test-newest test-oldest lint $(LINTS) lock bench attack soak campaign chaos clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1|/p' Makefile | while IFS='|' read -r name what; \
@@ -66,6 +66,9 @@ lock: .venv/bin/python ## renew the locked versions of all packages
 
 bench: .venv/installed-dev ## run the benchmarks
 	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(PY) "$$file" || exit 1; done
+
+attack: .venv/installed-dev ## let attackers and liars do a hundred times as much as in the suite
+	DISTIO_ATTACK=100 DISTIO_LIARS=500 $(PY) -m pytest -s tests/processes/test_attacks.py tests/coordination/test_liars.py
 
 soak: .venv/installed-dev ## let a server run for five minutes on threads, and on a cluster: is its memory flat?
 	$(PY) benchmarks/soak.py --seconds 300

@@ -15,6 +15,7 @@ from distio.coordination.durable.coordinator import KEEP_SECONDS
 from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.membership.session import ABSENCE_SECONDS, OUTAGE_SECONDS
 from distio.coordination.recovery.coordinator import MAX_LOSSES
+from distio.coordination.settings import MAX_MEMBERS
 from distio.coordination.state.store import IN_MEMORY_BYTES
 from distio.coordination.state.unread import MOST_UNREAD_BYTES
 from distio.errors import ClusterError
@@ -68,6 +69,14 @@ def coordinator(
             "lost; nothing is lost meanwhile. 0: it never comes back.",
         ),
     ] = ABSENCE_SECONDS,
+    max_members: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="How many clients and workers there may be at one time; others are refused.",
+        ),
+    ] = MAX_MEMBERS,
     snapshot_memory: Annotated[
         int,
         typer.Option(
@@ -203,6 +212,7 @@ def coordinator(
             patience=patience,
             absence=absence,
             max_losses=max_losses,
+            max_members=max_members,
             snapshot_memory=snapshot_memory << 20,
             unread_memory=unread_memory << 20,
             journal=None

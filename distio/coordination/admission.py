@@ -1,21 +1,40 @@
 """Admission: the common part of the rules that say what a member can truthfully say.
 
 A rule, which stands beside a handler, raises `Inadmissible` if this member can't send the message,
-and `Late` if the message has no effect. A message without a rule harms nobody, or its handler knows
-from which member it expects the message.
+and `Late` if the message has no effect. Each message has a rule, or its handler says by
+`@unchecked` that it needs none; one that has neither fails at import. Before the rule the role of
+the member is looked at: a type of messages says which roles send it.
+
+A rule lets through whatever an honest member can say, however late that comes: a false alarm costs
+an honest member its membership.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.members import MemberRecord
 from distio.coordination.state.registry import Run
 from distio.protocol.ids import home_of, name_of
-from distio.protocol.messages import Chunk
+from distio.protocol.messages import Chunk, MemberMessage
 
-__all__ = ["Inadmissible", "Late", "part_of", "require", "require_attachments", "require_host"]
+__all__ = [
+    "Inadmissible",
+    "Late",
+    "cut_short",
+    "part_of",
+    "require",
+    "require_attachments",
+    "require_host",
+    "require_places",
+    "require_role",
+]
+
+
+_LONGEST_TEXT: Final = 2_000
+"""In characters: a text may be told to many others, and be kept for as long as they are there."""
 
 
 class Inadmissible(Exception):
@@ -30,6 +49,17 @@ def require(holds: bool, what: str) -> None:
     """Raise Inadmissible, with what is wrong, unless this holds."""
     if not holds:
         raise Inadmissible(what)
+
+
+def cut_short(text: str) -> str:
+    """A text of a member, no longer than what is worth telling others."""
+    return text if len(text) <= _LONGEST_TEXT else f"{text[:_LONGEST_TEXT]}…"
+
+
+def require_role(member: MemberRecord, kind: type[MemberMessage]) -> None:
+    """Raise Inadmissible unless members of this role say such messages."""
+    if member.role not in kind.roles:
+        raise Inadmissible(f"a {kind.__name__} is not for the role {member.role!r}")
 
 
 def part_of(state: CoordinatorState, member: MemberRecord, id: int) -> Run | None:
@@ -56,6 +86,12 @@ def require_host(state: CoordinatorState, member: MemberRecord, run: int, fiber:
         is_there = record.host == member.id and record.run == run and not record.ended
     if not is_there:
         raise Inadmissible(f"fiber {name_of(fiber)} isn't there")
+
+
+def require_places(chunk: Chunk) -> None:
+    """Raise Inadmissible unless a chunk says of each of its fibers where that lies, or of none."""
+    has_all = len(chunk.places) in (0, len(chunk.fibers))
+    require(has_all, "a chunk doesn't say where its fibers lie")
 
 
 def require_attachments(run: Run, chunks: Iterable[Chunk]) -> None:

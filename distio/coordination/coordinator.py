@@ -19,12 +19,13 @@ from math import inf
 from typing import Any, Final, NamedTuple, get_type_hints
 
 from distio.coordination.actors.coordinator import Actors
+from distio.coordination.admission import require_role
 from distio.coordination.cancellation.coordinator import Cancellation
 from distio.coordination.checkpoints.coordinator import Checkpoints
 from distio.coordination.code.coordinator import OtherCode
 from distio.coordination.cold.coordinator import PUT_AWAY, Cold, PutAwayPolicy
 from distio.coordination.deadlock.coordinator import DeadlockDetector
-from distio.coordination.dispatch import HandlerTable, admits, handles
+from distio.coordination.dispatch import HandlerTable, admits, handles, unchecked
 from distio.coordination.durable.coordinator import KEEP_SECONDS, NamedRuns
 from distio.coordination.endings.coordinator import GRACE_SECONDS, Endings
 from distio.coordination.feature.coordinator import Hooks
@@ -115,6 +116,7 @@ def _make(
     loss_reports = LossReports(state, named_runs.clients_of)
     placement = Placement(
         state,
+        references,
         unverified_waits,
         locks.has_lent,
         endings.check_loss,
@@ -151,7 +153,7 @@ def _make(
         named_runs=named_runs,
         runs=Runs(state, endings, loss_reports.gone),
         deadlocks=DeadlockDetector(
-            state, unverified_waits.of_run, locks.all_held, endings.deadlocked
+            state, unverified_waits.of_run, locks.all_held, locks.has_tokens, endings.deadlocked
         ),
         status=StatusQueries(state),
         roster=Roster(state),
@@ -168,7 +170,10 @@ _CLASSES: Final = list(get_type_hints(Features).values())
 # a handshake is over before the machine hears of a member: see `membership.handshakes`
 _BESIDES: Final = (*m.HANDSHAKE, m.RenewLease)
 _HANDLERS: Final = HandlerTable(handles, m.MemberMessage, _CLASSES, besides=_BESIDES)
-_RULES: Final = HandlerTable(admits, m.MemberMessage, _CLASSES, is_complete=False)
+_UNCHECKED: Final = HandlerTable(unchecked, m.MemberMessage, _CLASSES, is_complete=False)
+_RULES: Final = HandlerTable(
+    admits, m.MemberMessage, _CLASSES, besides=(*_BESIDES, *_UNCHECKED.kinds)
+)
 
 
 class Coordinator:
@@ -218,8 +223,10 @@ class Coordinator:
             Late: nothing follows from it.
         """
         sender, kind = self.state.members.get(event.member), type(event.message)
-        if sender is not None and kind in _RULES.kinds:
-            self._rules[kind](sender, event.message)
+        if sender is not None:
+            require_role(sender, kind)
+            if kind in _RULES.kinds:
+                self._rules[kind](sender, event.message)
 
     def handle(self, now: float, event: Event) -> list[Send]:
         """Take up one event.
@@ -256,7 +263,7 @@ class Coordinator:
         """Take up what the shell has seen."""
         membership = self.features.membership
         if isinstance(event, Joined):
-            membership.join(event.hello, event.fence_seconds)
+            membership.join(event.hello, event.fence_seconds, event.role)
         elif isinstance(event, Disconnected):
             membership.disconnected(event)
         elif isinstance(event, Expelled):

@@ -20,7 +20,7 @@ from inspect import get_annotations
 from types import UnionType
 from typing import Any, Final, TypeVar, Union, final, get_args, get_origin
 
-__all__ = ["HandlerTable", "Marker", "admits", "answers", "handles"]
+__all__ = ["HandlerTable", "Marker", "admits", "answers", "handles", "unchecked"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -46,6 +46,9 @@ handles: Final = Marker("__handles_message__")
 """Handles a message: of a member, in the coordinator; of the coordinator, in a member."""
 admits: Final = Marker("__admits_message__")
 """Checks whether the member that sends a message can truthfully say it, before it is handled."""
+unchecked: Final = Marker("__admits_all_messages__")
+"""Stands at a method with `@handles` whose message needs no rule: nothing follows from it for other
+members, or the method finds out itself from whom it can come."""
 answers: Final = Marker("__answers_request__")
 """Answers a request of a fiber, or parks the fiber."""
 

@@ -17,6 +17,7 @@ Rules
 - After an exception the machine is put in order. Each run whose books don't balance ends, too: to
   leave one half done would let it wait for ever.
 - Of a run of which the coordinator has lost track, no member is said to lie.
+- Each refusal is counted by its reason, in the state (`CoordinatorState.refused`).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from typing import Final, NamedTuple, ParamSpec, final
 from distio.coordination.admission import Inadmissible, Late
 from distio.coordination.coordinator import Coordinator
 from distio.coordination.mending import put_in_order
+from distio.coordination.refusals import count_refusal
 from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.events import Event, Expelled, Received, Send, Tick
 from distio.protocol import messages as m
@@ -84,7 +86,8 @@ class Gate:
         state = self._machine.state
         followed = state.take_failures()
         speaker = event.member if type(event) is Received else 0
-        if isinstance(error, Inadmissible):
+        if isinstance(error, Inadmissible) and type(event) is Received:
+            count_refusal(state.refused, f"can't be true ({type(event.message).__name__})")
             self._end_membership(speaker, f"sent a message that can't be true: {error}", None)
             return self._go_on()
         reason = f"a bug in distio ({error!r:.200})"

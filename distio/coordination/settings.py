@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from distio.coordination.state.unread import MOST_UNREAD_BYTES
 
-__all__ = ["Settings"]
+__all__ = ["MAX_MEMBERS", "Settings"]
+
+MAX_MEMBERS: Final = 10_000
+"""How many members a cluster takes, unless its operator says otherwise."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,3 +31,5 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How long members wait for another process that goes on; 0: none ever does."""
     unread_memory: int = MOST_UNREAD_BYTES
     """How many bytes a member may have before it that it has not read, until others are slowed."""
+    max_members: int = MAX_MEMBERS
+    """How many members there may be."""

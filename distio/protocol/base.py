@@ -18,9 +18,10 @@ __all__ = [
     "CLIENTS",
     "EVERYBODY",
     "FIBER",
-    "MEMBERS",
+    "HOSTS",
     "PAYLOAD",
     "READERS",
+    "WORKERS",
     "CoordinatorMessage",
     "FiberId",
     "Mark",
@@ -46,11 +47,12 @@ FIBER: Final = Mark("FIBER")
 
 CLIENTS: Final[frozenset[Role]] = frozenset({"client"})
 """Programs, and those who operate the cluster."""
-MEMBERS: Final[frozenset[Role]] = CLIENTS | {"worker"}
+WORKERS: Final[frozenset[Role]] = frozenset({"worker"})
+HOSTS: Final[frozenset[Role]] = CLIENTS | WORKERS
 """Those who host fibers."""
 READERS: Final[frozenset[Role]] = CLIENTS | {"observer"}
 """Those who may look at what goes on."""
-EVERYBODY: Final[frozenset[Role]] = MEMBERS | READERS
+EVERYBODY: Final[frozenset[Role]] = HOSTS | READERS
 
 Payload = Annotated[bytes, PAYLOAD]
 """Bytes that only members open. Large ones travel in frames of their own."""
@@ -71,8 +73,8 @@ class MemberMessage(Message, frozen=True, gc=False):
 
     is_deferrable: ClassVar[bool] = False
     """Whether it may be held back for a moment, to go out in one batch with what follows."""
-    roles: ClassVar[frozenset[Role]] = MEMBERS
-    """The roles of the keys with which a member may say it; one without a key may say all."""
+    roles: ClassVar[frozenset[Role]] = HOSTS
+    """The roles of the members that may send it; see `MemberRecord.role`."""
 
 
 class CoordinatorMessage(Message, frozen=True, gc=False):

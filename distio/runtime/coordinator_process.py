@@ -13,9 +13,8 @@ import signal
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from itertools import repeat
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,7 +35,7 @@ from distio.coordination.membership.identity import ANYBODY
 from distio.coordination.membership.lease import lease_seconds
 from distio.coordination.membership.session import ABSENCE_SECONDS, OUTAGE_SECONDS
 from distio.coordination.recovery.coordinator import MAX_LOSSES
-from distio.coordination.settings import Settings
+from distio.coordination.settings import MAX_MEMBERS, Settings
 from distio.coordination.state.members import MemberRecord
 from distio.coordination.state.store import IN_MEMORY_BYTES
 from distio.coordination.state.unread import MOST_UNREAD_BYTES
@@ -48,6 +47,7 @@ from distio.runtime.binding import Binding
 from distio.runtime.decider import Decider
 from distio.runtime.doorkeeper import Doorkeeper, cut, revoked
 from distio.runtime.failure_detector import PATIENCE_SECONDS, FailureDetector, silence_of
+from distio.runtime.farewells import Farewells
 from distio.runtime.journal.journal import Journal, JournalLost
 from distio.runtime.journal.limits import Limits
 from distio.runtime.keys import CoordinatorKeys
@@ -64,6 +64,11 @@ __all__ = ["CoordinatorProcess", "serve"]
 log: Final = logging.getLogger("distio.coordinator")
 
 _MOST_AT_ONCE: Final = 500
+_MOST_OF_A_STRANGER_BYTES: Final = 64 * 1024
+"""The largest message of a peer that isn't a member: it is looked at only if it isn't larger."""
+_FRAMES_OF_A_STRANGER: Final = 2
+"""The address, and the header of a batch that has no payload beside it."""
+_TOO_LARGE: Final = "too large for the first message of a peer"
 _WORKERS_MAY_TAKE_SECONDS: Final = 2.0
 _ORPHANS_MAY_TAKE_SECONDS: Final = 2.0
 """How long runs may take to release what they hold when their program was killed."""
@@ -84,6 +89,7 @@ def serve(
     keys: Path | None = None,
     is_insecure: bool = False,
     unread_memory: int = MOST_UNREAD_BYTES,
+    max_members: int = MAX_MEMBERS,
 ) -> bool:
     """Run a coordinator at `url` until SIGTERM or SIGINT.
 
@@ -107,6 +113,7 @@ def serve(
         is_insecure: unless it is to listen on loopback, and let in whoever connects.
         unread_memory: how many bytes a member may have before it that it has not read; with more,
             others that have something for it are slowed, and it is lost if it reads nothing.
+        max_members: how many members there may be; others are refused.
 
     Returns:
         Whether it has ended as it was told to.
@@ -129,6 +136,7 @@ def serve(
             keys=keys,
             is_insecure=is_insecure,
             unread_memory=unread_memory,
+            max_members=max_members,
         )
     except REFUSALS as error:
         raise system_refused(f"listen on {url}", error) from error
@@ -164,6 +172,7 @@ class CoordinatorProcess:
         is_insecure: bool = False,
         workers_are_here: bool = True,
         unread_memory: int = MOST_UNREAD_BYTES,
+        max_members: int = MAX_MEMBERS,
     ) -> None:
         self._workers_are_here = workers_are_here
         # on ipc a connection breaks only when its process has ended, or has closed it; but the
@@ -180,6 +189,7 @@ class CoordinatorProcess:
             lease=lease,
             outage=outage if journal else 0.0,
             unread_memory=unread_memory,
+            max_members=max_members,
         )
         self._spill = Spill(snapshot_memory, log.error, directory)
         self._decider = Decider(settings, self._spill, journal)
@@ -206,8 +216,7 @@ class CoordinatorProcess:
         """Whether its program has ended."""
         self.failed = False
         """Whether it has ended as it could not go on."""
-        self._gone: list[bytes] = []
-        """Addresses whose connection broke, and which may have said something before."""
+        self._farewells = Farewells()
         try:
             if keys is not None:
                 self._door = Doorkeeper(self._context, self._router, CoordinatorKeys(keys))
@@ -299,8 +308,6 @@ class CoordinatorProcess:
                 self._see_to_keys(self._door, events)
             self._take_up()
             self._note_dropped_logs()
-            if self._gone:
-                self._report_disconnects()
             for member in self._peers.ended(events):
                 self._lose_ended(member)
             if self._is_timer_due():
@@ -335,6 +342,8 @@ class CoordinatorProcess:
         return deadline is not None and deadline <= self._decider.now()
 
     def _milliseconds_to_wait(self) -> int | None:
+        if self._farewells:
+            return 0  # what they had said before may still be to be taken up
         deadline, look = self._board.next_deadline(), self._detector.due
         waits = [] if deadline is None else [deadline - self._decider.now()]
         if (seconds := self._decider.seconds_to_checkpoint) is not None:
@@ -349,12 +358,16 @@ class CoordinatorProcess:
 
     # -- coming in ------------------------------------------------------------------------
 
-    def _take_up(self, at_most: int | None = _MOST_AT_ONCE) -> None:
-        for _ in range(at_most) if at_most is not None else repeat(None):
+    def _take_up(self) -> None:
+        """Take up what has come, but no more than leaves time for answers to others."""
+        for _ in range(_MOST_AT_ONCE):
             frames = receive(self._router)
             if frames is None:
+                self._report_disconnects(self._farewells.take_all())
                 return
             address = frames[0].bytes
+            if self._farewells:
+                self._farewells.heard(address)
             try:
                 self._hear(frames, address)
             except Exception as error:
@@ -363,6 +376,7 @@ class CoordinatorProcess:
                 self._decider.take_in(
                     CutOff(self._decider.now(), address, f"{reason}: a bug in distio")
                 )
+        self._report_disconnects(self._farewells.take_silent())
 
     def _note_closing(self) -> None:
         count = len(self._board.machine.runs)
@@ -380,6 +394,12 @@ class CoordinatorProcess:
             if self._note_address(frames[0], address):
                 self._cut(frames[0].get(zmq.SRCFD), revoked(str(frames[0].get("User-Id"))))
             return
+        if self._board.member_at(address) is None:
+            size = sum(map(len, frames))
+            if size > _MOST_OF_A_STRANGER_BYTES or len(frames) > _FRAMES_OF_A_STRANGER:
+                reason = f"{_TOO_LARGE} ({size:,} bytes)"
+                self._decider.take_in(Refused(now, address, reason, is_seen=False))
+                return
         try:
             batch = from_member.read([frame.buffer for frame in frames[1:]])
         except MalformedFrame as error:
@@ -434,13 +454,11 @@ class CoordinatorProcess:
                 self._door.hung_up(descriptor)
             address = self._address_of_fd.pop(descriptor, None)
             if address is not None:
-                self._gone.append(address)
+                self._farewells.broke(address)
 
-    def _report_disconnects(self) -> None:
-        """After all that was said on these connections was taken up."""
-        gone, self._gone = self._gone, []
-        self._take_up(at_most=None)
-        for address in gone:
+    def _report_disconnects(self, addresses: Iterable[bytes]) -> None:
+        """All that was said on these connections was taken up."""
+        for address in addresses:
             self._decider.take_in(HungUp(self._decider.now(), address))
 
     def _look_for_life(self) -> None:
@@ -486,9 +504,7 @@ class CoordinatorProcess:
                     send(self._router, [address, *frames])
                 except zmq.ZMQError as error:
                     log.debug("a peer can't be reached: %s", error)
-                    self._gone.append(address)
-            if self._gone:
-                self._report_disconnects()
+                    self._farewells.broke(address)
 
     # -- the end --------------------------------------------------------------------------
 
@@ -539,7 +555,8 @@ class CoordinatorProcess:
                 poller.unregister(ended)
                 alive.remove(ended)
             self._note_disconnects()
-            self._report_disconnects()
+            while self._farewells and time.monotonic() < deadline:
+                self._take_up()
             self._board.outgoing.clear()
 
     def _is_own_worker(self, member: MemberRecord) -> bool:

@@ -13,13 +13,13 @@ from typing import Any, Final, final
 import zmq
 
 from distio.coordination.coordinator import Coordinator
-from distio.coordination.journal.inputs import Heard, Input, Restarted
+from distio.coordination.journal.inputs import Heard, HungUp, Input, Refused, Restarted
 from distio.coordination.membership.handshakes import Handshakes
 from distio.coordination.membership.identity import Identity
 from distio.coordination.settings import Settings
 from distio.coordination.state.store import Keep
 from distio.protocol.codec import Batch
-from distio.protocol.messages import MemberMessage
+from distio.protocol.messages import HANDSHAKE, MemberMessage
 from distio.runtime.journal.journal import Journal, describe
 
 __all__ = ["Decider"]
@@ -71,6 +71,7 @@ class Decider:
             absence=settings.absence,
             lease=settings.lease,
             outage=settings.outage,
+            max_members=settings.max_members,
         )
 
     def _tell_of_journal(self, journal: Journal) -> None:
@@ -94,9 +95,22 @@ class Decider:
 
     def take_in(self, input: Input) -> None:
         """Tell the machine."""
-        if self._journal is not None:
+        if self._journal is not None and not self._is_of_a_stranger(input):
             self._journal.note(input)
         input.take_up(self.board)
+
+    def _is_of_use(self, address: bytes, batch: Batch[MemberMessage]) -> bool:
+        """Whether something may follow from what came from this address."""
+        if self.board.has_dealings_with(address):
+            return True
+        begins = any(isinstance(message, HANDSHAKE) for message in batch.messages)
+        return begins and not self.board.is_refused(address)
+
+    def _is_of_a_stranger(self, input: Input) -> bool:
+        """Whether nothing follows from it for any member: strangers can't fill a journal."""
+        if not isinstance(input, Refused | HungUp):
+            return False
+        return not self.board.has_dealings_with(input.address)
 
     def hear(
         self,
@@ -107,7 +121,7 @@ class Decider:
     ) -> None:
         """Tell the machine of a batch of messages, which has come as these frames."""
         now = self.now()
-        if self._journal is not None:
+        if self._journal is not None and self._is_of_use(address, batch):
             is_change = any(message.is_numbered for message in batch.messages)
             heard = Heard(now, address, [frame.bytes for frame in frames], identity)
             self._journal.note(heard, is_change=is_change)

@@ -120,7 +120,32 @@ LIES: dict[str, list[m.MemberMessage]] = {
     "nothing is put": [MAKES_QUEUE, m.PrimitiveCall(OWN, OWN, QUEUE, "put", 0, None)],
     "something is put without asking": [MAKES_QUEUE, m.DelegatedPut(OWN, OWN, QUEUE, b"")],
     "nowhere is put": [m.DelegatedPut(OWN, OWN, 12345, b"")],
-    "others log": [m.RelayLogs(HONEST, b"junk")],
+    "a client says what is for workers": [m.RelayLogs(OWN, b"junk")],
+    "one run is reported twice": [
+        told(OWN, started=[(1, 1)]),
+        m.Progress(0, 0, [m.RunProgress(OWN, [], 2, [], 0)] * 2),
+    ],
+    "more fibers start than there are ids": [told(OWN, started=[(0, 2**53)])],
+    "a snapshot is of fibers of others, too": [
+        m.SaveFibers(OWN, 0, [chunk(OWN, fiber_id(CLIENT, 500))])
+    ],
+    "a chunk doesn't say where all of its fibers lie": [
+        told(OWN, started=[(1, 1)]),
+        m.Offer([chunk(OWN, own(1), places=[0])]),
+    ],
+    "a member leaves twice": [told(OWN, finished=1), m.Leaving(9.0), m.Leaving(9.0)],
+    "handles of fibers leave that others have made": [m.Expose(OWN, [fiber_id(CLIENT, 500)])],
+    "a variable is made twice": [m.StoreValue(OWN, QUEUE, b"", is_new=True)] * 2,
+    "a variable becomes a queue": [m.StoreValue(OWN, QUEUE, b"", is_new=True), MAKES_QUEUE],
+    "a queue becomes a variable": [MAKES_QUEUE, m.StoreValue(OWN, QUEUE, b"", is_new=True)],
+    "fibers hold a lock that others have": [
+        m.WaitGraph(OWN, 1, True, [], [], [("door", [OWN])]),
+    ],
+    "too many regions are cancelled": [
+        told(OWN, started=[(1, 1)]),
+        m.Offer([chunk(own(1), target=LIAR)]),
+        *[m.CancelFibers(OWN, [(own(1), each) for each in range(1, 1_001)])] * 2,
+    ],
 }
 
 
@@ -169,6 +194,9 @@ HARMLESS: dict[str, list[m.MemberMessage]] = {
     "queries to others are answered": [status.FiberDescribed(n, "lost", None) for n in range(20)],
     "processes of others have exited": [m.WorkerExited(n, "killed") for n in range(50)],
     "loans of others are returned": [m.DelegationReturned(HONEST + n, 0) for n in range(9)],
+    "others repeat their calls in a run that is over": [
+        m.RepeatCall(fiber_id(9, 9), CHILD + n) for n in range(30)
+    ],
     "a run that is over": [told(fiber_id(9, 9), finished=1), m.CancelRun(fiber_id(9, 9))],
     "snapshots of one message share an attachment": [
         told(OWN, started=[(1, 1)]),
@@ -194,6 +222,72 @@ def test_message_that_may_have_come_too_late_costs_nothing(name: str) -> None:
     liar.says(*HARMLESS[name])
     assert liar.reason is None
     assert not scene.board.incidents
+    liar.disconnect()
+    goes_on(scene, handle)
+
+
+def test_lies_are_counted_by_the_message_that_told_them() -> None:
+    scene, liar, handle = beside_an_honest_run()
+    liar.says(m.StartRun(HONEST))
+    other = Liar(scene, "client", "other")
+    other.says_frames([b"junk"])
+    assert scene.board.refusals["can't be true (StartRun)"] == 1
+    assert sum(scene.board.refusals.values()) == 2
+    goes_on(scene, handle)
+
+
+def test_variable_and_lock_of_another_client_are_refused_to_who_guesses_their_numbers() -> None:
+    scene, liar, handle = beside_an_honest_run()
+    guesses = [fiber_id(CLIENT, each) for each in range(40)]
+    liar.says(*[m.AcquireTokens(guess, 0, 0.0, OWN, [OWN]) for guess in guesses])
+    assert [type(each) for each in liar.heard[-40:]] == [m.LockRefused] * 40
+    assert liar.reason is None
+    liar.disconnect()
+    goes_on(scene, handle)
+
+
+def test_payload_that_is_said_to_refer_to_what_others_will_make_counts_nothing() -> None:
+    scene = Scene()
+    liar = Liar(scene, "client", "liar")
+    run, fibers = fiber_id(liar.id, 0), [fiber_id(liar.id, each) for each in range(1, 41)]
+    guesses = [fiber_id(CLIENT, each) for each in range(40)]
+    lies = [chunk(fiber, run=run, references=guesses, target=liar.id) for fiber in fibers]
+    liar.says(m.StartRun(run), told(run, started=[(1, 40)]))
+    handle = scene.start(honest_session())
+    for each in lies:  # each payload is here when something is made, and is sent on at once
+        liar.says(m.Offer([each]), m.GiveBack([(guess, 1) for guess in guesses]))
+        scene.step()
+    assert liar.reason is None
+    liar.disconnect()
+    scene.finish()
+    assert outcome_of(handle) == Ok(RIGHT)
+    scene.machine.validate_rest()
+
+
+@pytest.mark.parametrize("has_served", [False, True])
+def test_log_records_reach_a_client_only_from_workers_that_have_hosted_its_fibers(
+    has_served: bool,
+) -> None:
+    scene = Scene(workers=0)
+    worker = Liar(scene, "worker", "liar")
+    if has_served:
+        scene.start(io.parallel(io.pure(1)))
+        scene.finish()
+    over = fiber_id(scene.client.id, 500)
+    worker.says(m.RelayLogs(over, b"\x90", count=1))
+    assert (worker.reason is None) is has_served
+    gone = fiber_id(99, 0)
+    other = Liar(scene, "worker", "other")
+    other.says(m.RelayLogs(gone, b"\x90", count=1))
+    assert other.reason is None  # the client has left, and this came late
+
+
+def test_snapshot_that_cannot_be_opened_ends_its_fiber_and_no_worker() -> None:
+    scene, liar, handle = beside_an_honest_run()
+    waits = chunk(own(1), is_waiting=True)
+    liar.says(told(OWN, started=[(1, 1)]), m.Offer([waits]), m.AwaitOutcomes(OWN, [own(1)]))
+    scene.finish()
+    assert any(isinstance(each, m.Outcomes) for each in liar.heard)
     liar.disconnect()
     goes_on(scene, handle)
 

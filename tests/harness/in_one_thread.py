@@ -67,6 +67,14 @@ class Peer:
 class Liar(Peer):
     """A peer that sends anything, and does nothing."""
 
+    def __init__(self, scene: Scene, kind: MemberKind, name: str) -> None:
+        self.heard: list[m.CoordinatorMessage] = []
+        super().__init__(scene, kind, name)
+
+    def take_up(self, message: m.CoordinatorMessage) -> None:
+        super().take_up(message)
+        self.heard.append(message)
+
     def says(self, *messages: m.MemberMessage) -> None:
         self.say(list(messages))
 

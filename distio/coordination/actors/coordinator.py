@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sized
 
-from distio.coordination.admission import part_of, require
+from distio.coordination.admission import cut_short, part_of, require
 from distio.coordination.dispatch import admits, handles
 from distio.coordination.feature.coordinator import CoordinatorFeature
 from distio.coordination.state.coordinator import CoordinatorState
@@ -95,7 +95,7 @@ class Actors(CoordinatorFeature):
             self._state.stale += 1
             return
         self._note(message.run, message.key)
-        self._staying[message.key] = message.reason
+        self._staying[message.key] = cut_short(message.reason)
         self._free(message.key)
 
     def _note(self, run: int, key: int) -> None:
@@ -138,7 +138,7 @@ class Actors(CoordinatorFeature):
         """Its objects are lost, and those who call them."""
         self._keeps.pop(lost.id, None)
         for key, chunks in list(self._state.held.items()):
-            if self._homes.get(key, chunks[0].target) == lost.id:
+            if any(self._homes.get(key, chunk.target) == lost.id for chunk in chunks):
                 self._free(key)
 
     def run_ended(self, id: int, run: Run) -> None:

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from distio.coordination.admission import part_of
+from distio.coordination.admission import part_of, require
 from distio.coordination.dispatch import admits, handles
 from distio.coordination.feature.coordinator import CoordinatorFeature
 from distio.coordination.outcomes.coordinator import Outcomes
@@ -26,12 +26,14 @@ from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.members import MemberRecord
 from distio.coordination.state.registry import NOWHERE, FiberRecord, Run
 from distio.protocol import messages as m
-from distio.protocol.ids import home_of
+from distio.protocol.ids import home_of, name_of
 
 __all__ = ["Cancellation"]
 
 _ALL: Final = 0
 """The region that is all of a fiber's program."""
+_MOST_REGIONS: Final = 1_000
+"""So many regions of one fiber may be cancelled of which its host hasn't heard."""
 
 
 class Cancellation(CoordinatorFeature):
@@ -55,8 +57,13 @@ class Cancellation(CoordinatorFeature):
 
     @admits
     def admit_cancel(self, sender: MemberRecord, message: m.CancelFibers) -> None:
-        """The member has hosted fibers of the run, or the run is over."""
+        """The member has hosted fibers of the run, or the run is over; regions of one are few."""
         part_of(self._state, sender, message.run)
+        fibers = self._state.fibers
+        for fiber, region in message.pending_cancels:
+            if region and (record := fibers.get(fiber)) is not None:
+                is_few = len(record.rare.pending_cancels) < _MOST_REGIONS
+                require(is_few, f"too many regions of fiber {name_of(fiber)} are cancelled")
 
     @handles
     def cancel_fibers(self, sender: MemberRecord, message: m.CancelFibers) -> None:
@@ -65,6 +72,7 @@ class Cancellation(CoordinatorFeature):
         if message.run in state.runs:
             state.runs[message.run].note_progress()
         at: dict[int, list[tuple[int, int, FiberRecord]]] = {}
+        looked_at: set[int] = set()
         for fiber, region in message.pending_cancels:
             record = self._outcomes.find(sender.id, message.run, fiber)
             if record is None or record.ended:
@@ -76,7 +84,9 @@ class Cancellation(CoordinatorFeature):
                 self._rouse(fiber, record)
                 state.reconsider(fiber)
             else:
-                record.heard(state.members[record.host].received)
+                if fiber not in looked_at:
+                    looked_at.add(fiber)
+                    record.heard(state.members[record.host].received)
                 at.setdefault(record.host, []).append((fiber, region, record))
         for host, pending_cancels in at.items():
             self._tell(state.members[host], message.run, pending_cancels)

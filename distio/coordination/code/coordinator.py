@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final
 
+from distio.coordination.admission import cut_short
 from distio.coordination.dispatch import admits, handles
 from distio.coordination.feature.coordinator import CoordinatorFeature
 from distio.coordination.state.coordinator import CoordinatorState
@@ -26,6 +27,8 @@ from distio.protocol.messages import code as m
 
 __all__ = ["OtherCode"]
 
+_MOST_DIFFERENCES: Final = 1_000
+"""So many of them are told of one manifest."""
 _MOST_REFUSED: Final = 1_000
 """So many manifests are kept of a worker whose code is another."""
 
@@ -66,10 +69,11 @@ class OtherCode(CoordinatorFeature):
         if chunk.code not in sender.refused:
             if len(sender.refused) == _MOST_REFUSED:  # of some of these it is asked once more
                 self._forget(sender, next(iter(sender.refused)))
-            sender.refused[chunk.code] = message.differences
+            differences = [cut_short(each) for each in message.differences[:_MOST_DIFFERENCES]]
+            sender.refused[chunk.code] = differences
             refusals = self._state.refusals
             refusals[chunk.code] = refusals.get(chunk.code, 0) + 1
-            report = m.CodeReported(sender.name(), message.differences)
+            report = m.CodeReported(sender.name(), differences)
             self._state.send_uncounted(OPERATOR, report)
             for client in self._audience(chunk.run):
                 self._state.send_if_member(client, report)

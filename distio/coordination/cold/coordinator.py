@@ -24,7 +24,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from distio.coordination.admission import Inadmissible, Late, part_of, require
+from distio.coordination.admission import Inadmissible, Late, cut_short, part_of, require
 from distio.coordination.dispatch import admits, handles
 from distio.coordination.feature.coordinator import CoordinatorFeature
 from distio.coordination.references.coordinator import References
@@ -135,8 +135,11 @@ class Cold(CoordinatorFeature):
     @admits
     def admit_put_away(self, sender: MemberRecord, message: m.FibersPutAway) -> None:
         """The fibers are there, each once, in one snapshot in which they wait."""
-        if part_of(self._state, sender, message.run) is None:
+        run = part_of(self._state, sender, message.run)
+        if run is None:
             raise Late
+        is_alive = len(message.fibers) <= run.alive_at.get(sender.id, 0)
+        require(is_alive, "more fibers are put away than live there")
         for fiber, epoch in message.fibers:
             record = self._state.fibers.get(fiber)
             is_there = (
@@ -164,7 +167,7 @@ class Cold(CoordinatorFeature):
         for snapshot, records in together.items():
             sleepers = self._leave(sender, snapshot, records)
             run.move(sender.id, NOWHERE, len(records))
-            named = {fiber: names[fiber] for fiber in records if fiber in names}
+            named = {fiber: cut_short(names[fiber]) for fiber in records if fiber in names}
             self._add(ColdGroup(message.run, snapshot, sleepers, named, is_bare=message.is_bare))
         run.note_progress()
         if run.ending is not None:

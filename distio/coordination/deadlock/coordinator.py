@@ -22,7 +22,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from typing import Final
 
-from distio.coordination.dispatch import handles
+from distio.coordination.admission import Inadmissible
+from distio.coordination.dispatch import admits, handles
 from distio.coordination.feature.coordinator import CoordinatorFeature, Key
 from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.members import MemberRecord
@@ -57,6 +58,7 @@ class DeadlockDetector(CoordinatorFeature):
         state: CoordinatorState,
         unverified_waits_of: Callable[[int], Iterable[FiberRecord]],
         all_held: Callable[[Mapping[Key, Sequence[int]]], bool],
+        has_tokens: Callable[[int, Key, Sequence[int]], bool],
         end: Callable[[int, Run, str], None],
     ) -> None:
         """
@@ -64,11 +66,13 @@ class DeadlockDetector(CoordinatorFeature):
             state: what is known of runs and members.
             unverified_waits_of: gives the unverified waits of a run.
             all_held: whether no token of these locks is anywhere but in the hands of these fibers.
+            has_tokens: whether a member has as many tokens of a lock as these fibers there hold.
             end: called with a run that nothing can wake, and why.
         """
         self._state = state
         self._unverified_waits_of = unverified_waits_of
         self._all_held = all_held
+        self._has_tokens = has_tokens
         self._end_run = end
         self._suspects: set[int] = set()
         """Runs of which members are asked, or were, which fibers wait for which."""
@@ -151,6 +155,13 @@ class DeadlockDetector(CoordinatorFeature):
                 self._suspects.discard(id)
             elif lock in _wanted(run.waits):
                 run.note_progress()
+
+    @admits
+    def admit_answer(self, sender: MemberRecord, message: m.WaitGraph) -> None:
+        """What fibers there hold was lent to the member."""
+        for key, fibers in message.held:
+            if not self._has_tokens(sender.id, key, fibers):
+                raise Inadmissible(f"fibers hold {key!r:.100}, which wasn't lent")
 
     @handles
     def answered(self, sender: MemberRecord, message: m.WaitGraph) -> None:

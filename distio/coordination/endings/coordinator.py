@@ -33,8 +33,8 @@ from collections.abc import Callable
 from heapq import heappop, heappush
 from typing import Final, NamedTuple
 
-from distio.coordination.admission import part_of, require
-from distio.coordination.dispatch import admits, handles
+from distio.coordination.admission import cut_short, part_of, require
+from distio.coordination.dispatch import admits, handles, unchecked
 from distio.coordination.feature.coordinator import CoordinatorFeature
 from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.members import MemberRecord
@@ -88,8 +88,9 @@ class Endings(CoordinatorFeature):
 
     @admits
     def admit_cancel(self, sender: MemberRecord, message: m.CancelRun) -> None:
-        """The member has hosted fibers of the run, or the run is over."""
-        part_of(self._state, sender, message.run)
+        """The member has started the run, or the run is over."""
+        run = part_of(self._state, sender, message.run)
+        require(run is None or run.owner == sender.id, "it is for others to end the run")
 
     @handles
     def cancel_run(self, sender: MemberRecord, message: m.CancelRun) -> None:
@@ -98,7 +99,7 @@ class Endings(CoordinatorFeature):
         if run is None:
             self._state.stale += 1
         else:
-            self.begin(message.run, run, message.cause, message.reason)
+            self.begin(message.run, run, message.cause, cut_short(message.reason))
 
     def begin(self, id: int, run: Run, cause: Cause, reason: str = "") -> None:
         """End a run that has fibers: cancel it, and let it release."""
@@ -162,6 +163,11 @@ class Endings(CoordinatorFeature):
 
     # -- members --------------------------------------------------------------------------
 
+    @admits
+    def admit_leave(self, sender: MemberRecord, message: m.Leaving) -> None:
+        """It is the first time."""
+        require(not sender.is_leaving, "the member leaves twice")
+
     @handles
     def leave(self, sender: MemberRecord, message: m.Leaving) -> None:
         """A member is about to leave."""
@@ -173,12 +179,8 @@ class Endings(CoordinatorFeature):
             if id in self._state.runs:
                 self.check(id, run)
 
-    @admits
-    def admit_drain(self, sender: MemberRecord, message: m.DrainMember) -> None:
-        """It is for clients to ask."""
-        require(not sender.is_worker, "a worker asks for others to leave")
-
     @handles
+    @unchecked
     def drain(self, sender: MemberRecord, message: m.DrainMember) -> None:
         """A client asks for a worker to leave."""
         members = self._state.members
@@ -247,6 +249,9 @@ class Endings(CoordinatorFeature):
         self._clear_top()
         for client in self._drains.pop(lost.id, ()):
             self._state.send_if_member(client, m.MemberDrained(lost.name(), reason))
+        for worker, clients in list(self._drains.items()):
+            if lost.id in clients:
+                self._drains[worker] = [client for client in clients if client != lost.id]
 
     def _clear_top(self) -> None:
         """Take limits away that mean nothing: nothing is to be done at their deadlines."""

@@ -30,7 +30,7 @@ from math import inf
 from typing import Final
 
 from distio.coordination.admission import Inadmissible, Late, part_of, require, require_host
-from distio.coordination.dispatch import admits, handles
+from distio.coordination.dispatch import admits, handles, unchecked
 from distio.coordination.feature.coordinator import CoordinatorFeature, Key
 from distio.coordination.locks.queue import LockQueue, Waiting
 from distio.coordination.locks.record import LockRecord
@@ -40,12 +40,16 @@ from distio.coordination.state.members import MemberRecord
 from distio.coordination.state.registry import NOWHERE, FiberRecord, Run
 from distio.errors import DistioBug
 from distio.protocol import messages as m
-from distio.protocol.ids import home_of, name_of
+from distio.protocol.ids import NOBODY, home_of, name_of
 from distio.protocol.requests import conflict
 
 __all__ = ["Locks"]
 
 _NO_VALUE: Final = b""
+_FOREIGN: Final = (
+    "the lock or variable belongs to a run of another client: only those that have a name are "
+    "shared by the runs of several clients"
+)
 
 
 class Locks(CoordinatorFeature):
@@ -90,12 +94,31 @@ class Locks(CoordinatorFeature):
     @handles
     def acquire(self, sender: MemberRecord, message: m.AcquireTokens) -> None:
         """Fibers of this member wait for a lock; if it is free, it is theirs at once."""
-        self.wait(sender.id, message)
         state = self._state
         run = state.runs.get(message.run)
+        if run is not None and self._is_foreign(run, message):
+            state.send(sender.id, m.LockRefused(message.lock, _FOREIGN))
+            return
+        self.wait(sender.id, message)
         if run is not None:
             run.note_progress()
             state.probe(message.run, run)
+
+    def _is_foreign(self, run: Run, message: m.AcquireTokens) -> bool:
+        """Whether a lock or variable without a name is one of another client.
+
+        The numbers of such locks can be guessed; whoever has one was to be told it by a fiber.
+        """
+        key, client = message.lock, run.owner
+        if isinstance(key, str) or client == NOBODY:
+            return False
+        maker = home_of(key)  # nobody's are those that were made in a run on threads
+        if maker != NOBODY and not self._state.has_served(maker, client):
+            return True
+        lock = self._locks.get(key)
+        if lock is None or lock.run in (0, message.run):
+            return False
+        return self._state.runs[lock.run].owner != client
 
     def wait(self, member: int, message: m.AcquireTokens) -> None:
         """Enter fibers of this member into the queue of a lock, and serve those that can go on."""
@@ -119,6 +142,7 @@ class Locks(CoordinatorFeature):
             lock.delegate = None
 
     @handles
+    @unchecked
     def withdraw_acquire(self, sender: MemberRecord, message: m.WithdrawAcquire) -> None:
         """Fibers wait no longer, unless they had their turns meanwhile."""
         sender.withdrawals = message.number
@@ -136,6 +160,7 @@ class Locks(CoordinatorFeature):
         self._tidy(key, lock)
 
     @handles
+    @unchecked
     def return_tokens(self, sender: MemberRecord, message: m.ReturnTokens) -> None:
         """A member returns tokens, and perhaps the new value of a variable."""
         if not self.take_back(sender.id, message.lock, message.count, message.value):
@@ -164,6 +189,12 @@ class Locks(CoordinatorFeature):
         if run is not None and message.lock not in self._values_of_run.get(message.run, ()):
             is_its_own = isinstance(message.lock, int) and home_of(message.lock) == sender.id
             require(is_its_own, f"{message.lock!r:.100} is no variable of the run")
+            lock = self._locks.get(message.lock)
+            is_free = lock is None or lock.value is None
+            require(is_free, f"{message.lock!r:.100} is a variable of another run")
+        if run is not None and message.is_new:
+            is_new = isinstance(message.lock, int) and message.lock not in self._references
+            require(is_new, f"{message.lock!r:.100} is made twice")
 
     @handles
     def store_value(self, sender: MemberRecord, message: m.StoreValue) -> None:
@@ -182,7 +213,7 @@ class Locks(CoordinatorFeature):
             self._values_of_run[run].pop(key)
             if not self._values_of_run[run]:
                 del self._values_of_run[run]
-            lock.value = None
+            lock.value, lock.run = None, 0
             self._tidy(key, lock)
 
     def _store(self, run: int, key: Key, value: bytes) -> None:
@@ -191,6 +222,7 @@ class Locks(CoordinatorFeature):
             lock = self._locks[key] = LockRecord(0, 0.0)
         if lock.value is None:
             self._values_of_run.setdefault(run, {})[key] = None
+            lock.run = run
         lock.value = value
 
     # -- what becomes of fibers, members and runs -----------------------------------------
@@ -232,7 +264,7 @@ class Locks(CoordinatorFeature):
         """The variables of the run end with it."""
         for key in self._values_of_run.pop(id, ()):
             if (lock := self._locks.get(key)) is not None:
-                lock.value = None
+                lock.value, lock.run = None, 0
                 self._tidy(key, lock)
         for fiber in [each for each in self._awaited if each not in self._state.fibers]:
             self.give_up_places(fiber)
@@ -385,6 +417,11 @@ class Locks(CoordinatorFeature):
             if lock is None or lock.tokens != tokens or lock.lent.get(member, 0) < count:
                 return False
         return len({key for key, _, _ in held}) == len(held)
+
+    def has_tokens(self, member: int, key: Key, fibers: Sequence[int]) -> bool:
+        """Whether so many tokens as these fibers of a member hold were lent to the member."""
+        lock = self._locks.get(key)
+        return lock is not None and lock.lent.get(member, 0) >= (len(fibers) if lock.tokens else 1)
 
     def _is_waiting(self, key: Key, fibers: Sequence[int]) -> bool:
         lock = self._locks.get(key)

@@ -21,6 +21,7 @@ class LockRecord:
         "lent",
         "per_seconds",
         "queue",
+        "run",
         "starts",
         "tokens",
         "turns",
@@ -46,6 +47,8 @@ class LockRecord:
         self.starts: deque[float] = deque()
         """Of a limit: when the last ones started."""
         self.value: bytes | None = None
+        self.run = 0
+        """Of a variable: the run to which it belongs."""
 
     def room(self, now: float) -> int:
         """How many turns can be given now."""

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, final
 
 from distio.coordination.admission import part_of, require
-from distio.coordination.dispatch import admits, handles
+from distio.coordination.dispatch import admits, handles, unchecked
 from distio.coordination.feature.coordinator import CoordinatorFeature
 from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.members import MemberRecord
@@ -65,6 +65,7 @@ class Logs(CoordinatorFeature):
         """By client, then by worker and run: how many records were left out."""
 
     @handles
+    @unchecked
     def set_levels(self, sender: MemberRecord, message: m.SetLogLevels) -> None:
         """A client has changed its levels."""
         self._levels[sender.id] = message.levels
@@ -88,8 +89,13 @@ class Logs(CoordinatorFeature):
 
     @admits
     def admit_relay(self, sender: MemberRecord, message: m.RelayLogs) -> None:
-        """The worker has hosted fibers of the run, or the run is over."""
-        part_of(self._state, sender, message.run)
+        """The worker has hosted fibers of the run; or of others of its client, if it is over."""
+        if part_of(self._state, sender, message.run) is not None or not message.run:
+            return
+        client = home_of(message.run)
+        is_heard = client == NOBODY or client in self._state.members
+        has_served = self._state.has_served(sender.id, client)
+        require(has_served or not is_heard, "log records of runs of others")
 
     @handles
     def relay(self, sender: MemberRecord, message: m.RelayLogs) -> None:
@@ -121,7 +127,8 @@ class Logs(CoordinatorFeature):
     @handles
     def heard(self, sender: MemberRecord, message: LogsHeard) -> None:
         """A client has heard records: it hears of those that were left out."""
-        self._on_their_way[sender.id] -= message.bytes
+        if message.bytes:
+            self._on_their_way[sender.id] -= message.bytes
         for (worker, run), count in self._left_out.pop(sender.id, {}).items():
             self._state.send(sender.id, m.LogsRelayed(worker, run, b"", count))
 

@@ -11,6 +11,8 @@ from distio.protocol import messages as m
 __all__ = ["Caller", "Callers", "TokenInUse"]
 
 _MOST_CALLERS: Final = 4_096
+_LONGEST_SECONDS: Final = 60.0
+"""How long the second half may take to come: both connections are made at the same time."""
 
 
 class TokenInUse(Exception):
@@ -21,9 +23,11 @@ class TokenInUse(Exception):
 class Caller:
     """A process that has begun to shake hands."""
 
-    def __init__(self, identity: Identity) -> None:
+    def __init__(self, now: float, identity: Identity) -> None:
         self.identity: Final = identity
         """That of both halves."""
+        self.overdue_at = now + _LONGEST_SECONDS
+        """When the other half comes too late."""
         self.begins: m.Hello | m.Resume | None = None
         self.speaks_from = b""
         self.listens_at = b""
@@ -57,6 +61,7 @@ class Callers:
 
     def take(
         self,
+        now: float,
         address: bytes,
         message: m.Hello | m.Listen | m.Resume,
         identity: Identity = ANYBODY,
@@ -68,7 +73,7 @@ class Callers:
         """
         caller = self._by_token.get(message.token)
         if caller is None:
-            caller = self._by_token[message.token] = Caller(identity)
+            caller = self._by_token[message.token] = Caller(now, identity)
         else:
             half = caller.listens_at if isinstance(message, m.Listen) else caller.speaks_from
             if half or caller.identity != identity:
@@ -86,6 +91,19 @@ class Callers:
         if len(self._by_token) <= _MOST_CALLERS:
             return b""
         return next(iter(self._by_token.values())).addresses[0]
+
+    def overdue(self, now: float) -> bytes:
+        """An address of the oldest handshake, if that has taken too long; else empty."""
+        deadline = self.next_deadline()
+        if deadline is None or deadline > now:
+            return b""
+        return next(iter(self._by_token.values())).addresses[0]
+
+    def next_deadline(self) -> float | None:
+        """When the oldest handshake has taken too long; None: there is none."""
+        for caller in self._by_token.values():
+            return caller.overdue_at
+        return None
 
     def forget(self, address: bytes) -> None:
         """This handshake is complete, or comes to nothing."""

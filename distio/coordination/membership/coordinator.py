@@ -16,7 +16,8 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from distio.coordination.dispatch import handles
+from distio.coordination import admission
+from distio.coordination.dispatch import handles, unchecked
 from distio.coordination.feature.coordinator import CoordinatorFeature
 from distio.coordination.membership.exits import ProcessExits, cut_short, process_of
 from distio.coordination.membership.names import holder_of, name_for
@@ -24,6 +25,7 @@ from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.events import Disconnected
 from distio.coordination.state.members import MemberRecord
 from distio.protocol import messages as m
+from distio.protocol.domains import Role
 
 __all__ = ["LEFT", "Membership"]
 
@@ -40,11 +42,12 @@ class Membership(CoordinatorFeature):
 
     # -- coming ---------------------------------------------------------------------------
 
-    def join(self, hello: m.Hello, fence_seconds: float) -> None:
+    def join(self, hello: m.Hello, fence_seconds: float, role: Role = "any") -> None:
         """A process has shaken hands."""
         id = self._state.next_incarnation
         hello = replace(hello, name=self.name_for(hello))
-        member = MemberRecord(id, hello, fence_seconds, self._state.now, self._state.most_unread)
+        given = self._state.now, self._state.most_unread, role
+        member = MemberRecord(id, hello, fence_seconds, *given)
         self._state.next_incarnation += 1
         self._state.members[member.id] = member
         for member_joined in self._state.hooks.member_joined:
@@ -63,9 +66,10 @@ class Membership(CoordinatorFeature):
     # -- going ----------------------------------------------------------------------------
 
     @handles
+    @unchecked
     def goodbye(self, sender: MemberRecord, message: m.Goodbye) -> None:
         """A member leaves."""
-        self._leave(sender, message.reason or LEFT)
+        self._leave(sender, admission.cut_short(message.reason) or LEFT)
         if message.is_to_be_heard:
             self._state.send_uncounted(sender.id, m.Shutdown(LEFT, is_for_all=False))
 
@@ -108,6 +112,7 @@ class Membership(CoordinatorFeature):
                 self._lose(member.id, reason)
 
     @handles
+    @unchecked
     def worker_exited(self, sender: MemberRecord, message: m.WorkerExited) -> None:
         """A client has seen how the process of one of its workers exited."""
         exited = sender.hello.family, message.serial

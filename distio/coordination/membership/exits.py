@@ -30,6 +30,7 @@ _LONGEST_STACK: Final = 4_000
 _LONGEST_LINE: Final = 500
 _MOST_LINES: Final = 20
 _MOST_RUNNING: Final = 100
+_MOST_IN_HAND: Final = 4_096
 
 
 class ProcessExits:
@@ -92,9 +93,11 @@ def cut_short(report: WorkerExited) -> WorkerExited:
     if exit is not None:
         exit = replace(
             exit,
+            signal=None if exit.signal is None else exit.signal[:_LONGEST_LINE],
             stack=exit.stack[:_LONGEST_STACK],
             running=tuple(each[:_LONGEST_LINE] for each in exit.running[:_MOST_RUNNING]),
             output=tuple(each[:_LONGEST_LINE] for each in exit.output[-_MOST_LINES:]),
         )
     reason = report.reason[:_LONGEST_REASON]
-    return msgspec.structs.replace(report, reason=reason, exit=exit)
+    in_hand = None if report.in_hand is None else report.in_hand[:_MOST_IN_HAND]
+    return msgspec.structs.replace(report, reason=reason, exit=exit, in_hand=in_hand)

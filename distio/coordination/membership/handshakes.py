@@ -7,8 +7,8 @@ Rules
 - An address is taken once, by one handshake, for one of the two. A peer that says Hello or Listen
   again is refused, and loses what it had: its half of a handshake, or its membership. A process
   that isn't a member any more needs new connections to become another.
-- A handshake that isn't completed is kept as long as its connection, but no more than
-  a limit allows: the oldest make room.
+- A handshake that isn't completed is kept as long as its connection, but for no more than a minute,
+  and no more of them than a limit allows: the oldest make room. There is a limit to members, too.
 - Messages of a member reach the gate in order, each of them once; see `session`. Messages of an
   unknown peer are counted and dropped. Of those that come from a former member, the log tells.
 - A member has joined with one key, or with none: both connections have it, those with which the
@@ -16,7 +16,8 @@ Rules
 - Frames that aren't of our protocol are refused. A member that sends one loses its membership, for
   some of what it has said is missing. An unknown peer is told once; no more than `_MOST_REFUSED` of
   them are remembered, and while there are as many, others are told nothing, so that none of them
-  makes a queue grow here.
+  makes a queue grow here. One that was refused can't shake hands any more on that connection.
+- Each refusal is counted by its reason.
 - A member is absent when either of its connections breaks. It makes two others, on which it says
   Resume with the token of its Hello, and goes on as the same member. The machine sees nothing of
   that. If the connection that it listens on is left, it is told that the other one broke.
@@ -62,7 +63,8 @@ from distio.coordination.membership.rate_limited_log import RateLimitedLog
 from distio.coordination.membership.session import Ahead, Breach, begin_session
 from distio.coordination.placement.words import describe_unfit
 from distio.coordination.recovery.words import describe_loss
-from distio.coordination.settings import Settings
+from distio.coordination.refusals import count_refusal
+from distio.coordination.settings import MAX_MEMBERS, Settings
 from distio.coordination.state.events import (
     OPERATOR,
     Closing,
@@ -85,6 +87,8 @@ __all__ = ["Handshakes"]
 _MOST_REFUSED: Final = 1_024
 _MOST_INCIDENTS: Final = 10
 _WENT_BACK: Final = "the coordinator has gone back to an earlier state of its journal"
+_BREACH: Final = "a breach of the session"
+_TOO_SLOW: Final = "the handshake takes too long"
 _LONGEST_REASON: Final = 500
 """Characters: a peer may have chosen some of them."""
 
@@ -101,6 +105,7 @@ class Handshakes:
         absence: float = 0.0,
         lease: float = 0.0,
         outage: float = 0.0,
+        max_members: int = MAX_MEMBERS,
     ) -> None:
         """
         Args:
@@ -112,6 +117,7 @@ class Handshakes:
             lease: how many seconds the leases of workers last; 0: they have none.
             outage: for how many seconds members wait for another process that goes on as the
                 coordinator; 0: none ever does.
+            max_members: how many members there may be; others are refused.
         """
         self.machine = machine
         self.gate = Gate(machine)
@@ -132,8 +138,11 @@ class Handshakes:
         self._absence = absence
         self._lease = lease
         self._outage = outage
+        self._max_members = max_members
         self._refused: set[bytes] = set()
         """Unknown peers that were told that they are refused, and are still connected."""
+        self._refused_for: dict[str, int] = {}
+        """By reason: how many peers, or batches of members, were refused."""
         self._spent: set[bytes] = set()
         """Addresses that were those of members, and are still connected."""
         self.incidents: deque[Incident] = deque(maxlen=_MOST_INCIDENTS)
@@ -166,14 +175,14 @@ class Handshakes:
             try:
                 messages = link.session.hear(now, first, heard, messages)
             except Breach as breach:
-                self.refuse(address, self._because_of(breach))
+                self.refuse(address, self._because_of(breach), kind=_BREACH)
                 return
             if link.session.acknowledge_at is not None:
                 self._links.owes(link)
             if link.session.has_heard_enough and link.listens_at:
                 self.outgoing.setdefault(link.listens_at, [])  # an empty batch, if nothing is said
         for message in messages:
-            if isinstance(message, m.HANDSHAKE):
+            if isinstance(message, m.HANDSHAKE) and address not in self._refused:
                 self._shake_hands(now, address, message, identity)
             elif link is not None and self._links.at(address) is link:
                 if (reason := refusal_of_message(identity, message)) is not None:
@@ -202,12 +211,29 @@ class Handshakes:
         link = self._links.at(address)
         return () if link is None else link.session.unheard(first, messages)
 
+    @property
+    def refusals(self) -> dict[str, int]:
+        """By reason: how many peers, batches and messages were refused."""
+        return {**self._refused_for, **self.machine.state.refused}
+
+    def has_dealings_with(self, address: bytes) -> bool:
+        """Whether something of what comes from this address may be taken up.
+
+        A peer without a handshake is refused, whatever it says; a journal needn't know of that.
+        """
+        return address in self._callers or self._links.at(address) is not None
+
+    def is_refused(self, address: bytes) -> bool:
+        """Whether nothing more is taken up from this address."""
+        return address in self._refused or address in self._spent
+
     def refuse(
         self,
         address: bytes,
         reason: str,
         now: float | None = None,
         *,
+        kind: str = "",
         is_seen: bool = True,
         may_retry: bool = False,
     ) -> None:
@@ -217,11 +243,16 @@ class Handshakes:
             address: where it came from.
             reason: what it is told.
             now: the time, if it has passed since the last event.
+            kind: the kind of the reason; empty: its words before a bracket.
             is_seen: whether the shell will report that this peer disconnects; else nothing is kept
                 of the peer, and it is told nothing.
             may_retry: whether the peer may try again, on other connections.
         """
         self._now = self._now if now is None else now
+        if address in self._spent:
+            self._drop(address)
+            return
+        count_refusal(self._refused_for, kind or reason.partition(" (")[0])
         reason = reason[:_LONGEST_REASON]
         self._callers.forget(address)
         link = self._links.at(address)
@@ -244,12 +275,12 @@ class Handshakes:
             self.refuse(address, "two handshakes on one connection")
             return
         try:
-            caller = self._callers.take(address, message, identity)
+            caller = self._callers.take(now, address, message, identity)
         except TokenInUse:
             self.refuse(address, "a token that is in use")
             return
         if oldest := self._callers.one_too_many:
-            self.refuse(oldest, "the handshake takes too long, and others wait")
+            self.refuse(oldest, f"{_TOO_SLOW}, and others wait", kind=_TOO_SLOW)
         if caller.begins is not None and caller.listens_at:
             self._callers.forget(address)
             if isinstance(caller.begins, m.Hello):
@@ -258,17 +289,20 @@ class Handshakes:
                 self._resume(caller, caller.begins)
 
     def _admit(self, now: float, caller: Caller, hello: m.Hello) -> None:
+        kind = "another version"
         reason = refusal(hello.protocol, hello.python)
         if reason is None:
             reason = refusal_of_kind(caller.identity, hello.kind)
         if reason is None and self.machine.is_closing:
-            reason = "the coordinator is about to end"
-        if reason is not None:
-            self.refuse(caller.listens_at, reason)
-            return
+            kind = reason = "the coordinator is about to end"
         known = self._links.with_proof(hello.proof)
-        if known is not None and known.identity != caller.identity:
-            self.refuse(caller.listens_at, "a proof that is in use")
+        if reason is None and known is None and len(self._links.members) >= self._max_members:
+            kind = "the cluster is full"
+            reason = f"{kind}: it has {self._max_members} members, and takes no more"
+        if reason is None and known is not None and known.identity != caller.identity:
+            kind = reason = "a proof that is in use"
+        if reason is not None:
+            self.refuse(caller.listens_at, reason, kind=kind)
             return
         if known is not None:  # its connections broke before it was told that it has joined
             self._go_on(caller, known, 0, hello.attempt)
@@ -287,7 +321,7 @@ class Handshakes:
         self._log.log(joined)
         self._say(caller.listens_at, self._welcome(link))
         fence = self._lease * (1 + MARGIN) if link.is_worker and self._absence else 0.0
-        self._happened(now, Joined(hello, fence))
+        self._happened(now, Joined(hello, fence, caller.identity.role))
 
     def _refuse_name(self, caller: Caller, name: str, holder: MemberRecord) -> None:
         """A process asks for a name that another one has, which may be lost before long."""
@@ -314,7 +348,7 @@ class Handshakes:
             reason = "this process isn't the member that it says it is"
             if self._outage > 0:
                 reason += f", or {_WENT_BACK}, in which that number wasn't given yet"
-            self.refuse(caller.listens_at, reason)
+            self.refuse(caller.listens_at, reason, kind="not the member that it says it is")
             return
         self._go_on(caller, link, resume.heard, resume.attempt)
 
@@ -327,6 +361,7 @@ class Handshakes:
         try:
             again = link.session.resume(heard)
         except Breach as breach:
+            count_refusal(self._refused_for, _BREACH)
             self._expel(member, self._because_of(breach))
             self._fence(caller, member)
             return
@@ -346,7 +381,7 @@ class Handshakes:
         """Why a member can't stay whose session doesn't fit, in words."""
         if isinstance(breach, Ahead) and self._outage > 0:
             return f"{_WENT_BACK}: this process {breach}"
-        return f"a breach of the session: it {breach}"
+        return f"{_BREACH}: it {breach}"
 
     def _welcome(self, link: Link) -> m.Welcome:
         # a client that waits for a coordinator may be held for lost meanwhile, as workers may
@@ -467,7 +502,7 @@ class Handshakes:
         self._tick_machine(now)  # before anybody can say something: it was due before that
         self.outgoing.clear()
         self._absence, self._lease = settings.absence, settings.lease
-        self._outage = settings.outage
+        self._outage, self._max_members = settings.outage, settings.max_members
 
     def close(self, now: float, reason: str, grace: float | None = None) -> None:
         """Let all runs release what they hold, and then be over; see `Closing`."""
@@ -511,6 +546,8 @@ class Handshakes:
             reason = f"its connection broke, and it didn't come back within {self._absence:g} s"
             told = "a connection of this process broke for too long"
             self._lose(now, link, reason, _fenced(told), is_final=self._lease > 0)
+        while address := self._callers.overdue(now):
+            self.refuse(address, _TOO_SLOW, now)
         for link in self._links.take_owed(now):
             self.outgoing.setdefault(link.listens_at, [])
         self._tick_machine(now)
@@ -522,14 +559,15 @@ class Handshakes:
 
     def next_deadline(self) -> float | None:
         """When a `tick` is due, unless something happens before."""
-        timer, link = self.machine.next_deadline(), self._links.next_deadline()
+        timer, link = self.machine.next_deadline(), self.next_deadline_of_links()
         if timer is None or link is None:
             return link if timer is None else timer
         return min(timer, link)
 
     def next_deadline_of_links(self) -> float | None:
         """The same, of what isn't the machine's business."""
-        return self._links.next_deadline()
+        link, caller = self._links.next_deadline(), self._callers.next_deadline()
+        return min((each for each in (link, caller) if each is not None), default=None)
 
     def _happened(self, now: float, event: Event) -> None:
         for member, message in self.gate.handle(now, event):

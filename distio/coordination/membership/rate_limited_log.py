@@ -5,6 +5,7 @@ Rules
 - Of lines of one kind that follow each other fast, the log writes the first, and then one a second.
   The next line says how many were omitted. So a peer that does the same again and again costs one
   line a second.
+- A line stays one line, whatever a peer has written into it.
 - Nothing wakes the coordinator to write what was omitted: `finish` counts the last omissions.
 """
 
@@ -19,6 +20,8 @@ __all__ = ["RateLimitedLog"]
 _INTERVAL_SECONDS: Final = 1.0
 _MAX_LENGTH: Final = 500
 """In characters of a line: a peer may have chosen some of them."""
+_LONGEST_OWN: Final = 4_000
+"""The same, of a line that is written once for an event that isn't a peer's to repeat."""
 
 
 @final
@@ -35,7 +38,7 @@ class RateLimitedLog:
 
     def log(self, text: str) -> None:
         """Write this line."""
-        self._info(text)
+        self._info(_one_line(text, _LONGEST_OWN))
 
     def log_limited(
         self, now: float, kind: str, text: str, error: BaseException | None = None
@@ -54,7 +57,9 @@ class RateLimitedLog:
             return
         self._last[kind] = now
         omitted = self._omitted.pop(kind, 0)
-        text = text[:_MAX_LENGTH] + (f" (and {omitted:,} more {kind} before)" if omitted else "")
+        text = _one_line(text, _MAX_LENGTH) + (
+            f" (and {omitted:,} more {kind} before)" if omitted else ""
+        )
         if error is None:
             self._info(text)
         else:
@@ -65,3 +70,15 @@ class RateLimitedLog:
         for kind, omitted in self._omitted.items():
             self._info(f"{omitted:,} more {kind}")
         self._omitted.clear()
+
+
+def _one_line(text: str, length: int) -> str:
+    """The text, no longer than this, with what can't be printed as escapes."""
+    text = text[:length]
+    return (
+        text
+        if text.isprintable()
+        else "".join(
+            each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
+        )
+    )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from distio.coordination.admission import Inadmissible, Late, part_of, require
-from distio.coordination.dispatch import admits, handles
+from distio.coordination.dispatch import admits, handles, unchecked
 from distio.coordination.feature.coordinator import CoordinatorFeature
 from distio.coordination.outcomes.unverified_waits import UnverifiedWaits
 from distio.coordination.references.coordinator import References
@@ -122,6 +122,7 @@ class Outcomes(CoordinatorFeature):
     # -- outcomes -------------------------------------------------------------------------
 
     @handles
+    @unchecked
     def outcome_unknown(self, sender: MemberRecord, message: m.OutcomeUnknown) -> None:
         """A host has no outcome of a fiber, and knows of none to come."""
         fiber = message.fiber
@@ -149,12 +150,15 @@ class Outcomes(CoordinatorFeature):
         references = dict(message.references)
         runs: dict[int, None] = {}
         for index, (fiber, payload) in enumerate(zip(message.fibers, message.payloads)):
+            keys = references.get(index)
+            if keys:
+                record = self._state.fibers.get(fiber)
+                run = 0 if record is None else record.run
+                keys = self._references.counted(sender.id, run, keys)
+                self._references.came(keys)
             waiters = self._take_waiters(sender, fiber, runs)
             if not waiters:
                 self._state.stale += 1  # nobody asks any more, or the fiber has moved on
-            keys = references.get(index)
-            if keys:
-                self._references.came(keys)
             self._keep(sender.id, fiber, payload, keys or ())  # while references to it are left
             for waiter in waiters:
                 if waiter in self._state.members:
@@ -229,12 +233,17 @@ class Outcomes(CoordinatorFeature):
     @admits
     def admit_expose(self, sender: MemberRecord, message: m.Expose) -> None:
         """The fibers are there."""
-        if part_of(self._state, sender, message.run) is None:
+        run = part_of(self._state, sender, message.run)
+        if run is None:
             raise Late
         for fiber in message.fibers:
-            # without a record, no other member may ask for the fiber yet
             record = self._state.fibers.get(fiber)
-            if record is not None and (record.host != sender.id or record.run != message.run):
+            if record is None:  # the fiber was made there, or came before its record was dropped
+                maker = home_of(fiber)
+                is_there = maker == sender.id or self._state.has_served(maker, run.owner)
+            else:
+                is_there = record.host == sender.id and record.run == message.run
+            if not is_there:
                 raise Inadmissible(f"fiber {name_of(fiber)} isn't there")
 
     @handles

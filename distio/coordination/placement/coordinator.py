@@ -29,13 +29,14 @@ from typing import Final, Protocol
 
 import msgspec
 
-from distio.coordination.admission import Inadmissible, part_of, require
-from distio.coordination.dispatch import admits, handles
+from distio.coordination.admission import Inadmissible, part_of, require, require_places
+from distio.coordination.dispatch import admits, handles, unchecked
 from distio.coordination.feature.coordinator import CoordinatorFeature
 from distio.coordination.outcomes.unverified_waits import UnverifiedWaits
 from distio.coordination.placement.policy import least_suited, thieves
 from distio.coordination.placement.words import describe_worker
 from distio.coordination.placement.worker_index import WorkerIndex
+from distio.coordination.references.coordinator import References
 from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.events import OPERATOR
 from distio.coordination.state.members import AHEAD, MemberRecord
@@ -66,6 +67,7 @@ class Placement(CoordinatorFeature):
     def __init__(
         self,
         state: CoordinatorState,
+        references: References,
         unverified_waits: UnverifiedWaits,
         has_lent: Callable[[int, list[tuple[int | str, int, int]]], bool],
         check_loss: Callable[[int, Run], None],
@@ -75,6 +77,7 @@ class Placement(CoordinatorFeature):
         """
         Args:
             state: what is known of members, runs and fibers.
+            references: those in chunks count.
             unverified_waits: the waits for fibers that have no record yet.
             has_lent: whether a member has these tokens, to give to others.
             check_loss: called with a run of which fibers were lost.
@@ -82,6 +85,7 @@ class Placement(CoordinatorFeature):
             clients_of: the clients that are attached to a named run.
         """
         self._state = state
+        self._references = references
         self._unverified_waits = unverified_waits
         self._has_lent = has_lent
         self._check_loss = check_loss
@@ -115,6 +119,7 @@ class Placement(CoordinatorFeature):
                 self._objects.require_object(sender, chunk.actor)
             is_alone = len(chunk.fibers) == 1 and not chunk.target
             require(chunk.needs is None or is_alone, "several fibers have one place")
+            require_places(chunk)
             self._admit_fibers(sender, chunk, seen)
             count = offered[chunk.run] = offered.get(chunk.run, 0) + len(chunk.fibers)
             if count > run.alive_at.get(sender.id, 0):
@@ -153,6 +158,7 @@ class Placement(CoordinatorFeature):
             self._state.survive(self.take_in, sender, chunk, run=chunk.run)
 
     @handles
+    @unchecked
     def takes(self, sender: MemberRecord, message: m.TakesFibers) -> None:
         """A worker has too little memory for more fibers, or has room again."""
         sender.is_full = not message.takes
@@ -178,6 +184,9 @@ class Placement(CoordinatorFeature):
             record.epoch = epoch
             if record.rare.pending_cancels:
                 record.heard(member.received)
+        if chunk.references:
+            counted = self._references.counted(member.id, chunk.run, chunk.references)
+            chunk = msgspec.structs.replace(chunk, references=counted)
         chunk = self._state.enter(member, run, chunk)
         run.move(member.id, NOWHERE, len(chunk.fibers))
         run.note_progress()
@@ -325,6 +334,7 @@ class Placement(CoordinatorFeature):
                 restored.append((fiber, record.rare.restored, record.rare.last_loss))
         run = self._state.runs[chunk.run]
         run.move(NOWHERE, host.id, len(moved))
+        self._state.served.setdefault(run.owner, set()).add(host.id)
         for before_placing in self._state.hooks.before_placing:
             before_placing(host, chunk.run, run)
         snapshot = self._state.fibers[moved[0][0]].snapshot
@@ -420,6 +430,8 @@ class Placement(CoordinatorFeature):
         waiting = places.drop(id) if places else []
         for fiber in run.fibers if places.needs else ():
             self._give_back(fiber)
+        if run.owner not in self._state.members:
+            self._forget_served(run.owner)
         if not (run.alive_at.get(NOWHERE) or run.is_miscounted):
             return
         dropped = [*self._state.backlog.drop(id), *waiting]
@@ -432,6 +444,12 @@ class Placement(CoordinatorFeature):
                 del self._state.misfits[code]
         for chunk in dropped:
             self._state.drop_fibers(NOWHERE, chunk)
+
+    def _forget_served(self, client: int) -> None:
+        """A client is gone: if no run of it is left, nobody asks any more who has served it."""
+        runs = self._state.runs.values()
+        if client != NOBODY and not any(run.owner == client for run in runs):
+            self._state.served.pop(client, None)
 
     def member_joined(self, member: MemberRecord) -> None:
         """The new member may have room, and what placed fibers need that are elsewhere."""
@@ -453,6 +471,7 @@ class Placement(CoordinatorFeature):
         self._state.places.member_lost(lost.id)
         self._look_at_all()
         self._note_loads()
+        self._forget_served(lost.id)
 
     def member_leaves(self, member: MemberRecord) -> None:
         """It may have been the last one that fits."""

@@ -334,7 +334,8 @@ class Placement(MemberFeature):
             handle.name = fiber.name
             fiber.is_pinned = chunk.actor != 0
             fiber.needs = chunk.needs
-            state.ready.append(self._recovery.repeated(fiber) if chunk.is_waiting else fiber)
+            waits = chunk.is_waiting and fiber.request is not None  # else it couldn't be opened
+            state.ready.append(self._recovery.repeated(fiber) if waits else fiber)
 
     def _refused(
         self, chunk: m.Chunk, handles: Sequence[Handle[Any, Any, Any]], why: Sequence[str]

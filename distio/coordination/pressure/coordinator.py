@@ -25,7 +25,7 @@ from collections.abc import Mapping, Sized
 from typing import Final
 
 from distio.coordination.admission import part_of, require
-from distio.coordination.dispatch import admits, handles
+from distio.coordination.dispatch import admits, handles, unchecked
 from distio.coordination.feature.coordinator import CoordinatorFeature
 from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.members import MemberRecord
@@ -76,6 +76,7 @@ class Pressure(CoordinatorFeature):
     # -- what members say -----------------------------------------------------------------
 
     @handles
+    @unchecked
     def await_heard(self, sender: MemberRecord, message: m.AwaitHeard) -> None:
         """A member asks how much of what it has said was heard."""
         self._state.send(sender.id, m.Heard(message.said))

@@ -17,10 +17,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence, Set, Sized
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
-from distio.coordination.admission import Inadmissible, part_of, require, require_host
-from distio.coordination.dispatch import admits, handles
+import msgspec
+
+from distio.coordination.admission import Inadmissible, Late, part_of, require, require_host
+from distio.coordination.dispatch import admits, handles, unchecked
 from distio.coordination.feature.coordinator import CoordinatorFeature
 from distio.coordination.primitives.delegations import Delegations
 from distio.coordination.primitives.kinds import make_primitive
@@ -46,6 +48,9 @@ _LARGE_BYTES: Final = 64 * 1024
 
 _WITH_ITEM: Final = frozenset({"offer", "publish", "put", "set"})
 _LEAST_SIZE: Final = {"barrier": 1, "deferred": -1, "latch": 0, "queue": -1, "topic": -1}
+
+
+Putting = TypeVar("Putting", m.PrimitiveCall, m.DelegatedPut)
 
 
 class _Item(NamedTuple):
@@ -100,7 +105,8 @@ class Primitives(CoordinatorFeature):
         """The member has made the key, which is new; and the size is one that can be."""
         if part_of(self._state, sender, message.run) is not None:
             require(home_of(message.key) == sender.id, "the key was made elsewhere")
-            require(message.key not in self._primitives, "the key is in use")
+            is_new = message.key not in self._primitives and message.key not in self._references
+            require(is_new, "the key is in use")
             is_possible = message.size >= _LEAST_SIZE[message.kind]
             require(is_possible, f"a {message.kind} can't be that small")
 
@@ -141,6 +147,7 @@ class Primitives(CoordinatorFeature):
         if primitive is None or owner != message.run:
             self._state.send(sender.id, m.Replied(message.fiber, refused=NOT_OURS))
             return
+        message = self._with_counted(sender, message)
         self._forget_reply(message.fiber)
         waiter = Waiter(sender.id, message.run, message.key, message.references)
         if message.references:
@@ -195,6 +202,7 @@ class Primitives(CoordinatorFeature):
                 self._reply(reply, *delegations.delegate(member, call, got_item=got_item))
 
     @handles
+    @unchecked
     def withdraw(self, sender: MemberRecord, message: m.WithdrawCall) -> None:
         """A fiber wants to wait no longer."""
         waiter = self._waiters.get(message.fiber)
@@ -210,6 +218,8 @@ class Primitives(CoordinatorFeature):
         """The fiber is there."""
         if part_of(self._state, sender, message.run) is not None:
             require_host(self._state, sender, message.run, message.fiber)
+        elif message.run not in self._state.runs:
+            raise Late
 
     @handles
     def repeat(self, sender: MemberRecord, message: m.RepeatCall) -> None:
@@ -293,15 +303,17 @@ class Primitives(CoordinatorFeature):
             self._state.stale += 1  # the coordinator has lost track of the run
             return
         _, primitive = self._primitives[message.key]
+        message = self._with_counted(sender, message)
         item = self._item_of(message.item, message.references)
         self._references.came(message.references, message.key)
-        self._forget_reply(message.fiber)
-        self._keep(message.fiber, m.Replied(message.fiber, True if message.is_offer else None))
+        plain = True if message.is_offer else None
+        self._note_reply(sender, m.Replied(message.fiber, plain))
         for reply in primitive.ask(NOBODY, "put", 0, item):
             if reply.fiber != NOBODY:
                 self._reply(reply)
 
     @handles
+    @unchecked
     def note_taken(self, sender: MemberRecord, message: m.TakenAhead) -> None:
         """A member has taken items that it was given ahead: they don't come back with its loss."""
         delegations = self._delegations.get(message.key)
@@ -310,10 +322,10 @@ class Primitives(CoordinatorFeature):
         if not items:
             self._state.stale += 1
         elif message.fiber:
-            self._forget_reply(message.fiber)
-            self._keep(message.fiber, m.Replied(message.fiber, item=items[-1]))
+            self._note_reply(sender, m.Replied(message.fiber, item=items[-1]))
 
     @handles
+    @unchecked
     def take_back(self, sender: MemberRecord, message: m.DelegationReturned) -> None:
         """A member has given back what it had."""
         delegations = self._delegations.get(message.key)
@@ -374,6 +386,20 @@ class Primitives(CoordinatorFeature):
         if record is not None and record.snapshot is not None and record.snapshot.chunk.is_waiting:
             record.own.reply = reply
             self._references.came(reply.references)
+
+    def _note_reply(self, sender: MemberRecord, reply: m.Replied) -> None:
+        """A member has answered the call of a fiber there itself."""
+        record = self._state.fibers.get(reply.fiber)
+        if record is not None and record.host == sender.id:
+            self._forget_reply(reply.fiber)
+            self._keep(reply.fiber, reply)
+
+    def _with_counted(self, sender: MemberRecord, message: Putting) -> Putting:
+        """The message, with those of its references that count."""
+        if not message.references:
+            return message
+        keys = self._references.counted(sender.id, message.run, message.references)
+        return msgspec.structs.replace(message, references=keys)
 
     def _forget_reply(self, fiber: int) -> None:
         """A fiber calls anew: nobody asks for the reply to its last call any more."""

@@ -30,7 +30,14 @@ from typing import Final
 
 import msgspec
 
-from distio.coordination.admission import Inadmissible, part_of, require, require_attachments
+from distio.coordination.admission import (
+    Inadmissible,
+    cut_short,
+    part_of,
+    require,
+    require_attachments,
+    require_places,
+)
 from distio.coordination.dispatch import admits, handles
 from distio.coordination.feature.coordinator import CoordinatorFeature, Key
 from distio.coordination.outcomes.unverified_waits import UnverifiedWaits
@@ -126,7 +133,8 @@ class Recovery(CoordinatorFeature):
             require(is_alone or not chunk.held, "fibers that share a snapshot hold locks")
             require(is_alone or chunk.needs is None, "fibers that share a snapshot need a place")
             require(not chunk.held or self._has_lent(sender.id, chunk.held), "it holds too much")
-            fibers.append(chunk.fibers[0][0])
+            require_places(chunk)
+            fibers += [fiber for fiber, _ in chunk.fibers]
         require_attachments(run, message.chunks)
         for fiber in fibers:
             record = self._state.fibers.get(fiber)
@@ -147,11 +155,14 @@ class Recovery(CoordinatorFeature):
             return
         references = dict(message.references)
         for index, (fiber, payload) in enumerate(zip(message.fibers, message.payloads)):
-            self._keep_outcome(sender, message.run, fiber, payload, references.get(index, ()))
+            keys = self._references.counted(sender.id, message.run, references.get(index, ()))
+            self._keep_outcome(sender, message.run, fiber, payload, keys)
         for chunk in message.chunks:
-            taken = run.take_attachments(
-                chunk, self._state.keep
-            )  # in any case: the sender sends them once
+            # in any case: the sender sends them once
+            taken = run.take_attachments(chunk, self._state.keep)
+            if chunk.references:
+                keys = self._references.counted(sender.id, message.run, chunk.references)
+                taken = msgspec.structs.replace(taken, references=keys)
             found = [
                 index
                 for index, (fiber, epoch) in enumerate(chunk.fibers)
@@ -172,7 +183,7 @@ class Recovery(CoordinatorFeature):
         for unsaved in message.unsaved:
             record = self._find(sender, message.run, unsaved.fiber, unsaved.epoch)
             if record is not None:
-                self._unsave(record, unsaved.reason)
+                self._unsave(record, cut_short(unsaved.reason))
                 if unsaved.owner:
                     self._state.note_owner(unsaved.fiber, record, unsaved.owner, unsaved.scope)
 

@@ -12,6 +12,8 @@ Rules
   fiber leaves is counted once: its handle stays there. As long as that is all there is to say, the
   record of the fiber says it (`is_unwanted`). A handle where the fiber is isn't counted; the member
   tells when such a handle leaves, and is counted until the payload with it has come.
+- A member may say that a payload refers to anything. What isn't known, or belongs to the runs of
+  others, doesn't count, and isn't told on.
 - What a lost member was counted for stays: it may have told others in ways that nobody tracks. So
   does what refers to itself. All of that ends with the run.
 """
@@ -20,14 +22,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence, Sized
 
-from distio.coordination.dispatch import handles
+from distio.coordination.dispatch import handles, unchecked
 from distio.coordination.feature.coordinator import CoordinatorFeature
 from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.members import MemberRecord
 from distio.coordination.state.registry import NOWHERE, FiberRecord, Run
 from distio.errors import DistioBug
 from distio.protocol import messages as m
-from distio.protocol.ids import home_of, name_of
+from distio.protocol.ids import NOBODY, home_of, name_of
 
 __all__ = ["References"]
 
@@ -76,7 +78,8 @@ class References(CoordinatorFeature):
         if known is not None and known.run != run and fiber not in self._state.fibers:
             if home_of(fiber) != member:
                 return  # it is wrong, or the other one was
-            known = None
+            self._correct(fiber, known, run)
+            known.host = member
         if known is None:
             known = self._begin(run, fiber, _Known(run, {}, exposed=0, host=member))
         known.exposed = (known.exposed or 0) + 1
@@ -105,6 +108,8 @@ class References(CoordinatorFeature):
         """A fiber, which has a record by now, leaves this member."""
         is_moving_on = record.epoch > 0 and not record.is_unwanted
         known = self._find(fiber) if is_moving_on else self._known.get(fiber)
+        if known is not None and known.run != record.run:
+            self._correct(fiber, known, record.run)
         if known is None and home_of(fiber) == member:
             record.is_unwanted = False
         elif known is None:
@@ -127,6 +132,12 @@ class References(CoordinatorFeature):
             known.host if known is not None and known.run == run and known.host else home_of(fiber)
         )
 
+    def _correct(self, key: int, known: _Known, run: int) -> None:
+        """Another member was wrong about the run to which this key belongs."""
+        del self._runs[known.run][key]
+        known.run = run
+        self._runs.setdefault(run, {})[key] = None
+
     def _begin(self, run: int, key: int, known: _Known) -> _Known:
         if key in self._known:
             del self._runs[self._known[key].run][key]
@@ -145,6 +156,24 @@ class References(CoordinatorFeature):
         members = {} if record.is_unwanted else {home_of(key): 1}
         record.is_unwanted = False
         return self._begin(record.run, key, _Known(record.run, members, exposed=0))
+
+    def counted(self, member: int, run: int, keys: Sequence[int]) -> list[int]:
+        """Those of the keys to which a payload of a member counts as a reference.
+
+        Args:
+            member: the member that has sent the payload.
+            run: the run that the payload belongs to; 0: the coordinator doesn't know it.
+            keys: to which it refers, as the member says.
+        """
+        return [key for key in dict.fromkeys(keys) if self._may_refer(member, run, key)]
+
+    def _may_refer(self, member: int, run: int, key: int) -> bool:
+        runs, known = self._state.runs, self._find(key)
+        if known is None or known.run not in runs:
+            return False
+        of, asking = runs[known.run], runs.get(run)
+        is_same_client = asking is not None and asking.owner == of.owner != NOBODY
+        return member in of.members or is_same_client
 
     def came(self, keys: Iterable[int], within: int | None = None) -> None:
         """A payload with references to these has come here.
@@ -174,12 +203,14 @@ class References(CoordinatorFeature):
         for key in keys:
             if holder is not None:
                 _take_away(holder.contents, key, 1)
-            if key in self._known:
-                self._known[key].payloads -= 1
+            known = self._known.get(key)
+            if known is not None and known.payloads:  # else a member has made the key once more
+                known.payloads -= 1
         for key in keys:
             self._look_at(key)
 
     @handles
+    @unchecked
     def give_back(self, sender: MemberRecord, message: m.GiveBack) -> None:
         """A member can't reach some keys any more."""
         self.given_back(sender.id, message.counts)

@@ -19,7 +19,7 @@ from typing import Final, final
 import msgspec
 
 from distio.coordination.admission import require
-from distio.coordination.dispatch import admits, handles
+from distio.coordination.dispatch import admits, handles, unchecked
 from distio.coordination.feature.coordinator import CoordinatorFeature
 from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.members import MemberRecord
@@ -59,6 +59,7 @@ class Roster(CoordinatorFeature):
         self._answer()
 
     @handles
+    @unchecked
     def withdraw(self, sender: MemberRecord, message: m.WithdrawListing) -> None:
         """A member has waited for long enough."""
         if self._waits.pop((sender.id, message.question), None) is None:

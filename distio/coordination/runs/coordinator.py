@@ -11,6 +11,7 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from distio.coordination.admission import Inadmissible, part_of, require
 from distio.coordination.dispatch import admits, handles
@@ -21,9 +22,12 @@ from distio.coordination.state.members import MemberRecord
 from distio.coordination.state.registry import Run
 from distio.protocol import messages as m
 from distio.protocol.endings import Cause
-from distio.protocol.ids import home_of, name_of
+from distio.protocol.ids import SEQUENCE_BITS, home_of, name_of
 
 __all__ = ["Runs"]
+
+_MOST_ALIVE: Final = 1 << SEQUENCE_BITS
+"""How many fibers of a run one member can have."""
 
 
 class Runs(CoordinatorFeature):
@@ -66,20 +70,36 @@ class Runs(CoordinatorFeature):
         """The member has a part in the runs, and no more fibers end than live there."""
         if message.received > sender.sent:
             raise Inadmissible("the member has received more messages than were sent")
+        is_repeated = len(message.runs) > len({reported.run for reported in message.runs})
+        require(not is_repeated, "one run is reported twice")
         for reported in message.runs:
             run = part_of(self._state, sender, reported.run)
-            if run is None:
+            if run is not None:
+                self._admit_counts(sender, run, reported)
+
+    def _admit_counts(self, sender: MemberRecord, run: Run, reported: m.RunProgress) -> None:
+        alive = run.alive_at.get(sender.id, 0)
+        for _, count in reported.started:
+            alive += count
+        if alive > _MOST_ALIVE:
+            raise Inadmissible(f"more of run {name_of(reported.run)} starts than there are ids")
+        alive -= reported.finished
+        if alive < 0:
+            raise Inadmissible(f"more of run {name_of(reported.run)} ends than lives there")
+        if not reported.ended:
+            return  # most often
+        ended: set[int] = set()
+        for fiber, epoch in reported.ended:
+            record = self._state.fibers.get(fiber)
+            if record is None:
                 continue
-            if reported.finished > run.alive_at.get(sender.id, 0):
-                started = sum(count for _, count in reported.started)
-                alive = run.alive_at.get(sender.id, 0) + started
+            if record.run != reported.run:
                 of = name_of(reported.run)
-                require(reported.finished <= alive, f"more of run {of} ends than lives there")
-            for fiber, _ in reported.ended:
-                record = self._state.fibers.get(fiber)
-                if record is not None and record.run != reported.run:
-                    of = name_of(reported.run)
-                    raise Inadmissible(f"fiber {name_of(fiber)} isn't one of run {of}")
+                raise Inadmissible(f"fiber {name_of(fiber)} isn't one of run {of}")
+            if record.host == sender.id and record.epoch == epoch and not record.ended:
+                ended.add(fiber)
+        if len(ended) > alive:
+            raise Inadmissible(f"more of run {name_of(reported.run)} ends than lives there")
 
     @handles
     def progress(self, sender: MemberRecord, message: m.Progress) -> None:

@@ -59,8 +59,12 @@ class CoordinatorState:
         """When `tick` is to be called: at the earliest deadline, or before."""
         self.is_unsettled = False
         """Whether some feature has something to do at the end of this event: see `settle`."""
+        self.served: dict[int, set[int]] = {}
+        """By client (`NOBODY` for named runs): the members that were given fibers of its runs."""
         self.stale = 0
         """How many messages came too late to mean anything."""
+        self.refused: dict[str, int] = {}
+        """By reason: how many messages of members were refused."""
         self.next_incarnation = 1
         self.commands: list[Send] = []
         """The commands that follow from the event that is being handled."""
@@ -164,6 +168,12 @@ class CoordinatorState:
         finally:
             deadline = self.next_deadline()
             self.alarm = inf if deadline is None else deadline
+
+    # -- who has a part in what -----------------------------------------------------------
+
+    def has_served(self, member: int, client: int) -> bool:
+        """Whether a member has a part in runs of this client, or had one: perhaps it is gone."""
+        return member == client or member in self.served.get(client, ())
 
     # -- fibers ---------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from distio.protocol import messages as m
+from distio.protocol.domains import Role
 
 __all__ = [
     "OPERATOR",
@@ -31,6 +32,8 @@ class Joined(NamedTuple):
     fence_seconds: float = 0.0
     """For how long it may step fibers, at the most, if it can't be reached; 0: no time is long
     enough, or it has ended then."""
+    role: Role = "any"
+    """That of its key."""
 
 
 class Received(NamedTuple):

@@ -12,6 +12,7 @@ from typing import Final
 
 from distio.coordination.state.unread import MOST_UNREAD_BYTES, Unread
 from distio.errors import ProcessExit
+from distio.protocol.domains import Role
 from distio.protocol.ids import given_name, member_name
 from distio.protocol.messages import Chunk, Hello, Progress, WorkerExited
 
@@ -35,9 +36,13 @@ class MemberRecord:
         fence_seconds: float = 0.0,
         joined_at: float = 0.0,
         most_unread: int = MOST_UNREAD_BYTES,
+        role: Role = "any",
     ) -> None:
         self.id = id
         self.hello = hello
+        own: Role = "client" if hello.kind == "client" else "worker"
+        self.role: Role = "observer" if role == "observer" else own
+        """What it may say; see `MemberMessage.roles`. A supervisor has the role of its workers."""
         self.fence_seconds = fence_seconds
         """See `events.Joined`."""
         self.joined_at = joined_at

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Final, final
 
@@ -24,8 +24,8 @@ __all__ = ["NOWHERE", "ColdGroup", "FiberRecord", "KeptOutcome", "Run", "Snapsho
 NOWHERE: Final = -1
 """The host of a fiber that waits for a place."""
 
-_NONE: Final[Mapping[int, int]] = {}
-"""What most records have none of; it is replaced, and never changed."""
+_NONE: Final[dict[int, int]] = {}
+"""What most records have none of: one that is empty is replaced, and never changed."""
 
 _MOST_LOSSES: Final = 3
 """How many lost members are kept, to tell why a run can't go on."""
@@ -135,7 +135,7 @@ class Rare:
     )
 
     def __init__(self) -> None:
-        self.pending_cancels: Mapping[int, int] = _NONE
+        self.pending_cancels: dict[int, int] = _NONE
         """By region that is to be cancelled (0: the whole fiber): the number of the message to its
         host, as long as the host may not have handled it."""
         self.owner = 0
@@ -144,7 +144,7 @@ class Rare:
         """(worker, reason) if there will never be an outcome."""
         self.unsaved = ""
         """Why there is no snapshot, if there could be one."""
-        self.told: Mapping[int, int] = _NONE
+        self.told: dict[int, int] = _NONE
         """As `pending_cancels`, but as long as the snapshot doesn't know of them."""
         self.reply: Replied | None = None
         """The reply to the call in which the snapshot waits."""
@@ -232,12 +232,14 @@ class FiberRecord(msgspec.Struct, gc=False, eq=False):
 
     def cancelled(self, region: int, number: int) -> None:
         """Its host is told, by this message (0: there is no host), to cancel a region of it."""
-        self.own.pending_cancels = {**self.rare.pending_cancels, region: number}
+        own = self.own
+        own.pending_cancels = _with_region(own.pending_cancels, region, number)
         self.note_told(region, number)
 
     def note_told(self, region: int, number: int) -> None:
         """The fiber is told to cancel a region, and the snapshot may not know of that."""
-        self.own.told = {**self.rare.told, region: number}
+        own = self.own
+        own.told = _with_region(own.told, region, number)
 
     def note_waiter(self, member: int) -> None:
         """A member waits for the outcome."""
@@ -266,7 +268,15 @@ def _record(*fields: Any) -> FiberRecord:
     return FiberRecord(*fields)
 
 
-def _after(cancels: Mapping[int, int], count: int) -> Mapping[int, int]:
+def _with_region(cancels: dict[int, int], region: int, number: int) -> dict[int, int]:
+    """Note a region: in the same dict, unless that is empty, which records may share."""
+    if not cancels:
+        return {region: number}
+    cancels[region] = number
+    return cancels
+
+
+def _after(cancels: dict[int, int], count: int) -> dict[int, int]:
     return {region: number for region, number in cancels.items() if number > count} or _NONE
 
 

@@ -15,8 +15,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sized
 from typing import NamedTuple
 
-from distio.coordination.admission import part_of
-from distio.coordination.dispatch import admits, handles
+from distio.coordination.admission import cut_short, part_of
+from distio.coordination.dispatch import admits, handles, unchecked
 from distio.coordination.feature.coordinator import CoordinatorFeature
 from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.members import MemberRecord
@@ -64,6 +64,7 @@ class StatusQueries(CoordinatorFeature):
             self._state.stale += 1
 
     @handles
+    @unchecked
     def described(self, sender: MemberRecord, message: m.FiberDescribed) -> None:
         """A host has answered."""
         pending = self._pending.get(message.query_id)
@@ -73,7 +74,8 @@ class StatusQueries(CoordinatorFeature):
         del self._pending[message.query_id]
         if message.state:
             where = sender.id if message.state != "ended" else 0
-            self._reply(pending.member, pending.query, message.state, message.name, where)
+            name = None if message.name is None else cut_short(message.name)
+            self._reply(pending.member, pending.query, cut_short(message.state), name, where)
         else:
             self._look_up(pending.member, pending.query, pending.place)
 

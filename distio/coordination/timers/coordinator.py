@@ -14,7 +14,7 @@ from heapq import heapify, heappop, heappush
 from typing import Final, NamedTuple
 
 from distio.coordination.admission import Inadmissible, part_of, require_host
-from distio.coordination.dispatch import admits, handles
+from distio.coordination.dispatch import admits, handles, unchecked
 from distio.coordination.feature.coordinator import CoordinatorFeature
 from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.members import MemberRecord
@@ -87,6 +87,7 @@ class Timers(CoordinatorFeature):
         self.fell_asleep(sender, message, deadline)
 
     @handles
+    @unchecked
     def stop_timer(self, sender: MemberRecord, message: m.StopTimer) -> None:
         """A fiber sleeps no longer."""
         if not self.stop(sender.id, message.fiber, message.timer):

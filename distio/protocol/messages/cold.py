@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import msgspec
 from msgspec import Meta
 
-from distio.protocol.base import CoordinatorMessage, FiberId, MemberMessage
-from distio.protocol.domains import Count, Epoch, Id
+from distio.protocol.base import WORKERS, CoordinatorMessage, FiberId, MemberMessage
+from distio.protocol.domains import Count, Epoch, Id, Role
 
 __all__ = ["FibersPutAway", "PutAway"]
 
@@ -23,6 +23,8 @@ class PutAway(CoordinatorMessage, frozen=True, gc=False):
 
 class FibersPutAway(MemberMessage, frozen=True, gc=False):
     """These fibers sleep here no more, but in the snapshots that were sent of them before."""
+
+    roles: ClassVar[frozenset[Role]] = WORKERS
 
     run: Id
     fibers: Annotated[list[tuple[FiberId, Epoch]], Meta(min_length=1)]

@@ -6,7 +6,14 @@ from typing import ClassVar
 
 import msgspec
 
-from distio.protocol.base import CLIENTS, READERS, CoordinatorMessage, MemberMessage, Payload
+from distio.protocol.base import (
+    CLIENTS,
+    READERS,
+    WORKERS,
+    CoordinatorMessage,
+    MemberMessage,
+    Payload,
+)
 from distio.protocol.domains import (
     Count,
     Digest,
@@ -44,6 +51,7 @@ class SubmitNamedRun(MemberMessage, frozen=True, gc=False):
     """Start a run, unless this very program runs under the name, or its outcome is kept."""
 
     roles: ClassVar[frozenset[Role]] = CLIENTS
+
     question: Number
     name: RunName
     program: Digest
@@ -61,6 +69,7 @@ class ActOnNamedRun(MemberMessage, frozen=True, gc=False):
     """Do something with the run of this name, and say what is known of the run."""
 
     roles: ClassVar[frozenset[Role]] = READERS
+
     question: Number
     name: RunName
     action: NamedRunAction
@@ -72,11 +81,14 @@ class ListNamedRuns(MemberMessage, frozen=True, gc=False):
     """Say what is known of all named runs."""
 
     roles: ClassVar[frozenset[Role]] = READERS
+
     question: Number
 
 
 class RootEnded(MemberMessage, frozen=True, gc=False):
     """The root of a named run has ended here; its outcome is on its way."""
+
+    roles: ClassVar[frozenset[Role]] = WORKERS
 
     run: Id
     kind: OutcomeKind

@@ -39,6 +39,7 @@ class Leaving(MemberMessage, frozen=True, gc=False):
     """The member is about to leave: it takes no more fibers, and those here go on elsewhere."""
 
     roles: ClassVar[frozenset[Role]] = EVERYBODY
+
     seconds: Seconds
     """After so many seconds the member counts as lost, even if fibers are left."""
 
@@ -47,6 +48,7 @@ class DrainMember(MemberMessage, frozen=True, gc=False):
     """Have this worker leave, and tell when it has; a client asks one at a time."""
 
     roles: ClassVar[frozenset[Role]] = CLIENTS
+
     worker: str
     """Its name, its number, or how it is called in messages to people."""
     seconds: Seconds

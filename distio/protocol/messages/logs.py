@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import msgspec
 
-from distio.protocol.base import EVERYBODY, CoordinatorMessage, MemberMessage, Payload
+from distio.protocol.base import EVERYBODY, WORKERS, CoordinatorMessage, MemberMessage, Payload
 from distio.protocol.domains import Count, Id, Role
 
 __all__ = ["LogLevels", "LogLevelsSet", "LogsHeard", "LogsRelayed", "RelayLogs", "SetLogLevels"]
@@ -40,11 +40,14 @@ class SetLogLevels(MemberMessage, frozen=True, gc=False):
     """The levels for fibers of this client that are placed from now on."""
 
     roles: ClassVar[frozenset[Role]] = EVERYBODY
+
     levels: LogLevels
 
 
 class RelayLogs(MemberMessage, frozen=True, gc=False):
     """Log records of one run, for the client that has started it."""
+
+    roles: ClassVar[frozenset[Role]] = WORKERS
 
     run: Id
     """0: no run's; they are for the client that has started this worker's process."""
@@ -60,6 +63,7 @@ class LogsHeard(MemberMessage, frozen=True, gc=False):
     """So many bytes of records have come here since the last such message."""
 
     roles: ClassVar[frozenset[Role]] = EVERYBODY
+
     bytes: Count
 
 

@@ -128,6 +128,7 @@ class Goodbye(MemberMessage, frozen=True, gc=False):
     """The member leaves, and its fibers have ended, or go on elsewhere."""
 
     roles: ClassVar[frozenset[Role]] = EVERYBODY
+
     reason: str = ""
     """Why the member can't go on; empty if it leaves of its own will."""
     is_to_be_heard: bool = False

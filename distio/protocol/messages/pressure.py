@@ -23,6 +23,7 @@ class AwaitHeard(MemberMessage, frozen=True, gc=False):
     """Tell this member when what it has said before is heard."""
 
     roles: ClassVar[frozenset[Role]] = EVERYBODY
+
     said: Count
     """How many messages these are, since it is a member."""
 

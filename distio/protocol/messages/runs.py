@@ -39,6 +39,7 @@ class Progress(MemberMessage, frozen=True, gc=False):
     """How a member fares; sent when it runs dry or has something to tell."""
 
     roles: ClassVar[frozenset[Role]] = EVERYBODY
+
     received: Count
     """How many messages it had handled when it said so, but for those that aren't counted."""
     ready: Count

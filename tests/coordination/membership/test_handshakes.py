@@ -9,11 +9,12 @@ import msgspec
 from distio.coordination.coordinator import Coordinator
 from distio.coordination.membership.handshakes import Handshakes
 from distio.protocol import messages as m
+from distio.protocol.domains import MemberKind
 from distio.protocol.version import PROTOCOL, PYTHON
 
 
-def hello(token: bytes, protocol: int = PROTOCOL) -> m.Hello:
-    return m.Hello(protocol, PYTHON, "worker", 1, "host", 7, token)
+def hello(token: bytes, protocol: int = PROTOCOL, kind: MemberKind = "worker") -> m.Hello:
+    return m.Hello(protocol, PYTHON, kind, 1, "host", 7, token)
 
 
 class Board(Handshakes):
@@ -153,8 +154,8 @@ def test_peer_that_begins_a_second_handshake_on_its_connection_is_refused() -> N
 
 def test_token_in_use_is_refused_to_the_second_peer_that_has_it() -> None:
     board = Board()
-    board.hear(0.0, b"first", [hello(b"token")])
-    board.hear(0.0, b"second", [hello(b"token")])
+    board.hear(0.0, b"first", [hello(b"token", kind="client")])
+    board.hear(0.0, b"second", [hello(b"token", kind="client")])
     assert refusals(board.said(), b"second") == ["a token that is in use"]
     board.hear(0.0, b"listens", [m.Listen(b"token")])
     board.hear(0.0, b"first", [m.StartRun(1 << 40)], first=1)

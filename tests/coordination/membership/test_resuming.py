@@ -9,6 +9,7 @@ from distio.coordination.membership.handshakes import Handshakes
 from distio.coordination.membership.lease import MARGIN
 from distio.coordination.membership.session import ACKNOWLEDGE_AT_MOST, ACKNOWLEDGE_SECONDS
 from distio.protocol import messages as m
+from distio.protocol.domains import MemberKind
 from distio.protocol.messages.actors import CallsHeld
 from distio.protocol.version import PROTOCOL, PYTHON
 
@@ -20,11 +21,11 @@ RUN = 1 << 40
 class Board(Handshakes):
     """Handshakes with one member, whose proof is b"proof"."""
 
-    def __init__(self, family: str = "", lease: float = 0.0) -> None:
+    def __init__(self, family: str = "", lease: float = 0.0, kind: MemberKind = "worker") -> None:
         self.notes: list[str] = []
         super().__init__(Coordinator(), self.notes.append, absence=ABSENCE, lease=lease)
         life = "host", 7, b"0", family, 1
-        self.greet(0.0, m.Hello(PROTOCOL, PYTHON, "worker", 1, *life, proof=b"proof"))
+        self.greet(0.0, m.Hello(PROTOCOL, PYTHON, kind, 1, *life, proof=b"proof"))
 
     def greet(self, now: float, first: m.Hello | m.Resume) -> None:
         """The first messages of two connections."""
@@ -68,7 +69,7 @@ def test_welcome_says_for_how_long_a_member_may_be_absent() -> None:
 
 
 def test_member_that_comes_back_in_time_is_the_same_and_the_machine_has_seen_nothing() -> None:
-    board = Board()
+    board = Board(kind="client")
     board.hear(1.0, b"speaks 0", [m.StartRun(RUN)], 1)
     board.break_all(2.0)
     assert board.resume(3.0, 1) == [welcome(1), m.Resumed(1)]
@@ -265,7 +266,7 @@ def test_client_that_was_about_to_leave_is_not_waited_for() -> None:
 
 
 def test_member_is_told_what_was_heard_when_nothing_else_is_said() -> None:
-    board = Board()
+    board = Board(kind="client")
     board.said()
     board.hear(1.0, b"speaks 0", [m.StartRun(RUN)], 1)
     assert board.said() == {}
@@ -277,7 +278,7 @@ def test_member_is_told_what_was_heard_when_nothing_else_is_said() -> None:
 
 
 def test_member_that_says_much_is_told_at_once_what_was_heard() -> None:
-    board = Board()
+    board = Board(kind="client")
     board.said()
     many: list[Any] = [m.StartRun(RUN + n) for n in range(ACKNOWLEDGE_AT_MOST)]
     board.hear(1.0, b"speaks 0", many, 1)

@@ -16,7 +16,8 @@ from distio.coordination.settings import Settings
 from distio.coordination.state.store import InMemory
 from distio.errors import JournalError
 from distio.protocol.codec import Batch
-from distio.protocol.messages import CancelRun, RenewLease
+from distio.protocol.messages import CancelRun, Hello, Listen, RenewLease
+from distio.protocol.version import PROTOCOL, PYTHON
 from distio.runtime.decider import Decider
 from distio.runtime.journal.database import FILE, Database
 from distio.runtime.journal.inspecting import compact, damages_of, show
@@ -217,8 +218,12 @@ def test_member_that_only_renews_its_lease_makes_no_cut_due(tmp_path: Path) -> N
     decider.commit(never)
     journal.checkpoint_now(decider.board)
     assert decider.seconds_to_checkpoint is None
+    decider.hear(b"stranger", Batch([CancelRun(1)], [], 1), [], ANYBODY)
+    hello = Hello(PROTOCOL, PYTHON, "client", 1, "host", 1, b"token", proof=b"proof")
+    for address, begins in ((b"member", hello), (b"ear", Listen(b"token"))):
+        decider.hear(address, Batch([begins], []), [], ANYBODY)
     for message, is_change in ((RenewLease(5.0), False), (CancelRun(1), True)):
-        decider.hear(b"member", Batch([message], []), [], ANYBODY)
+        decider.hear(b"member", Batch([message], [], int(is_change)), [], ANYBODY)
         assert (decider.seconds_to_checkpoint is not None) is is_change
     journal.close()
 
