@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
 
-from distio.cli import named, report
+from distio.cli import named, observe, report
 from distio.cli.check import check
 from distio.cli.coordinator import coordinator
 from distio.cli.fork import fork
@@ -330,6 +330,7 @@ def _version_and_exit(is_asked: bool) -> None:
 
 
 named.register(app)
+observe.register(app)
 
 
 @app.callback()

@@ -1,12 +1,19 @@
-"""Checks of options that several commands have."""
+"""Options that several commands have, and their checks."""
 
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 import typer
 
-__all__ = ["seconds", "seconds_from_zero"]
+__all__ = ["Url", "seconds", "seconds_from_zero"]
+
+Url = Annotated[
+    str,
+    typer.Option("--connect", metavar="URL", help="Where the coordinator of the cluster listens."),
+]
+"""The option of all commands about a cluster that is there already."""
 
 
 def seconds(number: float | None) -> float | None:

@@ -19,6 +19,7 @@ from math import inf
 from typing import Any, Final, NamedTuple, get_type_hints
 
 from distio.coordination.actors.coordinator import Actors
+from distio.coordination.admission import Inadmissible
 from distio.coordination.cancellation.coordinator import Cancellation
 from distio.coordination.checkpoints.coordinator import Checkpoints
 from distio.coordination.code.coordinator import OtherCode
@@ -34,6 +35,7 @@ from distio.coordination.logs.coordinator import Logs
 from distio.coordination.membership.coordinator import Membership
 from distio.coordination.outcomes.coordinator import Outcomes
 from distio.coordination.outcomes.unverified_waits import UnverifiedWaits
+from distio.coordination.overview.coordinator import Overview
 from distio.coordination.placement.coordinator import Placement
 from distio.coordination.pressure.coordinator import Pressure
 from distio.coordination.primitives.coordinator import Primitives
@@ -86,6 +88,7 @@ class Features(NamedTuple):
     runs: Runs  # after all from which a lost member has something: its runs may be over then
     deadlocks: DeadlockDetector
     status: StatusQueries
+    overview: Overview
     placement: Placement  # late: what has become of members and runs in this event is known
     other_code: OtherCode
     loss_reports: LossReports  # last: it tells where fibers were placed
@@ -144,6 +147,7 @@ def _make(
             state, unverified_waits.of_run, locks.all_held, endings.deadlocked
         ),
         status=StatusQueries(state),
+        overview=Overview(state, endings.begin, locks, timers),
         placement=placement,
         other_code=OtherCode(
             state, placement.admit_offer, placement.take_in, named_runs.clients_of
@@ -186,6 +190,7 @@ class Coordinator:
 
     def configure(self, settings: Settings) -> None:
         """Take these from now on; see `__init__`."""
+        self.state.version = settings.version
         self.features.endings.grace = settings.grace
         self.features.recovery.max_losses = settings.max_losses
         self.features.named_runs.keep_seconds = settings.keep_seconds
@@ -202,7 +207,11 @@ class Coordinator:
             Late: nothing follows from it.
         """
         sender, kind = self.state.members.get(event.member), type(event.message)
-        if sender is not None and kind in _RULES.kinds:
+        if sender is None:
+            return
+        if sender.is_observer and not event.message.is_for_observers:
+            raise Inadmissible(f"an observer says {kind.__name__}")
+        if kind in _RULES.kinds:
             self._rules[kind](sender, event.message)
 
     def handle(self, now: float, event: Event) -> list[Send]:

@@ -22,3 +22,5 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How long the leases of members last; 0: they have none."""
     outage: float
     """How long members wait for another process that goes on; 0: none ever does."""
+    version: str = ""
+    """Of distio in the process."""

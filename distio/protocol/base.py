@@ -59,6 +59,8 @@ class MemberMessage(Message, frozen=True, gc=False):
 
     is_deferrable: ClassVar[bool] = False
     """Whether it may be held back for a moment, to go out in one batch with what follows."""
+    is_for_observers: ClassVar[bool] = False
+    """Whether a member may say it that only looks at the cluster."""
 
 
 class CoordinatorMessage(Message, frozen=True, gc=False):

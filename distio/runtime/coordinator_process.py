@@ -41,6 +41,7 @@ from distio.coordination.state.store import IN_MEMORY_BYTES
 from distio.errors import JournalError
 from distio.protocol.codec import MalformedFrame, from_coordinator, from_member
 from distio.protocol.messages import HANDSHAKE
+from distio.protocol.version import VERSION
 from distio.runtime.addresses import ipc_path
 from distio.runtime.binding import Binding
 from distio.runtime.decider import Decider
@@ -159,6 +160,7 @@ class CoordinatorProcess:
             absence=absence,
             lease=lease,
             outage=outage if journal else 0.0,
+            version=VERSION,
         )
         self._spill = Spill(snapshot_memory, log.error, directory)
         self._decider = Decider(settings, self._spill, journal)

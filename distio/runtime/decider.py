@@ -59,6 +59,7 @@ class Decider:
         machine = Coordinator(
             settings.grace, settings.max_losses, keep=keep, keep_seconds=settings.keep_seconds
         )
+        machine.configure(settings)
         return Handshakes(
             machine,
             note,

@@ -117,6 +117,7 @@ class Host:
         self.failures = FailureLog(self)
         self.pool = PoolWatch(self)
         member.watch_handles(lambda: self._handle_died)
+        member.features.overview.in_hand = self.pool.in_hand
         self._warned: set[object] = set()
         """The places from which a fiber could not be shipped, and a warning said so."""
         self._departures = Departures()

@@ -41,6 +41,7 @@ class Membership(CoordinatorFeature):
         member = MemberRecord(self._state.next_incarnation, hello, fence_seconds)
         self._state.next_incarnation += 1
         self._state.members[member.id] = member
+        member.since = self._state.now
         for member_joined in self._state.hooks.member_joined:
             member_joined(member)
 
@@ -131,5 +132,7 @@ class Membership(CoordinatorFeature):
                 self._lose(watched.id, watched.gone_because)
         exit = None if lost.exit is None else lost.exit.exit
         state.departed.note(id, lost.name(), reason, exit)
+        if not lost.left_in_order:
+            state.tally("members lost")
         for member_lost in state.hooks.member_lost:
             state.survive(member_lost, lost, reason)

@@ -34,6 +34,10 @@ class MemberRecord:
         """See `events.Joined`."""
         self.is_worker: Final = hello.kind == "worker"
         """Whether it takes fibers of any run."""
+        self.is_observer: Final = hello.kind == "observer"
+        """Whether it only looks at the cluster."""
+        self.since = 0.0
+        """When it has joined."""
         self.sent = 0
         """How many counted messages were sent to it."""
         self.received = 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import msgspec
 
 from distio.protocol.base import CoordinatorMessage, FiberId, MemberMessage
@@ -36,6 +38,7 @@ class RunEnded(CoordinatorMessage, frozen=True, gc=False):
 class Leaving(MemberMessage, frozen=True, gc=False):
     """The member is about to leave: it takes no more fibers, and those here go on elsewhere."""
 
+    is_for_observers: ClassVar[bool] = True
     seconds: Seconds
     """After so many seconds the member counts as lost, even if fibers are left."""
 

@@ -50,6 +50,8 @@ class Hello(MemberMessage, frozen=True, gc=False):
     """Random; only this process and the coordinator know it. It proves who comes back."""
     attempt: Count = 0
     """How often the process has said Hello before: its connections broke before the answer."""
+    version: Annotated[str, Meta(max_length=100)] = ""
+    """Of distio there, for people who look at the cluster."""
 
 
 class Listen(MemberMessage, frozen=True, gc=False):
@@ -110,6 +112,8 @@ class WorkerExited(MemberMessage, frozen=True, gc=False):
 
 class Goodbye(MemberMessage, frozen=True, gc=False):
     """The member leaves, and its fibers have ended, or go on elsewhere."""
+
+    is_for_observers: ClassVar[bool] = True
 
     reason: str = ""
     """Why the member can't go on; empty if it leaves of its own will."""

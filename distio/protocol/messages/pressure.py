@@ -13,6 +13,7 @@ __all__ = ["AwaitHeard", "Heard"]
 class AwaitHeard(MemberMessage, frozen=True, gc=False):
     """Tell this member when what it has said before is heard."""
 
+    is_for_observers: ClassVar[bool] = True
     said: Count
     """How many messages these are, since it is a member."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import msgspec
 
 from distio.protocol.base import FiberId, MemberMessage
@@ -35,6 +37,7 @@ class RunProgress(msgspec.Struct, frozen=True, gc=False):
 class Progress(MemberMessage, frozen=True, gc=False):
     """How a member fares; sent when it runs dry or has something to tell."""
 
+    is_for_observers: ClassVar[bool] = True
     received: Count
     """How many messages it had handled when it said so, but for those that aren't counted."""
     ready: Count
