@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from distio.result import ComputationStatus, Errors, Ok, Panic, Result, seq
     from distio.runtime.blocking import limit_blocking_threads
     from distio.runtime.cluster import Cluster
+    from distio.runtime.roster import MemberStatus
     from distio.runtime.run_handles import NamedRun, RunHandle, RunStatus
+    from distio.runtime.workers import Worker
     from distio.schedule import Schedule
     from distio.supervision import Child, child, supervise
     from distio.val import Val
@@ -33,6 +35,7 @@ __all__ = [
     "DomainErrors",
     "Errors",
     "MatchError",
+    "MemberStatus",
     "MultipleExceptions",
     "NamedRun",
     "Ok",
@@ -49,6 +52,7 @@ __all__ = [
     "UpdateResult",
     "Val",
     "Var",
+    "Worker",
     "carry",
     "child",
     "errors",
@@ -76,7 +80,9 @@ _MODULES = {
     "result": ["ComputationStatus", "Errors", "Ok", "Panic", "Result", "seq"],
     "runtime.blocking": ["limit_blocking_threads"],
     "runtime.cluster": ["Cluster"],
+    "runtime.roster": ["MemberStatus"],
     "runtime.run_handles": ["NamedRun", "RunHandle", "RunStatus"],
+    "runtime.workers": ["Worker"],
     "schedule": ["Schedule"],
     "supervision": ["Child", "child", "supervise"],
     "val": ["Val"],

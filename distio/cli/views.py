@@ -55,7 +55,8 @@ def overview_as_data(told: OverviewTold) -> dict[str, Any]:
         "members": [
             {
                 "member": each.id,
-                "name": name_of_member(each),
+                "name": each.name,
+                "called": name_of_member(each),
                 "kind": each.kind,
                 "host": each.host,
                 "process": each.process,
@@ -111,10 +112,22 @@ def lines_of_overview(told: OverviewTold, sort: str = "") -> Iterator[str]:
     other = "" if cluster.version == VERSION else f"; this is {VERSION}"
     yield f"distio {cluster.version}, protocol {cluster.protocol}{other}"
     yield ""
-    head = ("MEMBER", "KIND", "HOST", "PROCESS", "THREADS", "FIBERS", "READY", "BLOCKED", "SINCE")
+    head = (
+        "MEMBER",
+        "NAME",
+        "KIND",
+        "HOST",
+        "PROCESS",
+        "THREADS",
+        "FIBERS",
+        "READY",
+        "BLOCKED",
+        "SINCE",
+    )
     members = [
         (
-            *(str(each.id), each.kind, shown(each.host), str(each.process), str(each.threads)),
+            *(str(each.id), shown(each.name), each.kind, shown(each.host), str(each.process)),
+            str(each.threads),
             *(str(each.fibers), str(each.ready), str(each.blocked), ago(each.age_seconds)),
             each.state or _other_version(each.version, cluster.version),
         )

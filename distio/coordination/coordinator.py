@@ -42,6 +42,7 @@ from distio.coordination.primitives.coordinator import Primitives
 from distio.coordination.recovery.coordinator import MAX_LOSSES, Recovery
 from distio.coordination.recovery.reports import LossReports
 from distio.coordination.references.coordinator import References
+from distio.coordination.roster.coordinator import Roster
 from distio.coordination.runs.coordinator import Runs
 from distio.coordination.settings import Settings
 from distio.coordination.state.coordinator import CoordinatorState
@@ -89,6 +90,7 @@ class Features(NamedTuple):
     deadlocks: DeadlockDetector
     status: StatusQueries
     overview: Overview
+    roster: Roster
     placement: Placement  # late: what has become of members and runs in this event is known
     other_code: OtherCode
     loss_reports: LossReports  # last: it tells where fibers were placed
@@ -148,6 +150,7 @@ def _make(
         ),
         status=StatusQueries(state),
         overview=Overview(state, endings.begin, locks, timers),
+        roster=Roster(state),
         placement=placement,
         other_code=OtherCode(
             state, placement.admit_offer, placement.take_in, named_runs.clients_of

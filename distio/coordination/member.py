@@ -54,6 +54,7 @@ from distio.coordination.primitives.member import Primitives
 from distio.coordination.recovery.draining import Drain, Drained
 from distio.coordination.recovery.member import Recovery
 from distio.coordination.references.member import References
+from distio.coordination.roster.member import Roster
 from distio.coordination.state.failure import Failure
 from distio.coordination.state.local_run import LocalRun
 from distio.coordination.state.member import MemberState
@@ -69,6 +70,7 @@ from distio.protocol.endings import Cause
 from distio.protocol.messages.code import CodeReported
 from distio.protocol.messages.logs import LogLevels
 from distio.protocol.messages.overview import CancelTold, FibersTold, OverviewTold
+from distio.protocol.messages.roster import MembersListed
 from distio.protocol.requests import AwaitBlocking, AwaitCallback, Request
 from distio.result import Result
 
@@ -102,6 +104,7 @@ class Features(NamedTuple):
     actors: Actors
     wait_graphs: WaitGraphs
     named_runs: NamedRuns
+    roster: Roster
     endings: Endings  # last: a goodbye is the last word
 
 
@@ -142,6 +145,7 @@ def _make(state: MemberState) -> Features:
         actors=actors,
         wait_graphs=WaitGraphs(state),
         named_runs=named_runs,
+        roster=Roster(),
         endings=Endings(
             state, waits, outcomes, failures, cancellation, recovery, drain, actors, named_runs
         ),
@@ -349,6 +353,10 @@ class Member:
     def take_answers(self) -> list[Answer]:
         """Take out what was said of named runs."""
         return self.features.named_runs.take_answers()
+
+    def take_listings(self) -> list[MembersListed]:
+        """Take out what was said of members."""
+        return self.features.roster.take_answers()
 
     def take_reports(self) -> list[m.LossReported | CodeReported]:
         """Take out the reports that have come, which are for the log of the program."""

@@ -14,17 +14,25 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta
 
 __all__ = [
+    "LABEL",
     "LARGEST",
+    "LARGEST_AMOUNT",
+    "LONGEST_LABEL",
     "LONGEST_NAME",
+    "MOST_LABELS",
     "MOST_SECONDS",
+    "SMALLEST_AMOUNT",
     "SNAPSHOTS",
+    "Amount",
     "Capacity",
     "Count",
     "Digest",
     "Epoch",
     "Id",
     "Key",
+    "Label",
     "MemberKind",
+    "MemberName",
     "Method",
     "NamedRunAction",
     "NamedRunRefusal",
@@ -33,10 +41,12 @@ __all__ = [
     "OutcomeKind",
     "Positive",
     "PrimitiveKind",
+    "Resources",
     "RunName",
     "Seconds",
     "Sequence",
     "Snapshots",
+    "Tags",
     "Threads",
     "Token",
     "Tokens",
@@ -77,6 +87,13 @@ MOST_SECONDS: Final = sys.float_info.max
 Seconds = Annotated[float, Meta(ge=0.0, le=MOST_SECONDS)]
 """Finite, and not negative."""
 
+LARGEST_AMOUNT: Final = 1e12
+SMALLEST_AMOUNT: Final = 1e-6
+"""Amounts of resources are counted in these."""
+
+Amount = Annotated[float, Meta(ge=0.0, le=LARGEST_AMOUNT)]
+"""How much of a resource: finite, and not negative."""
+
 Threads = Annotated[int, Meta(ge=1, le=2**16)]
 """How many threads a member has: more than any machine lets a process have are a mistake."""
 
@@ -96,6 +113,26 @@ SNAPSHOTS: Final[Snapshots] = "suspensions"
 MemberKind = Literal["client", "observer", "supervisor", "worker"]
 """The kinds of members. A supervisor is a client that starts no run: it has started workers. An
 observer looks at the cluster, and changes nothing."""
+
+MOST_LABELS: Final = 64
+"""How many tags, or kinds of resources, a member may have."""
+
+LONGEST_LABEL: Final = 100
+
+LABEL: Final = r"^[^\x00-\x20\x7f-\xa0]*\Z"
+"""Printable, on one line, and without spaces: it can be said on a command line."""
+
+Label = Annotated[str, Meta(min_length=1, max_length=LONGEST_LABEL, pattern=LABEL)]
+"""The name of a tag or of a resource, or the value of a tag."""
+
+MemberName = Annotated[str, Meta(max_length=LONGEST_LABEL, pattern=LABEL)]
+"""The name of a member, which is unique among those that live; empty: it is to get one."""
+
+Tags = Annotated[dict[Label, Label], Meta(max_length=MOST_LABELS)]
+"""What a member is like, in words."""
+
+Resources = Annotated[dict[Label, Amount], Meta(max_length=MOST_LABELS)]
+"""How much of what a member has, beside threads."""
 
 Digest = Annotated[bytes, Meta(min_length=16, max_length=16)]
 """Of a program."""

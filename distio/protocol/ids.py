@@ -12,6 +12,7 @@ from typing import Final
 __all__ = [
     "NOBODY",
     "SEQUENCE_BITS",
+    "default_name",
     "fiber_id",
     "home_of",
     "label_of",
@@ -65,10 +66,27 @@ def label_of(fiber: int, name: str | None) -> str:
     return f"{name_of(fiber)} ({name})" if name else name_of(fiber)
 
 
-def member_name(kind: str, incarnation: int, process: int, host: str) -> str:
+def default_name(process: int, host: str) -> str:
+    """The name of a member that was given none.
+
+    >>> default_name(4711, "alpha")
+    'alpha-4711'
+    """
+    return f"{'-'.join(host[:80].split()) or 'host'}-{process}"
+
+
+def member_name(kind: str, incarnation: int, process: int, host: str, name: str = "") -> str:
     """How a member is called in messages to people.
 
-    >>> member_name("worker", 2, 4711, "alpha")
+    >>> member_name("worker", 2, 4711, "alpha", "gpu-1")
+    'worker gpu-1 (number 2, process 4711 on alpha)'
+
+    A name that says nothing more isn't repeated.
+
+    >>> member_name("worker", 2, 4711, "alpha", "alpha-4711")
     'worker 2 (process 4711 on alpha)'
     """
-    return f"{kind} {incarnation} (process {process} on {host})"
+    default = default_name(process, host)
+    if name in ("", default, f"{default}-{incarnation}"):
+        return f"{kind} {incarnation} (process {process} on {host})"
+    return f"{kind} {name} (number {incarnation}, process {process} on {host})"

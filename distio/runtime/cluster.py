@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -31,8 +32,10 @@ from distio.runtime.process_supervisor import MAX_RESTARTS, WITHIN_SECONDS
 from distio.runtime.processes import START_SECONDS, LocalProcesses
 from distio.runtime.records import tagging
 from distio.runtime.refusals import REFUSALS, require_sockets, system_refused
+from distio.runtime.roster import MemberStatus, list_members, wait_for_workers
 from distio.runtime.submitting import LEVELS, Submits
 from distio.runtime.threads import CannotStartThread, start_thread
+from distio.runtime.workers import Worker, as_workers
 
 __all__ = ["Cluster"]
 
@@ -121,7 +124,7 @@ class Cluster(Submits):
     @classmethod
     def local(
         cls,
-        workers: int | None = None,
+        workers: int | Sequence[Worker] | None = None,
         threads: int = 1,
         *,
         blas_threads: int | None = None,
@@ -142,8 +145,10 @@ class Cluster(Submits):
 
         Args:
             workers: the number of processes; by default one for each core that this process may
-                use, by its affinity, the quota of its container, and PYTHON_CPU_COUNT.
-            threads: the number of threads in each process that step fibers.
+                use, by its affinity, the quota of its container, and PYTHON_CPU_COUNT. Or a list
+                that says of each what it is like, by a `Worker`.
+            threads: the number of threads in each process that step fibers, if `workers` is a
+                number.
             blas_threads: the number of threads that libraries for numbers (BLAS, OpenMP) start in
                 each process; by default its share of these cores, where variables like
                 OMP_NUM_THREADS don't say otherwise.
@@ -213,7 +218,9 @@ class Cluster(Submits):
             raise MatchError("Cluster.local: keep_snapshots keeps them in a journal; give journal")
         if workers is None:
             workers = usable_cores()
-        counts = {"workers": workers, "threads": threads, "blas_threads": blas_threads}
+        counts: dict[str, Any] = {"threads": threads, "blas_threads": blas_threads}
+        if not isinstance(workers, Sequence):
+            counts = {"workers": workers, **counts}
         for name, number in counts.items():
             is_left_out = name == "blas_threads" and number is None
             if not (is_left_out or expect.is_count(number)):
@@ -221,11 +228,11 @@ class Cluster(Submits):
                     f"a local cluster takes at least 1 worker of at least 1 thread, "
                     f"but got {name}={number!r}; give whole numbers from 1"
                 )
+        each = as_workers(workers, threads, "Cluster.local")
         try:
             require_sockets()
             processes = LocalProcesses(
-                workers,
-                threads,
+                each,
                 blas_threads,
                 grace,
                 restart=restart,
@@ -245,7 +252,7 @@ class Cluster(Submits):
                 processes.stop()
                 raise
         except REFUSALS as error:
-            raise system_refused(f"start a local cluster of {workers} workers", error) from error
+            raise system_refused(f"start a local cluster of {len(each)} workers", error) from error
 
     @classmethod
     def connect(
@@ -326,6 +333,43 @@ class Cluster(Submits):
 
     def _runner(self, snapshots: Snapshots | None = None) -> _Runner:
         return _Runner(self._host, snapshots or self._snapshots)
+
+    def members(self) -> list[MemberStatus]:
+        """The processes that belong to the cluster now, this one included, as they have joined.
+
+        >>> with Cluster.local(workers=2) as cluster:
+        ...     [each.kind for each in cluster.wait_for(workers=2)]
+        ...     sorted(each.kind for each in cluster.members())
+        ['worker', 'worker']
+        ['client', 'worker', 'worker']
+
+        Raises:
+            ClusterClosed: the cluster is closed, or its coordinator lost.
+        """
+        self._require_open()
+        return list_members(self._host)
+
+    def wait_for(self, *, workers: int, timeout: float | None = None) -> list[MemberStatus]:
+        """Wait until the cluster has so many workers; those that leave don't count.
+
+        Args:
+            workers: the number of workers.
+            timeout: the longest time to wait, in seconds; None: no limit.
+
+        Returns:
+            The workers, of which there may be more.
+
+        Raises:
+            TimeoutError: the time is over; the message names the workers that are there.
+            MatchError: `workers` is no whole number from 1, or `timeout` no number of seconds.
+            ClusterClosed: the cluster is closed, or its coordinator lost.
+        """
+        self._require_open()
+        if wrong := expect.no_count(workers, "Cluster.wait_for, workers"):
+            raise MatchError(wrong)
+        if timeout is not None:
+            timeout = expect.seconds(timeout, "Cluster.wait_for", "timeout")
+        return wait_for_workers(self._host, workers, timeout)
 
     def close(self) -> None:
         """End the cluster. A second call does nothing.

@@ -28,6 +28,7 @@ from distio.runtime.link import LinkedHost
 from distio.runtime.refusals import REFUSALS, require_sockets, system_refused
 from distio.runtime.sockets import Frames, receive
 from distio.runtime.timeouts import MAX_WAIT_SECONDS
+from distio.runtime.workers import Worker
 
 __all__ = ["HANDSHAKE_SECONDS", "connect"]
 
@@ -46,6 +47,7 @@ def connect(
     lifeline: int | None = None,
     coordinator: int | None = None,
     patience: float = PATIENCE_SECONDS,
+    worker: Worker | None = None,
 ) -> LinkedHost:
     """Join the cluster whose coordinator listens at `url`.
 
@@ -61,6 +63,7 @@ def connect(
         coordinator: a pidfd of the coordinator, if this process can have one: the answer of a
             coordinator that has ended is not waited for.
         patience: for how many seconds the coordinator may give no sign of life; see `patience`.
+        worker: the name of this process, if it is to have one, and what it has.
 
     Raises:
         ClusterError: nobody answers, or the coordinator refuses.
@@ -76,6 +79,8 @@ def connect(
     host, token = readable(platform.node()), os.urandom(16)
     life = host, os.getpid(), token, family, serial
     hello = m.Hello(PROTOCOL, PYTHON, kind, threads, *life, proof=os.urandom(16), version=VERSION)
+    if worker is not None:
+        hello = replace(hello, **worker.equipment())
     try:
         require_sockets()
         return _join(url, hello, timeout, lifeline, ends, patience)
@@ -98,13 +103,15 @@ def _join(
         welcome, early = _await_welcome(lines, url, timeout, ends)
         lines.joined(welcome)
         incarnation = welcome.incarnation
-        name = member_name(hello.kind, incarnation, hello.pid, hello.host)
+        name = member_name(hello.kind, incarnation, hello.pid, hello.host, welcome.name)
         is_worker = hello.kind == "worker"
         member = Member(
             incarnation, offers_children=not is_worker, worker=name if is_worker else None
         )
         detector: FailureDetector[str] = FailureDetector(patience)
-        return LinkedHost(member, lines, lifeline, early, detector)
+        host = LinkedHost(member, lines, lifeline, early, detector)
+        host.name = welcome.name
+        return host
     except BaseException:
         context.destroy(linger=0)
         raise
@@ -147,7 +154,10 @@ def _await_welcome(
     if isinstance(answer, m.Shutdown):
         raise ClusterError(f"the coordinator at {url} ends: {answer.reason}; start another")
     reason = answer.reason if isinstance(answer, m.Refused) else repr(answer)
-    raise HandshakeRefused(f"the coordinator at {url} refused this process: {reason}")
+    text = f"the coordinator at {url} refused this process: {reason}"
+    if isinstance(answer, m.Refused) and answer.is_temporary:
+        raise ClusterError(text)  # so that whoever retries tries again
+    raise HandshakeRefused(text)
 
 
 def _await_answer(lines: Lines, give_up_at: float, ends: dict[int, ClusterError]) -> Frames | None:

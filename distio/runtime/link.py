@@ -19,6 +19,7 @@ from typing import Any, Final, get_args
 import zmq
 
 from distio.coordination.code.words import describe_code
+from distio.coordination.durable.member import Answer
 from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.endings.member import last_words
 from distio.coordination.member import Member
@@ -36,6 +37,7 @@ from distio.protocol.endings import Cause
 from distio.protocol.messages.code import CodeReported
 from distio.protocol.messages.logs import LogLevels
 from distio.protocol.messages.overview import CancelTold, FibersTold, OverviewTold
+from distio.protocol.messages.roster import MembersListed
 from distio.runtime.blocking import in_background
 from distio.runtime.deliveries import Deliveries, levels_now
 from distio.runtime.failure_detector import FailureDetector, silence_of
@@ -45,6 +47,7 @@ from distio.runtime.lines import Lines
 from distio.runtime.logs import log
 from distio.runtime.named_runs import NamedRuns
 from distio.runtime.pending_runs import PendingRun, inherited
+from distio.runtime.questions import Questions
 from distio.runtime.relay import Relay
 from distio.runtime.roots import dump_root
 from distio.runtime.standalone import StandaloneDriver
@@ -113,6 +116,9 @@ class LinkedHost(FencedHost):
         """The log records of fibers elsewhere."""
         self.relay: Relay | None = None
         """The log records of fibers here for other processes, if this is a worker."""
+        self.name = ""
+        """That of the member; see `protocol.messages.Hello`."""
+        self.questions = Questions(self)
         self.named_runs = NamedRuns(self)
         self._levels_told: LogLevels | None = None
         self.explain_loss: Callable[[], str] = lambda: ""
@@ -374,8 +380,8 @@ class LinkedHost(FencedHost):
                 elif reason := self._take_up_greeting(message):
                     return reason
             arrived, reports = self.member.take_logs(), self.member.take_reports()
-            answers = self.member.take_answers()
-            told = self.named_runs.take_up(answers) if answers else None
+            answers = [*self.member.take_answers(), *self.member.take_listings()]
+            wakes = [wake for each in answers if (wake := self._answered(each)) is not None]
             if self.member.state.ended_runs:
                 ended, tell = self.pending_runs.take_ended(self.member)
             self.wake()
@@ -390,8 +396,8 @@ class LinkedHost(FencedHost):
             self.deliveries.put(arrived)
         for report in reports:
             self.deliveries.do(partial(_log_report, report))
-        if told is not None:
-            self.deliveries.when_handled(told)
+        for wake in wakes:
+            self.deliveries.when_handled(wake)
         if ended:
             if self.failures.has_to_tell_of(run.id for run in ended) or any(
                 run.unreleased for run in ended
@@ -402,6 +408,13 @@ class LinkedHost(FencedHost):
                 in_background(partial(_release, ended))
             self.deliveries.when_handled(tell)
         return ""
+
+    def _answered(self, answer: Answer | MembersListed) -> Callable[[], None] | None:
+        """Something has come that threads may wait for; what is left to do then (mutex held)."""
+        if isinstance(answer, m.NamedRunEnded):
+            return self.named_runs.ended(answer)
+        self.questions.take_up(answer.question, answer)
+        return None
 
     def _told(self, message: m.Leave | m.MemberDrained | Told) -> None:
         """The coordinator tells something that concerns no fiber (mutex held)."""
@@ -520,7 +533,12 @@ class LinkedHost(FencedHost):
             if not pending.is_abandoned:
                 pending.wait()
         with self.fail_stop:
-            self.named_runs.cut_short(reason)
+            self._cut_short(reason)
+
+    def _cut_short(self, reason: str) -> None:
+        """Nothing more is heard of the coordinator (mutex held)."""
+        self.questions.cut_short(reason)
+        self.named_runs.cut_short(reason)
 
     def _end_runs(self, runs: Sequence[PendingRun], reason: str) -> None:
         for pending in runs:
@@ -548,7 +566,7 @@ class LinkedHost(FencedHost):
         finally:
             with self.mutex:  # before the last words are on their way, which may take a moment
                 self.pending_runs.cut_short(reason or "the cluster was closed")
-                self.named_runs.cut_short(reason or "the cluster was closed")
+                self._cut_short(reason or "the cluster was closed")
         self._lines.close(linger=_FAREWELL_MS)
         self._waker.close()
 
@@ -558,6 +576,7 @@ class LinkedHost(FencedHost):
         super().drop_in_child()
         self._is_closed = True  # nothing is sent
         self.pending_runs.drop_in_child(self.process)
+        self.questions.drop_in_child(self.process)
         self.named_runs.drop_in_child(self.process)
 
     def refuse_in_child(self) -> None:

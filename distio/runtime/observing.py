@@ -48,7 +48,7 @@ _T = TypeVar("_T", OverviewTold, CancelTold)
 
 def name_of_member(member: MemberTold) -> str:
     """How a member is called in messages to people."""
-    return member_name(member.kind, member.id, member.process, member.host)
+    return member_name(member.kind, member.id, member.process, member.host, member.name)
 
 
 @dataclass

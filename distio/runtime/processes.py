@@ -9,6 +9,7 @@ with its coordinator.
 from __future__ import annotations
 
 import itertools
+import json
 import logging
 import os
 import secrets
@@ -17,6 +18,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -43,6 +45,7 @@ from distio.runtime.process_supervisor import (
 )
 from distio.runtime.python_options import import_options, python_options
 from distio.runtime.refusals import REFUSALS
+from distio.runtime.workers import Worker
 
 __all__ = ["START_SECONDS", "LocalProcesses"]
 
@@ -61,8 +64,7 @@ class LocalProcesses:
     """The processes of a local cluster.
 
     Args:
-        workers: how many.
-        threads: how many threads each of them steps fibers with.
+        workers: what each of them is like.
         blas_threads: see `thread_limits`.
         grace: how many seconds a run that is ended may take to release what it holds.
         restart: whether workers that end are started again.
@@ -83,8 +85,7 @@ class LocalProcesses:
 
     def __init__(
         self,
-        workers: int,
-        threads: int,
+        workers: Sequence[Worker],
         blas_threads: int | None,
         grace: float,
         *,
@@ -135,7 +136,7 @@ class LocalProcesses:
             self._supervisor = ProcessSupervisor(self, patience)
             undo.pop_all()
         try:
-            self._begin(workers, threads, blas_threads)
+            self._begin(workers, blas_threads)
         except BaseException:
             self.stop()
             raise
@@ -157,22 +158,23 @@ class LocalProcesses:
 
     # -- starting -------------------------------------------------------------------------
 
-    def _begin(self, workers: int, threads: int, blas_threads: int | None) -> None:
+    def _begin(self, workers: Sequence[Worker], blas_threads: int | None) -> None:
         coordinator = Program("distio.runtime.coordinator_process", options=import_options())
         worker = Program(
             "distio_worker.local",
             options=python_options(),
-            environment=thread_limits(blas_threads, share_of_cores(workers), os.environ),
+            environment=thread_limits(blas_threads, share_of_cores(len(workers)), os.environ),
         )
         limits = self._grace, self._max_losses, self._snapshot_memory, self._keep_snapshots
         journal = "" if self._journal is False else str(self._journal.absolute())
         given = str(self._directory), *map(str, limits), journal
         self._add(coordinator, self.url, *given, has_box=False)
         accepts = "accepts" * self._accepts_other_code
-        arguments = self.url, str(threads), self.family, f"{self._start_seconds:g}", accepts
+        arguments = self.family, f"{self._start_seconds:g}", accepts
         self._supervisor.children[0].must_start_within(self._start_seconds)
-        for _ in range(workers):
-            self._add(worker, *arguments)
+        for each in workers:
+            equipment = json.dumps({"threads": each.threads, **each.equipment()})
+            self._add(worker, self.url, equipment, *arguments)
         self._thread = threading.Thread(
             target=self._supervisor.run, name="distio-processes", daemon=True
         )

@@ -12,8 +12,8 @@ from distio.errors import MatchError, NotPicklable
 from distio.protocol import messages as m
 from distio.protocol.domains import NamedRunState
 from distio.result import Result
-from distio.runtime.named_runs import wait_for
 from distio.runtime.pending_runs import PendingRun
+from distio.runtime.questions import wait_for
 
 if TYPE_CHECKING:
     from distio.runtime.link import LinkedHost

@@ -360,9 +360,9 @@ class Process(Services):
         incarnation = welcome.incarnation
         components = self._world.components
         is_worker = self.kind == "worker"
-        worker = member_name(self.kind, incarnation, self.pid, _HOST) if is_worker else None
+        name = member_name(self.kind, incarnation, self.pid, _HOST, welcome.name)
         self._member = components.member(
-            incarnation, offers_children=self.kind == "client", worker=worker
+            incarnation, offers_children=self.kind == "client", worker=name if is_worker else None
         )
         self._member.watch_handles(lambda: self._handle_died)
         self._member.add_threads(self._threads)

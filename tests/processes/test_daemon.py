@@ -136,7 +136,7 @@ def test_worker_that_gets_a_signal_says_so_and_exits_with_0(
     number: signal.Signals, coordinator: Coordinator, worker: Start
 ) -> None:
     daemon = worker(coordinator.url)
-    daemon.says(r"joined the cluster at ipc://coordinator as worker 1$")
+    daemon.says(r"joined the cluster at ipc://coordinator as worker 1, named \S+$")
     daemon.process.send_signal(number)
     assert daemon.ends() == 0
     assert f"left the cluster at ipc://coordinator: told to end by {number.name}" in daemon.said

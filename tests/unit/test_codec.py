@@ -65,6 +65,9 @@ def limited(kind: Any, domain: Any) -> st.SearchStrategy[Any]:
         return st.integers(domain.ge, domain.le)
     if kind is float:
         return st.floats(domain.ge, domain.le)
+    if kind is str and domain.pattern:
+        letters = st.characters(min_codepoint=0xA1, exclude_categories=["Cs"])
+        return st.text(letters, min_size=domain.min_length or 0, max_size=20)
     if kind in (str, bytes):
         make = st.text if kind is str else st.binary
         return make(min_size=domain.min_length or 0, max_size=min(20, domain.max_length))

@@ -24,6 +24,7 @@ from distio.runtime.link import LinkedHost
 from distio.runtime.main_thread import serve_while
 from distio.runtime.process_supervisor import LOST
 from distio.runtime.refusals import REFUSALS, system_refused
+from distio.runtime.workers import Worker
 from distio_worker.output import end_output
 from distio_worker.process import end_on
 
@@ -42,9 +43,9 @@ _MAIN_THREAD_MAY_TAKE_SECONDS: Final = 1.0
 
 def serve(
     url: str,
-    threads: int,
+    worker: Worker,
     *,
-    joined: Callable[[int], None],
+    joined: Callable[[LinkedHost], None],
     family: str = "",
     serial: int = 0,
     is_of_program: bool = False,
@@ -60,8 +61,8 @@ def serve(
 
     Args:
         url: where the coordinator listens.
-        threads: how many threads step fibers.
-        joined: called with the number of this member when it has joined, before it has fibers.
+        worker: its threads, its name, and what it has.
+        joined: called when it has joined, before it has fibers.
         family: see `distio.protocol.messages.Hello`.
         serial: see there.
         is_of_program: whether a program has started this process, which has no log of its own.
@@ -92,12 +93,13 @@ def serve(
         return connect(
             url,
             "worker",
-            threads,
+            worker.threads,
             family=family,
             serial=serial,
             timeout=seconds,
             lifeline=lifeline,
             patience=patience,
+            worker=worker,
         )
 
     host = join(url, connect_within, retry, log=log.log, timeout=timeout, lifeline=lifeline)
@@ -105,7 +107,7 @@ def serve(
     host.accepts_other_code = accepts_other_code
     for number in told:
         end_on(number, partial(host.leave, f"told to end by {number.name}", grace))
-    joined(host.member.incarnation)
+    joined(host)
     host.relay_logs(takes_all=is_of_program)
 
     def listen() -> None:
@@ -117,10 +119,10 @@ def serve(
         late.start()
 
     try:
-        host.start(threads, "distio-worker")
+        host.start(worker.threads, "distio-worker")
         serve_while(listen, "distio-link")
     except REFUSALS as error:
-        raise system_refused(f"start a worker of {threads} threads", error) from error
+        raise system_refused(f"start a worker of {worker.threads} threads", error) from error
     if host.failure is not None:
         end(FAILED)  # why, it has logged
     if host.is_lost:

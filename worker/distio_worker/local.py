@@ -6,11 +6,14 @@ libraries, because a program waits for it.
 
 from __future__ import annotations
 
+import json
 import sys
 
 from distio.errors import ClusterClosed, ClusterError
 from distio.runtime.launching import hold_lifeline, tell_started
+from distio.runtime.link import LinkedHost
 from distio.runtime.process_supervisor import LOST
+from distio.runtime.workers import Worker
 from distio_worker.host import end, serve
 from distio_worker.output import keep_lines_whole
 from distio_worker.process import hold_black_box, leave_interrupts_to_program, prepare_streams
@@ -20,18 +23,18 @@ __all__ = ["main"]
 
 def main(arguments: list[str]) -> None:
     """Read what `Cluster.local` says on the command line, and serve."""
-    url, threads, family, start_seconds, accepts, serial, lifeline, stderr, box = arguments
+    url, equipment, family, start_seconds, accepts, serial, lifeline, stderr, box = arguments
     leave_interrupts_to_program()
     prepare_streams()
 
-    def joined(incarnation: int) -> None:
+    def joined(host: LinkedHost) -> None:
         tell_started(int(stderr))
         keep_lines_whole()
 
     try:
         serve(
             url,
-            int(threads),
+            Worker(**json.loads(equipment)),
             family=family,
             serial=int(serial),
             is_of_program=True,

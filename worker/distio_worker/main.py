@@ -11,11 +11,13 @@ from typing import Annotated, Final
 
 import typer
 
-from distio.errors import ClusterClosed, ClusterError
+from distio.errors import ClusterClosed, ClusterError, MatchError
 from distio.runtime.cores import share_of_cores, thread_limits
 from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.runtime.launching import hold_lifeline, tell_started
+from distio.runtime.link import LinkedHost
 from distio.runtime.process_supervisor import LOST, MAX_RESTARTS, WITHIN_SECONDS
+from distio.runtime.workers import Worker, numbered, pairs
 from distio_worker.host import GRACE_SECONDS, end, serve
 from distio_worker.process import hold_black_box, leave_interrupts_to_program, prepare_streams
 from distio_worker.supervising import REFUSED, Supervisor
@@ -39,6 +41,17 @@ def _seconds(number: float) -> float:
     return number
 
 
+def _worker(threads: int, name: str, tags: list[str], resources: list[str]) -> Worker:
+    """What the options say of each process; raises MatchError."""
+    amounts: dict[str, float] = {}
+    for key, value in pairs(resources, "--resource").items():
+        try:
+            amounts[key] = float(value)
+        except ValueError:
+            raise MatchError(f"--resource: the amount of {key} is no number: {value!r}") from None
+    return Worker(threads, name, pairs(tags, "--tag"), amounts)
+
+
 @app.command(
     epilog="Exits with 0 when it was told to end: by SIGTERM or Ctrl-C, or because the coordinator "
     "ended in order; with 75 when it has lost its coordinator, with 64 when it can't join; with 1 "
@@ -57,6 +70,32 @@ def worker(
     processes: Annotated[
         int, typer.Option(min=1, metavar="N", help="How many worker processes.")
     ] = 1,
+    name: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="The name of the worker, which no other living member of the cluster has; several "
+            "processes are NAME-1, NAME-2 and so on. By default its host and process id.",
+        ),
+    ] = "",
+    tags: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--tag",
+            metavar="NAME=VALUE",
+            show_default=False,
+            help="What each process is like, for io.placed: zone=a. May be given several times.",
+        ),
+    ] = None,
+    resources: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--resource",
+            metavar="NAME=AMOUNT",
+            show_default=False,
+            help="What each process has, for io.placed: gpu=1. May be given several times.",
+        ),
+    ] = None,
     blas_threads: Annotated[
         int | None,
         typer.Option(
@@ -155,21 +194,27 @@ def worker(
             print(f"distio-worker: can't import {module}: {error!r}", file=sys.stderr)
             end(REFUSED)
 
-    def joined(number: int) -> None:
+    try:
+        worker = _worker(threads, name, tags or [], resources or [])
+    except MatchError as error:
+        raise typer.BadParameter(str(error)) from error
+
+    def joined(host: LinkedHost) -> None:
         nonlocal stderr
         if stderr is not None:
             tell_started(stderr)
             stderr = None  # it may join again
-        log.info("joined the cluster at %s as worker %d", url, number)
+        number = host.member.incarnation
+        log.info("joined the cluster at %s as worker %d, named %s", url, number, host.name)
 
     try:
         if lifeline is None and (processes > 1 or retry):
-            arguments = ["--threads", str(threads), "--retry", str(retry)]
+            arguments = ["--retry", str(retry)]
             arguments += ["--patience", str(patience), "--grace", str(grace)]
             arguments += ["--accept-changed-code"] * accept_changed_code
             arguments += [f"--migrations={module}" for module in migrations or []]
             kept = Supervisor(
-                processes,
+                numbered([worker] * processes),
                 url,
                 arguments,
                 retry=retry,
@@ -181,7 +226,7 @@ def worker(
             end(kept.run())
         reason = serve(
             url,
-            threads,
+            worker,
             joined=joined,
             family=family,
             serial=serial,

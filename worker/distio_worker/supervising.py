@@ -24,6 +24,7 @@ from distio.runtime.process_supervisor import (
 )
 from distio.runtime.python_options import python_options
 from distio.runtime.refusals import system_refused
+from distio.runtime.workers import Worker
 from distio_worker.host import FAILED
 from distio_worker.reporting import Reporter
 
@@ -41,7 +42,7 @@ class Supervisor:
     """Keeps some worker processes until they are told to end.
 
     Args:
-        processes: how many.
+        workers: what each is like.
         url: where the coordinator listens.
         arguments: the rest of the command line of each.
         retry: for how many seconds a worker tries to join, also one that is started again because
@@ -54,7 +55,7 @@ class Supervisor:
 
     def __init__(
         self,
-        processes: int,
+        workers: Sequence[Worker],
         url: str,
         arguments: Sequence[str],
         *,
@@ -65,7 +66,7 @@ class Supervisor:
         patience: float = PATIENCE_SECONDS,
     ) -> None:
         self._new_limit = partial(RestartLimit, max_restarts, within_seconds)
-        self._processes = processes
+        self._workers = workers
         self._arguments = [url, *arguments]
         self._joins_again = retry > 0
         self._grace = grace
@@ -84,11 +85,11 @@ class Supervisor:
         lifeline, stderr = Lifeline(), OwnStderr()
         program = Program("distio_worker.main", options=python_options())
 
-        def launch(child: Child) -> tuple[subprocess.Popen[bytes], StartLog | None]:
+        def launch(worker: Worker, child: Child) -> tuple[subprocess.Popen[bytes], StartLog | None]:
             child.serial = next(self._serials)
             log = StartLog(stderr.descriptor)
             inherits = [lifeline.reader, stderr.descriptor, child.new_box()]
-            given = [*self._arguments, "--family", self._reporter.family]
+            given = [*self._arguments, *worker.options(), "--family", self._reporter.family]
             given += ["--serial", str(child.serial)]
             for option, descriptor in zip(("--lifeline", "--stderr", "--black-box"), inherits):
                 given += [option, str(descriptor)]
@@ -98,12 +99,12 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._told_to_end)
         try:
-            for _ in range(self._processes):
-                self._supervised.add(Child(launch, self._new_limit()))
+            for worker in self._workers:
+                self._supervised.add(Child(partial(launch, worker), self._new_limit()))
             self._reporter.start()
         except OSError as error:
             self._supervised.stop(self._grace, signal.SIGTERM)
-            raise system_refused(f"start {self._processes} worker processes", error) from error
+            raise system_refused(f"start {len(self._workers)} worker processes", error) from error
         finally:
             self._supervised.run()
             self._reporter.close()

@@ -182,13 +182,13 @@ class Endings(CoordinatorFeature):
     def drain(self, sender: MemberRecord, message: m.DrainMember) -> None:
         """A client asks for a worker to leave."""
         members = self._state.members
-        workers = {id: each.name() for id, each in members.items() if each.is_worker}
-        asked = [id for id, name in workers.items() if message.worker in (str(id), name)]
+        workers = [each for each in members.values() if each.is_worker]
+        asked = [each.id for each in workers if message.worker in _names(each)]
         if not asked:
-            there = ", ".join(workers.values()) or "none"
+            there = ", ".join(each.name() for each in workers) or "none"
             self._state.send(sender.id, m.MemberDrained("", f"the workers are: {there}"))
             return
-        (worker,) = asked
+        worker = asked[0]  # a name may be the number of another one, which has joined before
         self._drains.setdefault(worker, []).append(sender.id)
         if not members[worker].is_leaving:
             reason = f"{sender.name()} has asked for it"
@@ -279,3 +279,8 @@ class Endings(CoordinatorFeature):
         stopped = limit._replace(deadline=self._state.now + fence, kind=_STOPPED)
         heappush(self.limits, stopped)
         self._state.wake_at(stopped.deadline)
+
+
+def _names(member: MemberRecord) -> tuple[str, ...]:
+    """What a member is called by who asks for it to leave."""
+    return str(member.id), member.hello.name, member.name()

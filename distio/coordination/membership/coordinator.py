@@ -4,6 +4,7 @@ Rules
 -----
 - A member is admitted with the next incarnation number. A message of an incarnation
   that is not (or no longer) a member is dropped and counted in `stale`.
+- A member has a name, which no other living member has: see `names`.
 - A member whose link broke is lost. If another member watches its process, the loss waits for
   that member's report on how the process exited (or for the loss of that member), never for a
   clock. A member whose lease is over is lost at once: it has stopped, dead or alive.
@@ -13,9 +14,12 @@ from __future__ import annotations
 
 from typing import Final
 
+from msgspec.structs import replace
+
 from distio.coordination.dispatch import handles
 from distio.coordination.feature.coordinator import CoordinatorFeature
 from distio.coordination.membership.exits import ProcessExits, cut_short, process_of
+from distio.coordination.membership.names import holder_of, name_for
 from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.events import Disconnected
 from distio.coordination.state.members import MemberRecord
@@ -38,12 +42,24 @@ class Membership(CoordinatorFeature):
 
     def join(self, hello: m.Hello, fence_seconds: float) -> None:
         """A process has shaken hands."""
-        member = MemberRecord(self._state.next_incarnation, hello, fence_seconds)
+        id = self._state.next_incarnation
+        hello = replace(hello, name=self.name_for(hello))
+        member = MemberRecord(id, hello, fence_seconds, self._state.now)
         self._state.next_incarnation += 1
         self._state.members[member.id] = member
         member.since = self._state.now
         for member_joined in self._state.hooks.member_joined:
             member_joined(member)
+
+    def name_for(self, hello: m.Hello) -> str:
+        """The name that a process gets which joins next."""
+        return name_for(self._state.next_incarnation, hello, self._state.members.values())
+
+    def holder_of_name(self, hello: m.Hello) -> MemberRecord | None:
+        """The member because of whose name this process can't join; None: there is none."""
+        if not hello.name:
+            return None
+        return holder_of(hello.name, hello, self._state.members.values())
 
     # -- going ----------------------------------------------------------------------------
 

@@ -39,6 +39,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from distio.coordination.code.words import describe_code
 from distio.coordination.coordinator import Coordinator
 from distio.coordination.endings.words import describe_unplaced
@@ -61,6 +63,7 @@ from distio.coordination.state.events import (
     Received,
     Tick,
 )
+from distio.coordination.state.members import MemberRecord
 from distio.protocol import messages as m
 from distio.protocol.ids import name_of
 from distio.protocol.messages.code import CodeReported
@@ -183,7 +186,13 @@ class Handshakes:
         return () if link is None else link.session.unheard(first, messages)
 
     def refuse(
-        self, address: bytes, reason: str, now: float | None = None, *, is_seen: bool = True
+        self,
+        address: bytes,
+        reason: str,
+        now: float | None = None,
+        *,
+        is_seen: bool = True,
+        may_retry: bool = False,
     ) -> None:
         """A peer can't join, or can't stay, because of what came from this address; tell it.
 
@@ -193,6 +202,7 @@ class Handshakes:
             now: the time, if it has passed since the last event.
             is_seen: whether the shell will report that this peer disconnects; else nothing is kept
                 of the peer, and it is told nothing.
+            may_retry: whether the peer may try again, on other connections.
         """
         self._now = self._now if now is None else now
         reason = reason[:_LONGEST_REASON]
@@ -204,7 +214,7 @@ class Handshakes:
         self._log.log_limited(self._now, "refusals", f"refused a peer: {reason}")
         if is_seen and address not in self._refused and len(self._refused) < _MOST_REFUSED:
             self._refused.add(address)
-            self._say(address, m.Refused(reason))
+            self._say(address, m.Refused(reason, may_retry))
 
     def _shake_hands(
         self, now: float, address: bytes, message: m.Hello | m.Listen | m.Resume
@@ -237,13 +247,32 @@ class Handshakes:
         if known is not None:  # its connections broke before it was told that it has joined
             self._go_on(caller, known, 0, hello.attempt)
             return
+        membership = self.machine.features.membership
+        holder = membership.holder_of_name(hello)
+        if holder is not None:
+            self._refuse_name(caller, hello.name, holder)
+            return
+        hello = replace(hello, name=membership.name_for(hello))
         member = self.machine.state.next_incarnation
         link = Link(member, hello, begin_session(self._absence))
         self._links.connect(link, caller.speaks_from, caller.listens_at)
-        self._log.log(f"{hello.kind} {member} joined: process {hello.pid}")
+        self._log.log(f"{hello.kind} {member} joined: process {hello.pid}, named {hello.name}")
         self._say(caller.listens_at, self._welcome(link))
         fence = self._lease * (1 + MARGIN) if link.is_worker and self._absence else 0.0
         self._happened(now, Joined(hello, fence))
+
+    def _refuse_name(self, caller: Caller, name: str, holder: MemberRecord) -> None:
+        """A process asks for a name that another one has, which may be lost before long."""
+        is_absent = holder.id in self._links.absent
+        reason = f"the name {name} is that of {holder.name()}"
+        if is_absent:
+            reason += (
+                f", whose connection broke, and which is lost within {self._absence:g} s unless it "
+                f"comes back; try again then (--retry does)"
+            )
+        else:
+            reason += ", which is a member; give this process another name (--name), or none"
+        self.refuse(caller.listens_at, reason, may_retry=is_absent)
 
     def _resume(self, caller: Caller, resume: m.Resume) -> None:
         """A process says that it is a member whose connections broke."""
@@ -294,7 +323,8 @@ class Handshakes:
         # a client that waits for a coordinator may be held for lost meanwhile, as workers may
         has_lease = link.is_worker or self._outage > 0
         absence = max(self._absence, self._outage)
-        return m.Welcome(link.member, absence, self._lease if has_lease else 0.0)
+        lease = self._lease if has_lease else 0.0
+        return m.Welcome(link.member, absence, lease, link.name)
 
     def _renew(self, link: Link, question: m.RenewLease) -> None:
         """A member asks for its lease; one that was lost isn't heard here any more."""

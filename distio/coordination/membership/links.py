@@ -18,6 +18,7 @@ class Link:
 
     def __init__(self, member: int, hello: m.Hello, session: MemberSession) -> None:
         self.member = member
+        self.name = hello.name
         self.is_worker = hello.kind == "worker"
         self.proof = hello.proof
         """By which it proves that it is itself."""

@@ -148,6 +148,7 @@ class Overview(CoordinatorFeature):
         left = "leaves" if member.is_leaving else ""
         return m.MemberTold(
             id=member.id,
+            name=hello.name,
             kind=hello.kind,
             host=hello.host,
             process=hello.pid,

@@ -27,11 +27,14 @@ _MOST_EXITS: Final = 100
 class MemberRecord:
     """The record of one member."""
 
-    def __init__(self, id: int, hello: Hello, fence_seconds: float = 0.0) -> None:
+    def __init__(
+        self, id: int, hello: Hello, fence_seconds: float = 0.0, joined_at: float = 0.0
+    ) -> None:
         self.id = id
         self.hello = hello
         self.fence_seconds = fence_seconds
         """See `events.Joined`."""
+        self.joined_at = joined_at
         self.is_worker: Final = hello.kind == "worker"
         """Whether it takes fibers of any run."""
         self.is_observer: Final = hello.kind == "observer"
@@ -117,7 +120,8 @@ class MemberRecord:
 
     def name(self) -> str:
         """The name of the member in messages to people."""
-        return member_name(self.hello.kind, self.id, self.hello.pid, self.hello.host)
+        hello = self.hello
+        return member_name(hello.kind, self.id, hello.pid, hello.host, hello.name)
 
 
 class Departed:

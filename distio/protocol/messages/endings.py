@@ -47,7 +47,7 @@ class DrainMember(MemberMessage, frozen=True, gc=False):
     """Have this worker leave, and tell when it has; a client asks one at a time."""
 
     worker: str
-    """Its number, or its name in messages to people."""
+    """Its name, its number, or how it is called in messages to people."""
     seconds: Seconds
     """How long its fibers may take."""
 

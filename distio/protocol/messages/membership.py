@@ -9,7 +9,17 @@ from msgspec import Meta
 
 from distio.errors import ProcessExit
 from distio.protocol.base import CoordinatorMessage, FiberId, MemberMessage
-from distio.protocol.domains import Count, Id, MemberKind, Seconds, Threads, Token
+from distio.protocol.domains import (
+    Count,
+    Id,
+    MemberKind,
+    MemberName,
+    Resources,
+    Seconds,
+    Tags,
+    Threads,
+    Token,
+)
 
 __all__ = [
     "HANDSHAKE",
@@ -52,6 +62,10 @@ class Hello(MemberMessage, frozen=True, gc=False):
     """How often the process has said Hello before: its connections broke before the answer."""
     version: Annotated[str, Meta(max_length=100)] = ""
     """Of distio there, for people who look at the cluster."""
+    name: MemberName = ""
+    """Empty: the coordinator gives it one, of its host and pid."""
+    tags: Tags = msgspec.field(default_factory=dict)
+    resources: Resources = msgspec.field(default_factory=dict)
 
 
 class Listen(MemberMessage, frozen=True, gc=False):
@@ -132,6 +146,8 @@ class Welcome(CoordinatorMessage, frozen=True, gc=False):
     lease: Seconds = 0.0
     """For how many seconds it may step its fibers unless its lease is renewed; 0: as long as it is
     connected."""
+    name: MemberName = ""
+    """The name that it has."""
 
 
 class LeaseRenewed(CoordinatorMessage, frozen=True, gc=False):
@@ -164,6 +180,8 @@ class Refused(CoordinatorMessage, frozen=True, gc=False):
 
     is_numbered: ClassVar[bool] = False
     reason: str
+    is_temporary: bool = False
+    """Whether it may try again: what is in its way will be gone."""
 
 
 class Shutdown(CoordinatorMessage, frozen=True, gc=False):

@@ -40,6 +40,7 @@ class MemberTold(msgspec.Struct, frozen=True, gc=False):
     """A member."""
 
     id: Id
+    name: str
     kind: str
     host: str
     process: Count

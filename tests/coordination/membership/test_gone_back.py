@@ -78,7 +78,7 @@ def test_member_that_knows_no_more_than_the_journal_is_the_same() -> None:
     cluster = Cluster()
     cluster.joins(1)
     cluster.goes_back(cluster.copy())
-    assert cluster.resumes(1, heard=0) == [m.Welcome(1, OUTAGE, 0.0), m.Resumed(0)]
+    assert cluster.resumes(1, heard=0) == [m.Welcome(1, OUTAGE, 0.0, "host-1"), m.Resumed(0)]
 
 
 def test_member_that_has_heard_more_than_the_journal_knows_is_fenced_and_told_why() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from distio.coordination.coordinator import Coordinator
@@ -36,7 +38,7 @@ def test_member_has_joined_when_both_its_connections_are_there() -> None:
     board.hear(0.0, b"1", [m.Listen(b"token")])
     assert not board.machine.members
     board.hear(0.0, b"2", [hello(b"token")])
-    assert board.said() == {b"1": [m.Welcome(1)]}
+    assert board.said() == {b"1": [m.Welcome(1, name="host-7")]}
     assert board.machine.members
 
 
@@ -46,8 +48,11 @@ def test_log_says_what_has_joined() -> None:
         token = kind.encode()
         board.hear(0.0, b"speaks " + token, [msgspec.structs.replace(hello(token), kind=kind)])
         board.hear(0.0, b"listens " + token, [m.Listen(token)])
-    joined = [f"{kind} joined: process 7" for kind in ("client 1", "supervisor 2", "worker 3")]
-    assert board.notes == joined
+    assert board.notes == [
+        "client 1 joined: process 7, named host-7",
+        "supervisor 2 joined: process 7, named host-7-2",
+        "worker 3 joined: process 7, named host-7-3",
+    ]
     assert [member.is_worker for member in board.machine.members.values()] == [False, False, True]
 
 
@@ -208,3 +213,58 @@ def test_exits_of_unknown_processes_are_bounded_and_kept_only_for_a_family() -> 
     assert max(len(report.reason) for report, _ in kept.values()) == 1_000
     board.disconnect(0.0, b"client")
     assert not kept
+
+
+# -- names ------------------------------------------------------------------------------------
+
+
+class Named(Board):
+    """Handshakes of workers with names, on connections that may break."""
+
+    def __init__(self, absence: float = 0.0) -> None:
+        self.notes: list[str] = []
+        Handshakes.__init__(self, Coordinator(), self.notes.append, absence=absence)
+
+    def joins(self, token: bytes, name: str, family: str = "", serial: int = 0) -> Any:
+        """A worker asks to join; the answer."""
+        given = {"name": name, "family": family, "serial": serial, "proof": token}
+        self.hear(0.0, b"speaks " + token, [msgspec.structs.replace(hello(token), **given)])
+        self.hear(0.0, b"listens " + token, [m.Listen(token)])
+        (answer,) = self.said()[b"listens " + token]
+        return answer
+
+
+def test_second_living_member_of_one_name_is_refused_and_may_not_try_again() -> None:
+    board = Named()
+    assert board.joins(b"1", "gpu").name == "gpu"
+    refused = board.joins(b"2", "gpu")
+    assert refused == m.Refused(
+        "the name gpu is that of worker gpu (number 1, process 7 on host), which is a member; give "
+        "this process another name (--name), or none"
+    )
+    assert len(board.machine.members) == 1
+
+
+def test_name_of_an_absent_member_is_refused_until_it_is_lost() -> None:
+    board = Named(absence=10.0)
+    board.joins(b"1", "gpu")
+    board.disconnect(1.0, b"speaks 1")
+    refused = board.joins(b"2", "gpu")
+    assert (type(refused), refused.is_temporary) == (m.Refused, True)
+    assert "lost within 10 s" in refused.reason
+    board.tick(60.0)
+    assert board.joins(b"3", "gpu").name == "gpu"
+
+
+def test_process_takes_the_name_of_an_earlier_one_of_its_family() -> None:
+    board = Named(absence=10.0)
+    board.joins(b"1", "gpu", "family", 1)
+    board.disconnect(1.0, b"speaks 1")
+    assert board.joins(b"2", "gpu", "another", 2).is_temporary
+    assert board.joins(b"3", "gpu", "family", 2).name == "gpu"
+
+
+def test_names_that_are_made_are_unique() -> None:
+    board = Named()
+    names = [board.joins(bytes([n]), "").name for n in range(3)]
+    assert names == ["host-7", "host-7-2", "host-7-3"]

@@ -59,15 +59,19 @@ class Board(Handshakes):
         self.close(0.0, "")  # any event: what it has to say is said then
 
 
+def welcome(member: int, lease: float = 0.0, name: str = "host-7") -> m.Welcome:
+    return m.Welcome(member, ABSENCE, lease, name)
+
+
 def test_welcome_says_for_how_long_a_member_may_be_absent() -> None:
-    assert Board().said() == {b"listens 0": [m.Welcome(1, ABSENCE)]}
+    assert Board().said() == {b"listens 0": [welcome(1)]}
 
 
 def test_member_that_comes_back_in_time_is_the_same_and_the_machine_has_seen_nothing() -> None:
     board = Board()
     board.hear(1.0, b"speaks 0", [m.StartRun(RUN)], 1)
     board.break_all(2.0)
-    assert board.resume(3.0, 1) == [m.Welcome(1, ABSENCE), m.Resumed(1)]
+    assert board.resume(3.0, 1) == [welcome(1), m.Resumed(1)]
     board.hear(4.0, b"speaks 1", [m.StartRun(RUN), m.StartRun(RUN + 1)], 1)
     assert list(board.machine.runs) == [RUN, RUN + 1]
     assert list(board.machine.members) == [1]
@@ -83,7 +87,7 @@ def test_member_that_comes_back_hears_what_it_has_missed_in_order() -> None:
     told += board.tell(2)
     assert board.said() == {}, "nobody listens"
     answer = board.resume(3.0, 1, heard=1)
-    assert answer == [m.Welcome(1, ABSENCE), m.Resumed(0), *told[1:]]
+    assert answer == [welcome(1), m.Resumed(0), *told[1:]]
     assert board.header(b"listens 1") == (2, 0)
 
 
@@ -171,7 +175,7 @@ def test_process_whose_connections_broke_before_its_welcome_joins_once() -> None
     board.break_all(1.0)
     again = m.Hello(PROTOCOL, PYTHON, "worker", 1, "host", 7, b"1", "", 1, b"proof", 1)
     board.greet(2.0, again)
-    assert board.said() == {b"listens 1": [m.Welcome(1, ABSENCE), m.Resumed(0)]}
+    assert board.said() == {b"listens 1": [welcome(1), m.Resumed(0)]}
     assert list(board.machine.members) == [1]
 
 
@@ -215,7 +219,7 @@ def leaving(family: str = "") -> Board:
 
 def test_worker_that_leaves_goes_on_leaving_when_its_connections_broke() -> None:
     board = leaving()
-    assert board.resume(3.0, 1) == [m.Welcome(1, ABSENCE, ABSENCE), m.Resumed(1), CallsHeld()]
+    assert board.resume(3.0, 1) == [welcome(1, ABSENCE), m.Resumed(1), CallsHeld()]
     board.hear(4.0, b"speaks 1", [m.Goodbye(is_to_be_heard=True)], 2)
     assert not board.machine.members
     assert board.machine.state.departed.who(1)[1] == "left the cluster"
@@ -288,8 +292,8 @@ def test_worker_has_a_lease_and_a_client_has_none() -> None:
     life = "host", 8, b"1", "", 0
     board.greet(0.0, m.Hello(PROTOCOL, PYTHON, "client", 1, *life, proof=b"other"))
     told = board.said()
-    assert told[b"listens 0"] == [m.Welcome(1, ABSENCE, 4.0)]
-    assert told[b"listens 1"] == [m.Welcome(2, ABSENCE)]
+    assert told[b"listens 0"] == [welcome(1, 4.0)]
+    assert told[b"listens 1"] == [welcome(2, name="host-8")]
 
 
 def test_member_that_asks_for_its_lease_is_answered_with_the_time_of_its_question() -> None:
