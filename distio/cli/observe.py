@@ -69,7 +69,8 @@ def status(
     ] = False,
 ) -> int:
     """Show what goes on in a cluster: its members, runs, fibers and locks."""
-    from distio.cli.views import lines_of_overview, overview_as_data
+    from distio.cli.views import overview_as_data
+    from distio.coordination.overview.text import lines_of_overview
 
     try:
         with _observer(connect) as observer:
@@ -116,7 +117,7 @@ def top(
 
 
 def _say(told: OverviewTold, sort: str) -> None:
-    from distio.cli.views import lines_of_overview
+    from distio.coordination.overview.text import lines_of_overview
 
     report.say("\n".join(lines_of_overview(told, sort)))
 
@@ -125,7 +126,7 @@ def _draw(observer: Observer, sort: str, every: float) -> None:
     from rich.live import Live
     from rich.text import Text
 
-    from distio.cli.views import lines_of_overview
+    from distio.coordination.overview.text import lines_of_overview
 
     def picture() -> Text:
         text = "\n".join(lines_of_overview(observer.overview(), sort))
@@ -201,7 +202,7 @@ def run_called(text: str, told: OverviewTold) -> int:
     Raises:
         NoSuchRun: none has.
     """
-    from distio.cli.views import shown
+    from distio.coordination.overview.text import shown
     from distio.protocol.ids import name_of
 
     named = [each.id for each in told.runs if each.name == text]

@@ -15,6 +15,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from itertools import repeat
 from pathlib import Path
 from typing import Any, Final
@@ -34,6 +35,7 @@ from distio.coordination.journal.inputs import (
 )
 from distio.coordination.membership.lease import lease_seconds
 from distio.coordination.membership.session import ABSENCE_SECONDS, OUTAGE_SECONDS
+from distio.coordination.overview.text import lines_of_overview
 from distio.coordination.recovery.coordinator import MAX_LOSSES
 from distio.coordination.settings import Settings
 from distio.coordination.state.members import MemberRecord
@@ -44,6 +46,7 @@ from distio.protocol.messages import HANDSHAKE
 from distio.protocol.version import VERSION
 from distio.runtime.addresses import ipc_path
 from distio.runtime.binding import Binding
+from distio.runtime.blocking import in_background
 from distio.runtime.decider import Decider
 from distio.runtime.failure_detector import PATIENCE_SECONDS, FailureDetector, silence_of
 from distio.runtime.journal.journal import Journal, JournalLost
@@ -53,6 +56,7 @@ from distio.runtime.peer_processes import PeerProcesses
 from distio.runtime.refusals import REFUSALS, require_sockets, system_refused
 from distio.runtime.sockets import next_event, receive, router, send
 from distio.runtime.spilling import Spill
+from distio.runtime.telling import say
 from distio.runtime.timeouts import MAX_WAIT_SECONDS
 from distio.runtime.waking import Waker
 
@@ -120,6 +124,7 @@ def serve(
     except REFUSALS as error:
         raise system_refused(f"listen on {url}", error) from error
     process.stop_at(signal.SIGTERM, signal.SIGINT)
+    process.tell_at(signal.SIGUSR1)
     try:
         ready(process.url)
     except BaseException:
@@ -175,6 +180,8 @@ class CoordinatorProcess:
         self._stopper = Waker()
         self._stops = 0
         """How often it was told to stop."""
+        self._is_to_tell = False
+        """Whether it was asked to say what goes on."""
         self._dropped_logs = 0
         """How many batches of log records are known to have come too late."""
         self._address_of_fd: dict[int, bytes] = {}
@@ -207,6 +214,23 @@ class CoordinatorProcess:
         self._stopper.hear_signals()
         for number in numbers:
             signal.signal(number, lambda *_: self.stop())
+
+    def tell_at(self, number: signal.Signals) -> None:
+        """Print what goes on at this signal, after `stop_at`, unless something handles it."""
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, lambda *_: self.tell())
+
+    def tell(self) -> None:
+        """Have `run` print what goes on, on standard error; may be called from a signal handler."""
+        self._is_to_tell = True
+        self._stopper.wake()
+
+    def _tell(self) -> None:
+        self._is_to_tell = False
+        told = self._board.machine.features.overview.overview(self._decider.now())
+        lines = [f"distio: process {os.getpid()}, coordinator at {self.url}"]
+        # by another thread: nobody may read what is printed
+        in_background(partial(say, [*lines, *lines_of_overview(told)]))
 
     def run(self) -> None:
         """Serve until all is closed after it was stopped, or after the lifeline has ended.
@@ -251,6 +275,8 @@ class CoordinatorProcess:
             now = self._decider.now()
             if self._stopper.reader in events:
                 self._stopper.clear()
+                if self._is_to_tell:
+                    self._tell()
                 if self._stops > told:  # a signal wakes it, and so does its handler
                     if self._stops > 1 or self._decider.has_journal:
                         return
@@ -515,6 +541,7 @@ def main(arguments: list[str]) -> None:
         print(error, file=sys.stderr)
         sys.exit(1)
     process.stop_at(signal.SIGTERM)
+    process.tell_at(signal.SIGUSR1)
     tell_started(int(stderr))
     try:
         process.run()

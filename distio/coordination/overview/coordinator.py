@@ -94,15 +94,20 @@ class Overview(CoordinatorFeature):
     @handles
     def tell(self, sender: MemberRecord, message: m.AskOverview) -> None:
         """Tell what the coordinator knows."""
+        self._state.send(sender.id, self.overview(self._state.now, message.question))
+
+    def overview(self, now: float, question: int = 0) -> m.OverviewTold:
+        """What the coordinator knows at this moment, as the answer to this question."""
         state = self._state
         fibers, nowhere = self._fibers_by_member()
         told = self.numbers(nowhere)
+        members = islice(state.members.values(), MOST_TOLD)
         lists = (
-            [self._tell_member(each, fibers) for each in islice(state.members.values(), MOST_TOLD)],
-            [self._tell_run(*each) for each in islice(state.runs.items(), MOST_TOLD)],
+            [self._tell_member(each, now, fibers) for each in members],
+            [self._tell_run(*each, now) for each in islice(state.runs.items(), MOST_TOLD)],
             [m.LockTold(*each) for each in islice(self._locks.in_use(), MOST_TOLD)],
         )
-        state.send(sender.id, m.OverviewTold(message.question, told, *lists))
+        return m.OverviewTold(question, told, *lists)
 
     def numbers(self, nowhere: int | None = None) -> m.ClusterTold:
         """The numbers of the whole cluster; `nowhere` fibers are at no member, if that is known."""
@@ -143,7 +148,9 @@ class Overview(CoordinatorFeature):
                 fibers[member] = fibers.get(member, 0) + count
         return fibers, fibers.pop(NOWHERE, 0)
 
-    def _tell_member(self, member: MemberRecord, fibers: Mapping[int, int]) -> m.MemberTold:
+    def _tell_member(
+        self, member: MemberRecord, now: float, fibers: Mapping[int, int]
+    ) -> m.MemberTold:
         hello = member.hello
         left = "leaves" if member.is_leaving else ""
         return m.MemberTold(
@@ -155,21 +162,21 @@ class Overview(CoordinatorFeature):
             threads=hello.threads,
             version=hello.version,
             python=hello.python,
-            age_seconds=max(0.0, self._state.now - member.since),
+            age_seconds=max(0.0, now - member.since),
             fibers=fibers.get(member.id, 0),
             ready=max(0, member.load),
             blocked=max(0, sum(member.blocked.values())),
             state="gone" if member.is_gone else left,
         )
 
-    def _tell_run(self, id: int, run: Run) -> m.RunTold:
+    def _tell_run(self, id: int, run: Run, now: float) -> m.RunTold:
         owner = self._state.members.get(run.owner)
         members = self._state.members.values()
         return m.RunTold(
             id=id,
             name=run.name,
             owner="" if owner is None else owner.name(),
-            age_seconds=max(0.0, self._state.now - run.since),
+            age_seconds=max(0.0, now - run.since),
             fibers=max(0, run.alive),
             blocked=max(0, sum(each.blocked.get(id, 0) for each in members)),
             waiting=max(0, run.alive_at.get(NOWHERE, 0) - run.asleep),

@@ -85,7 +85,7 @@ class Overview(MemberFeature):
         state = self._state
         for work, standing in self.in_hand():
             if run is None or run == _run_of(work):
-                yield from _tell_running(work, standing)
+                yield from self._tell_work(work, standing)
         for work in chain(state.ready, state.parked.values(), state.set_aside.values()):
             if run is None or run == _run_of(work):
                 yield work
@@ -95,11 +95,24 @@ class Overview(MemberFeature):
         if isinstance(work, m.FiberTold):
             yield work
         elif isinstance(work, Task):
-            yield from _tell_running(work, None, _ARRIVED)
+            yield from self._tell_work(work, None, _ARRIVED)
         elif self._state.parked.get(work.id) is work:
             yield tell_fiber(work)
         elif not _has_ended(work):
             yield tell_fiber(work, READY)
+
+    def _tell_work(
+        self, work: Work, standing: Standing | None, state: str = RUNS
+    ) -> Iterator[m.FiberTold]:
+        """Tell of a fiber with an executor, or of all that are in a task."""
+        fiber: Any = work if isinstance(work, Fiber) else getattr(work, "fiber", None)
+        if isinstance(fiber, Fiber):
+            if fiber.id not in self._state.parked:  # else it is told among these
+                yield tell_fiber(fiber, state, standing)
+        elif isinstance(work, Task):
+            run = work.run_id
+            for id in work.fiber_ids() if run is not None else ():
+                yield tell_id(id, run or 0, state)
 
     def _end(self, listing: int) -> None:
         self._drop(self._listings.pop(listing))
@@ -134,16 +147,3 @@ def _run_of(work: Work | m.FiberTold) -> int | None:
 
 def _has_ended(fiber: Fiber) -> bool:
     return fiber.handle is not None and fiber.handle.outcome is not None
-
-
-def _tell_running(
-    work: Work, standing: Standing | None, state: str = RUNS
-) -> Iterator[m.FiberTold]:
-    """Tell of a fiber with an executor, or of all that are in a task."""
-    fiber: Any = work if isinstance(work, Fiber) else getattr(work, "fiber", None)
-    if isinstance(fiber, Fiber):
-        yield tell_fiber(fiber, state, standing)
-    elif isinstance(work, Task):
-        run = work.run_id
-        for id in work.fiber_ids() if run is not None else ():
-            yield tell_id(id, run or 0, state)

@@ -1,0 +1,70 @@
+"""SIGUSR1: a process prints which fibers it has, and where they stand, on standard error.
+
+Python calls the handler in the midst of other code, perhaps with a mutex held. So the handler only
+leaves a call with the messenger. A helper lists the fibers under the mutex of their host, and
+describes them without it.
+"""
+
+from __future__ import annotations
+
+import _signal  # type: ignore[import-not-found]  # what `signal` is made of
+import os
+import signal
+import sys
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakSet
+
+from distio.coordination.overview.text import count_of, line_of_fiber
+from distio.runtime.blocking import in_background
+from distio.runtime.main_thread import is_main_thread
+from distio.runtime.messenger import hand_over, start_messenger
+
+if TYPE_CHECKING:
+    from distio.runtime.host import Host
+
+_NUMBER: Final = int(signal.SIGUSR1)
+_handler_of: Final = _signal.getsignal
+"""Without making members of enumerations, as each run asks."""
+
+__all__ = ["hosts", "lines_of", "on_sigusr1", "say", "tell_at_sigusr1"]
+
+hosts: Final[WeakSet[Host]] = WeakSet()
+"""Those of this process."""
+
+
+def tell_at_sigusr1() -> None:
+    """Tell at SIGUSR1 from now on, unless the program has a handler; only for the main thread."""
+    if _handler_of(_NUMBER) == signal.SIG_DFL and is_main_thread():
+        start_messenger()
+        signal.signal(signal.SIGUSR1, on_sigusr1)
+
+
+def on_sigusr1(*_: Any) -> None:
+    """Have it told by another thread; never raises."""
+    hand_over(partial(in_background, _tell))
+
+
+def _tell() -> None:
+    for host in list(hosts):
+        if not (host.is_stopping or host.is_inherited):
+            say(lines_of(host))
+
+
+def lines_of(host: Host) -> Iterator[str]:
+    """The fibers of a host that are here now."""
+    overview = host.member.features.overview
+    with host.mutex:
+        found = list(overview.begin(None))
+    told = [fiber for work in found for fiber in overview.tell(work)]
+    who = host.member.worker or f"member {host.member.incarnation}"
+    yield f"distio: process {os.getpid()}, {who}, has {count_of(len(told), 'fiber')}"
+    for fiber in told:
+        yield f"  {line_of_fiber(fiber)}"
+
+
+def say(lines: Iterable[str]) -> None:
+    """Print on standard error, if there is one."""
+    if sys.stderr is not None:
+        print("\n".join(lines), file=sys.stderr, flush=True)
