@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from distio.cli import report
-from distio.cli.options import seconds, seconds_from_zero
+from distio.cli.options import LogFormatOption, LogLevelOption, seconds, seconds_from_zero
 from distio.coordination.durable.coordinator import KEEP_SECONDS
 from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.membership.session import ABSENCE_SECONDS, OUTAGE_SECONDS
@@ -19,6 +18,7 @@ from distio.errors import ClusterError
 from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.runtime.interrupts import end_on_sigterm
 from distio.runtime.journal.limits import CUT_SECONDS, Limits
+from distio.runtime.log_format import LogFormat, LogLevel, set_up_logs
 
 __all__ = ["coordinator"]
 
@@ -143,6 +143,8 @@ def coordinator(
             "it; that one can do nothing any more, and ends when it notices.",
         ),
     ] = False,
+    log_level: LogLevelOption = LogLevel.INFO,
+    log_format: LogFormatOption = LogFormat.TEXT,
 ) -> int:
     """Run the coordinator of a cluster, until it is interrupted or told to end (SIGTERM).
 
@@ -165,7 +167,7 @@ def coordinator(
     if standby and take_over:
         report.complain("--standby waits for a coordinator, --take-over doesn't; leave one out")
         return report.USAGE
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    set_up_logs(log_level, log_format)
     end_on_sigterm()  # while it stands by
     try:
         is_done = serve(

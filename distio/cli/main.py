@@ -10,14 +10,16 @@ import typer
 
 from distio.cli import named, observe, report
 from distio.cli.check import check
+from distio.cli.configuration import config, defaults_of
 from distio.cli.coordinator import coordinator
 from distio.cli.fork import fork
 from distio.cli.inspect import inspect
 from distio.cli.journal import journal_app
-from distio.cli.options import seconds, seconds_from_zero
+from distio.cli.options import URL_VARIABLE, Url, is_typed, seconds, seconds_from_zero
 from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.membership.coordinator import LEFT
 from distio.errors import ClusterClosed, ClusterError, MatchError, NotPicklable
+from distio.runtime.configuration import BadConfiguration
 from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.runtime.interrupts import Terminated, end_on_sigterm
 from distio.runtime.launching import fill_standard_streams
@@ -39,7 +41,14 @@ def main() -> NoReturn:
     """The console script."""
     fill_standard_streams()
     try:
-        code = report.finish(app(standalone_mode=False, prog_name="distio"))
+        command: Any = typer.main.get_command(app)
+        defaults = defaults_of(command)
+        code = report.finish(
+            command(standalone_mode=False, prog_name="distio", default_map=defaults)
+        )
+    except BadConfiguration as error:
+        report.complain(error)
+        code = report.USAGE
     except _UsageProblem as problem:
         problem.show()  # type: ignore[attr-defined]  # the class is known at run time only
         code = report.USAGE
@@ -61,6 +70,7 @@ def main() -> NoReturn:
     "at Ctrl-C and 143 at SIGTERM, when all has been released."
 )
 def run(
+    context: typer.Context,
     file: Annotated[
         str,
         typer.Argument(
@@ -98,6 +108,7 @@ def run(
         str | None,
         typer.Option(
             metavar="URL",
+            envvar=URL_VARIABLE,
             show_default=False,
             help="Run on the cluster of this coordinator; start no workers. What the file imports "
             "has to be installed there, the modules beside it too.",
@@ -167,6 +178,8 @@ def run(
     """
     from distio.cli.programs import ProgramFailed, UsageError, load_program
 
+    if not is_typed(context, "connect") and is_typed(context, "workers", "threads", "grace"):
+        connect = None  # where it runs is typed, and comes before what is configured
     if connect is not None and (workers, threads, grace) != (None, None, None):
         report.complain(
             "--connect runs on workers that are there already; "
@@ -268,9 +281,7 @@ def drain(
         str,
         typer.Argument(metavar="WORKER", help='The number of a worker, or its name: "worker 4 …".'),
     ],
-    connect: Annotated[
-        str, typer.Option(metavar="URL", help="Where the coordinator of the cluster listens.")
-    ],
+    connect: Url,
     grace: Annotated[
         float,
         typer.Option(
@@ -331,6 +342,7 @@ def _version_and_exit(is_asked: bool) -> None:
 
 named.register(app)
 observe.register(app)
+app.command(epilog="Exits with 0, or 64 if something there is unknown.")(config)
 
 
 @app.callback()

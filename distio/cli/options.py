@@ -3,17 +3,48 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
-__all__ = ["Url", "seconds", "seconds_from_zero"]
+from distio.runtime.log_format import LogFormat, LogLevel
+
+__all__ = [
+    "URL_VARIABLE",
+    "LogFormatOption",
+    "LogLevelOption",
+    "Url",
+    "is_typed",
+    "seconds",
+    "seconds_from_zero",
+]
+
+URL_VARIABLE: Final = "DISTIO_URL"
 
 Url = Annotated[
     str,
-    typer.Option("--connect", metavar="URL", help="Where the coordinator of the cluster listens."),
+    typer.Option(
+        "--connect",
+        metavar="URL",
+        envvar=URL_VARIABLE,
+        help="Where the coordinator of the cluster listens.",
+    ),
 ]
 """The option of all commands about a cluster that is there already."""
+
+
+LogLevelOption = Annotated[
+    LogLevel,
+    typer.Option("--log-level", envvar="DISTIO_LOG_LEVEL", help="The lowest level that is logged."),
+]
+LogFormatOption = Annotated[
+    LogFormat,
+    typer.Option(
+        "--log-format",
+        envvar="DISTIO_LOG_FORMAT",
+        help="How the log is written: as text, or as one JSON object on each line.",
+    ),
+]
 
 
 def seconds(number: float | None) -> float | None:
@@ -28,3 +59,9 @@ def seconds_from_zero(number: float | None) -> float | None:
     if number is not None and not 0 <= number < math.inf:
         raise typer.BadParameter("give a number of seconds from 0")
     return number
+
+
+def is_typed(context: typer.Context, *names: str) -> bool:
+    """Whether one of these parameters was given on the command line."""
+    sources = [context.get_parameter_source(name) for name in names]
+    return any(source is not None and source.name == "COMMANDLINE" for source in sources)

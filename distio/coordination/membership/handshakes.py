@@ -48,7 +48,7 @@ from distio.coordination.gate import Gate, Incident
 from distio.coordination.membership.callers import Caller, Callers, TokenInUse
 from distio.coordination.membership.lease import MARGIN
 from distio.coordination.membership.links import Link, Links
-from distio.coordination.membership.rate_limited_log import RateLimitedLog
+from distio.coordination.membership.rate_limited_log import Note, RateLimitedLog
 from distio.coordination.membership.session import Ahead, Breach, begin_session
 from distio.coordination.recovery.words import describe_loss
 from distio.coordination.settings import Settings
@@ -256,7 +256,8 @@ class Handshakes:
         member = self.machine.state.next_incarnation
         link = Link(member, hello, begin_session(self._absence))
         self._links.connect(link, caller.speaks_from, caller.listens_at)
-        self._log.log(f"{hello.kind} {member} joined: process {hello.pid}, named {hello.name}")
+        text = f"{hello.kind} {member} joined: process {hello.pid}, named {hello.name}"
+        self._log.log(Note(text, member=member, process=hello.pid))
         self._say(caller.listens_at, self._welcome(link))
         fence = self._lease * (1 + MARGIN) if link.is_worker and self._absence else 0.0
         self._happened(now, Joined(hello, fence))
@@ -305,7 +306,8 @@ class Handshakes:
         self._not_back.discard(member)
         self.outgoing.pop(link.listens_at, None)
         self._spent.update(self._links.connect(link, caller.speaks_from, caller.listens_at))
-        self._log.log(f"member {member} is back; it is told {len(again)} messages again")
+        text = f"member {member} is back; it is told {len(again)} messages again"
+        self._log.log(Note(text, member=member))
         # a member that has joined already takes no notice of its welcome
         self.outgoing[link.listens_at] = [
             self._welcome(link),
@@ -338,7 +340,7 @@ class Handshakes:
         why = self.machine.state.departed.who(member)[1] if record is None else record.gone_because
         if self._outage > 0 and member >= self.machine.state.next_incarnation:
             why = f"{_WENT_BACK}, in which this process hadn't joined"
-        self._log.log(f"member {member} can't come back: {why}")
+        self._log.log(Note(f"member {member} can't come back: {why}", member=member))
         reason = f"the coordinator had held this process for lost: {why}"
         self._say(caller.listens_at, m.Shutdown(reason, is_for_all=False))
 
@@ -362,7 +364,7 @@ class Handshakes:
         if listens_at and address != listens_at:
             reason = "a connection to the coordinator broke"
             self._say(listens_at, m.Shutdown(reason, is_for_all=False))
-        self._log.log(f"member {link.member} is gone")
+        self._log.log(Note(f"member {link.member} is gone", member=link.member))
         self._happened(now, Disconnected(link.member))
 
     def _may_come_back(self, link: Link) -> bool:
@@ -399,7 +401,7 @@ class Handshakes:
         if link.listens_at:
             self.outgoing.pop(link.listens_at, None)
             self._say(link.listens_at, told)
-        self._log.log(f"member {link.member} is lost: {reason}")
+        self._log.log(Note(f"member {link.member} is lost: {reason}", member=link.member))
         # if all processes have ended together, none did so for what it ran
         is_blameless = link.member in self._not_back
         self._not_back.discard(link.member)
@@ -510,11 +512,13 @@ class Handshakes:
                 if link.listens_at:
                     self._say(link.listens_at, message)
             elif member == OPERATOR and isinstance(message, m.LossReported):
-                self._log.log(describe_loss(message))
+                self._log.log(Note(describe_loss(message), member=message.worker))
             elif member == OPERATOR and isinstance(message, CodeReported):
                 self._log.log(describe_code(message))
             elif member == OPERATOR and isinstance(message, m.RunEnded):
-                self._log.log(f"run {name_of(message.run)} has ended: {describe_unplaced(message)}")
+                run = name_of(message.run)
+                text = f"run {run} has ended: {describe_unplaced(message)}"
+                self._log.log(Note(text, run=run))
         if self.gate.incidents:
             self._note_incidents()
 
