@@ -143,6 +143,15 @@ def coordinator(
             "it; that one can do nothing any more, and ends when it notices.",
         ),
     ] = False,
+    metrics: Annotated[
+        str,
+        typer.Option(
+            metavar="HOST:PORT",
+            show_default=False,
+            help="Serve /metrics, for Prometheus, and /healthz at this address of this machine; by "
+            "default nowhere.",
+        ),
+    ] = "",
     log_level: LogLevelOption = LogLevel.INFO,
     log_format: LogFormatOption = LogFormat.TEXT,
 ) -> int:
@@ -190,6 +199,7 @@ def coordinator(
             ),
             outage=outage,
             keep_seconds=keep_for,
+            metrics=metrics,
         )
     except ClusterError as error:
         report.complain(error)

@@ -18,7 +18,7 @@ from contextlib import suppress
 from functools import partial
 from itertools import repeat
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import zmq
 
@@ -60,6 +60,9 @@ from distio.runtime.telling import say
 from distio.runtime.timeouts import MAX_WAIT_SECONDS
 from distio.runtime.waking import Waker
 
+if TYPE_CHECKING:
+    from distio.runtime.metrics import Metrics
+
 __all__ = ["CoordinatorProcess", "serve"]
 
 log: Final = logging.getLogger("distio.coordinator")
@@ -82,6 +85,7 @@ def serve(
     keep_seconds: float = KEEP_SECONDS,
     journal: Journal | None = None,
     outage: float = OUTAGE_SECONDS,
+    metrics: str = "",
 ) -> bool:
     """Run a coordinator at `url` until SIGTERM or SIGINT.
 
@@ -101,6 +105,7 @@ def serve(
         keep_seconds: for how long the outcome of a named run is kept, unless its client says.
         journal: where all that the coordinator is told is kept, so that another one can go on.
         outage: with a journal: for how many seconds members wait for another coordinator.
+        metrics: where its numbers are served, HOST:PORT of this machine; empty: nowhere.
 
     Returns:
         Whether it has ended as it was told to.
@@ -126,6 +131,8 @@ def serve(
     process.stop_at(signal.SIGTERM, signal.SIGINT)
     process.tell_at(signal.SIGUSR1)
     try:
+        if metrics:
+            process.serve_metrics(metrics)
         ready(process.url)
     except BaseException:
         process.stop()
@@ -182,6 +189,11 @@ class CoordinatorProcess:
         """How often it was told to stop."""
         self._is_to_tell = False
         """Whether it was asked to say what goes on."""
+        self._metrics: Metrics | None = None
+        self._heard = 0
+        """How many messages have come."""
+        self._longest_turn = 0.0
+        """In seconds, since its numbers were asked for."""
         self._dropped_logs = 0
         """How many batches of log records are known to have come too late."""
         self._address_of_fd: dict[int, bytes] = {}
@@ -219,6 +231,22 @@ class CoordinatorProcess:
         """Print what goes on at this signal, after `stop_at`, unless something handles it."""
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, lambda *_: self.tell())
+
+    def serve_metrics(self, address: str) -> None:
+        """Serve the numbers of `run` there; see `metrics`.
+
+        Raises:
+            ClusterError: that can't be.
+        """
+        from distio.runtime.metrics import Metrics  # what serves HTTP takes long to import
+
+        self._metrics = Metrics(address, self._stopper.wake)
+        log.info("metrics are at %s/metrics", self._metrics.url)
+
+    def _answer_metrics(self) -> None:
+        metrics = self._metrics
+        if metrics is not None and metrics.see_to(self._board, self._heard, self._longest_turn):
+            self._longest_turn = 0.0
 
     def tell(self) -> None:
         """Have `run` print what goes on, on standard error; may be called from a signal handler."""
@@ -272,11 +300,12 @@ class CoordinatorProcess:
         told = 0
         while True:
             events = dict(self._poller.poll(self._milliseconds_to_wait()))
-            now = self._decider.now()
+            now, began = self._decider.now(), time.monotonic()
             if self._stopper.reader in events:
                 self._stopper.clear()
                 if self._is_to_tell:
                     self._tell()
+                self._answer_metrics()
                 if self._stops > told:  # a signal wakes it, and so does its handler
                     if self._stops > 1 or self._decider.has_journal:
                         return
@@ -304,6 +333,7 @@ class CoordinatorProcess:
             self._send_batches()
             self._decider.commit(self._wait_for_room)
             self._decider.see_to_checkpoints(self._poller, events)
+            self._longest_turn = max(self._longest_turn, time.monotonic() - began)
             has_left = self._decider.has_journal and self._board.is_empty
             if is_closing and (self._board.is_closed or has_left):
                 return
@@ -367,6 +397,7 @@ class CoordinatorProcess:
             reason = "a version of ZeroMQ that is too old"
             self._decider.take_in(Refused(now, address, reason, is_seen=False))
             return
+        self._heard += len(batch.messages)
         self._decider.hear(address, batch, frames[1:])
         if begins and self._decider.has_journal:
             self._watch_process(address, frames[0].get(zmq.SRCFD))
@@ -459,13 +490,19 @@ class CoordinatorProcess:
     # -- the end --------------------------------------------------------------------------
 
     def _hang_up(self) -> None:
+        self._close_metrics()
         self._router.disable_monitor()
         self._context.destroy(linger=200)
         self._stopper.close()
         self._decider.close()
         self._binding.release()
 
+    def _close_metrics(self) -> None:
+        if self._metrics is not None:
+            self._metrics.close()
+
     def _shut_down(self) -> None:
+        self._close_metrics()
         workers = self._own_workers()
         self._board.shut_down("the coordinator ended")
         self._send_batches()
