@@ -19,6 +19,7 @@ from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.runtime.interrupts import end_on_sigterm
 from distio.runtime.journal.limits import CUT_SECONDS, Limits
 from distio.runtime.log_format import LogFormat, LogLevel, set_up_logs
+from distio.runtime.telling import tell_at_sigusr1
 
 __all__ = ["coordinator"]
 
@@ -178,6 +179,7 @@ def coordinator(
         return report.USAGE
     set_up_logs(log_level, log_format)
     end_on_sigterm()  # while it stands by
+    tell_at_sigusr1()
     try:
         is_done = serve(
             bind,

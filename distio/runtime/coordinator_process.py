@@ -56,7 +56,7 @@ from distio.runtime.peer_processes import PeerProcesses
 from distio.runtime.refusals import REFUSALS, require_sockets, system_refused
 from distio.runtime.sockets import next_event, receive, router, send
 from distio.runtime.spilling import Spill
-from distio.runtime.telling import say
+from distio.runtime.telling import on_sigusr1, say
 from distio.runtime.timeouts import MAX_WAIT_SECONDS
 from distio.runtime.waking import Waker
 
@@ -229,7 +229,7 @@ class CoordinatorProcess:
 
     def tell_at(self, number: signal.Signals) -> None:
         """Print what goes on at this signal, after `stop_at`, unless something handles it."""
-        if signal.getsignal(number) is signal.SIG_DFL:
+        if signal.getsignal(number) in (signal.SIG_DFL, on_sigusr1):
             signal.signal(number, lambda *_: self.tell())
 
     def serve_metrics(self, address: str) -> None:

@@ -219,6 +219,11 @@ class Overview(CoordinatorFeature):
             order = m.ListFibers(number, message.run, message.page)
             self._state.send(message.member, order)
 
+    @admits
+    def admit_listed(self, sender: MemberRecord, message: m.FibersListed) -> None:
+        """A member that hosts fibers sends it; the handler knows which one was asked."""
+        require(sender.hello.kind in ("client", "worker"), "no host lists its fibers")
+
     @handles
     def listed(self, sender: MemberRecord, message: m.FibersListed) -> None:
         """A member sends a page."""
