@@ -25,20 +25,34 @@ if TYPE_CHECKING:
     from distio.runtime.host import Host
 
 _NUMBER: Final = int(signal.SIGUSR1)
+_DEFAULT: Final = _signal.SIG_DFL
 _handler_of: Final = _signal.getsignal
+_set_handler: Final = _signal.signal
 """Without making members of enumerations, as each run asks."""
 
-__all__ = ["hosts", "lines_of", "on_sigusr1", "say", "tell_at_sigusr1"]
+__all__ = ["hosts", "lines_of", "on_sigusr1", "say", "tell_at_sigusr1", "tell_no_more"]
 
 hosts: Final[WeakSet[Host]] = WeakSet()
 """Those of this process."""
 
 
-def tell_at_sigusr1() -> None:
-    """Tell at SIGUSR1 from now on, unless the program has a handler; only for the main thread."""
-    if _handler_of(_NUMBER) == signal.SIG_DFL and is_main_thread():
-        start_messenger()
-        signal.signal(signal.SIGUSR1, on_sigusr1)
+def tell_at_sigusr1() -> bool:
+    """Tell at SIGUSR1 from now on, unless something handles it; only for the main thread.
+
+    Returns:
+        Whether nothing did.
+    """
+    if _handler_of(_NUMBER) is not _DEFAULT or not is_main_thread():
+        return False
+    start_messenger()
+    _set_handler(_NUMBER, on_sigusr1)
+    return True
+
+
+def tell_no_more() -> None:
+    """Let SIGUSR1 do what it does by default, unless another handler was set meanwhile."""
+    if _handler_of(_NUMBER) is on_sigusr1:
+        _set_handler(_NUMBER, _DEFAULT)
 
 
 def on_sigusr1(*_: Any) -> None:

@@ -73,4 +73,6 @@ def _fibers(request: Any) -> tuple[list[int], int]:
 
 
 def _text(text: str) -> str:
+    if text.isascii() and len(text) <= _LONGEST:
+        return text  # nearly always
     return readable(text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…")
