@@ -2,7 +2,8 @@
 
 A rule, which stands beside a handler, raises `Inadmissible` if this member can't send the message,
 and `Late` if the message has no effect. A message without a rule harms nobody, or its handler knows
-from which member it expects the message.
+from which member it expects the message. Before the rule the role of the member is looked at: a
+type of messages says which roles send it.
 """
 
 from __future__ import annotations
@@ -13,9 +14,17 @@ from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.members import MemberRecord
 from distio.coordination.state.registry import Run
 from distio.protocol.ids import home_of, name_of
-from distio.protocol.messages import Chunk
+from distio.protocol.messages import Chunk, MemberMessage
 
-__all__ = ["Inadmissible", "Late", "part_of", "require", "require_attachments", "require_host"]
+__all__ = [
+    "Inadmissible",
+    "Late",
+    "part_of",
+    "require",
+    "require_attachments",
+    "require_host",
+    "require_role",
+]
 
 
 class Inadmissible(Exception):
@@ -30,6 +39,12 @@ def require(holds: bool, what: str) -> None:
     """Raise Inadmissible, with what is wrong, unless this holds."""
     if not holds:
         raise Inadmissible(what)
+
+
+def require_role(member: MemberRecord, kind: type[MemberMessage]) -> None:
+    """Raise Inadmissible unless members of this role say such messages."""
+    if member.role not in kind.roles:
+        raise Inadmissible(f"a {kind.__name__} is not for the role {member.role!r}")
 
 
 def part_of(state: CoordinatorState, member: MemberRecord, id: int) -> Run | None:

@@ -19,7 +19,7 @@ from math import inf
 from typing import Any, Final, NamedTuple, get_type_hints
 
 from distio.coordination.actors.coordinator import Actors
-from distio.coordination.admission import Inadmissible
+from distio.coordination.admission import require_role
 from distio.coordination.cancellation.coordinator import Cancellation
 from distio.coordination.checkpoints.coordinator import Checkpoints
 from distio.coordination.code.coordinator import OtherCode
@@ -210,12 +210,10 @@ class Coordinator:
             Late: nothing follows from it.
         """
         sender, kind = self.state.members.get(event.member), type(event.message)
-        if sender is None:
-            return
-        if sender.is_observer and not event.message.is_for_observers:
-            raise Inadmissible(f"an observer says {kind.__name__}")
-        if kind in _RULES.kinds:
-            self._rules[kind](sender, event.message)
+        if sender is not None:
+            require_role(sender, kind)
+            if kind in _RULES.kinds:
+                self._rules[kind](sender, event.message)
 
     def handle(self, now: float, event: Event) -> list[Send]:
         """Take up one event.

@@ -12,11 +12,16 @@ from typing import Annotated, ClassVar, Final, final
 import msgspec
 from msgspec import Meta
 
-from distio.protocol.domains import LARGEST
+from distio.protocol.domains import LARGEST, Role
 
 __all__ = [
+    "ALL_ROLES",
+    "CLIENTS",
     "FIBER",
+    "HOSTS",
+    "LOOKING",
     "PAYLOAD",
+    "WORKERS",
     "CoordinatorMessage",
     "FiberId",
     "Mark",
@@ -47,6 +52,15 @@ FiberId = Annotated[int, Meta(ge=0, le=LARGEST), FIBER]
 """The fiber that a message is about: histories tell of it. So is a key that is counted."""
 
 
+HOSTS: Final[frozenset[Role]] = frozenset({"client", "worker"})
+"""Who has fibers."""
+CLIENTS: Final[frozenset[Role]] = frozenset({"client"})
+WORKERS: Final[frozenset[Role]] = frozenset({"worker"})
+LOOKING: Final[frozenset[Role]] = frozenset({"client", "observer"})
+"""Who looks at what others do."""
+ALL_ROLES: Final[frozenset[Role]] = frozenset({"client", "observer", "worker"})
+
+
 class Message(msgspec.Struct, frozen=True, tag=True, gc=False):
     """Base of all messages; on the wire each is tagged with its name."""
 
@@ -59,8 +73,8 @@ class MemberMessage(Message, frozen=True, gc=False):
 
     is_deferrable: ClassVar[bool] = False
     """Whether it may be held back for a moment, to go out in one batch with what follows."""
-    is_for_observers: ClassVar[bool] = False
-    """Whether a member may say it that only looks at the cluster."""
+    roles: ClassVar[frozenset[Role]] = HOSTS
+    """The roles of the members that may send it."""
 
 
 class CoordinatorMessage(Message, frozen=True, gc=False):

@@ -42,6 +42,7 @@ __all__ = [
     "Positive",
     "PrimitiveKind",
     "Resources",
+    "Role",
     "RunName",
     "Seconds",
     "Sequence",
@@ -133,6 +134,9 @@ Tags = Annotated[dict[Label, Label], Meta(max_length=MOST_LABELS)]
 
 Resources = Annotated[dict[Label, Amount], Meta(max_length=MOST_LABELS)]
 """How much of what a member has, beside threads."""
+
+Role = Literal["client", "observer", "worker"]
+"""What a process may do as a member: start runs, look at them, or host those of others."""
 
 Digest = Annotated[bytes, Meta(min_length=16, max_length=16)]
 """Of a program."""

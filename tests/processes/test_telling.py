@@ -95,7 +95,7 @@ def test_daemons_that_are_asked_tell_what_they_have() -> None:
             assert worker.stderr is not None
             assert "joined" in worker.stderr.readline()
             run = cluster.submit(io.named("sleeper", io.sleep(50)), None, name="nightly")
-            while "(sleeper): sleeps" not in asked(worker, r"\(sleeper\)|has 0 fibers"):
+            while "(sleeper): sleeps" not in asked(worker, r"^  \d|has 0 fibers"):
                 pass  # it is on its way
             assert "nightly" in asked(coordinator, "^so far")
             run.cancel()

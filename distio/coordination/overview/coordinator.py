@@ -17,8 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sized
 from itertools import islice
 from typing import Final, NamedTuple, Protocol
 
-from distio.coordination.admission import require
-from distio.coordination.dispatch import admits, handles
+from distio.coordination.dispatch import handles
 from distio.coordination.feature.coordinator import CoordinatorFeature, Key
 from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.members import MemberRecord
@@ -85,11 +84,6 @@ class Overview(CoordinatorFeature):
         """Of listings of the fibers that are at no member: those that aren't told yet."""
 
     # -- what goes on ---------------------------------------------------------------------
-
-    @admits
-    def admit_overview(self, sender: MemberRecord, message: m.AskOverview) -> None:
-        """It is for observers and clients."""
-        require(not sender.is_worker, "a worker asks what goes on")
 
     @handles
     def tell(self, sender: MemberRecord, message: m.AskOverview) -> None:
@@ -184,11 +178,6 @@ class Overview(CoordinatorFeature):
             ending="" if run.ending is None else _why(*run.ending),
         )
 
-    @admits
-    def admit_cancel(self, sender: MemberRecord, message: m.AskToCancel) -> None:
-        """It is for clients to do so."""
-        require(sender.hello.kind == "client", f"a {sender.hello.kind} cancels a run")
-
     @handles
     def cancel(self, sender: MemberRecord, message: m.AskToCancel) -> None:
         """Cancel a run, whoever has started it."""
@@ -198,11 +187,6 @@ class Overview(CoordinatorFeature):
             self._cancel(message.run, run, Cause.CANCELLED)
 
     # -- fibers ---------------------------------------------------------------------------
-
-    @admits
-    def admit_listing(self, sender: MemberRecord, message: m.AskFibers) -> None:
-        """It is for observers and clients."""
-        require(not sender.is_worker, "a worker asks for the fibers of others")
 
     @handles
     def ask(self, sender: MemberRecord, message: m.AskFibers) -> None:
@@ -218,11 +202,6 @@ class Overview(CoordinatorFeature):
             number = self._number_of.get(listing) or self._begin(listing)
             order = m.ListFibers(number, message.run, message.page)
             self._state.send(message.member, order)
-
-    @admits
-    def admit_listed(self, sender: MemberRecord, message: m.FibersListed) -> None:
-        """A member that hosts fibers sends it; the handler knows which one was asked."""
-        require(sender.hello.kind in ("client", "worker"), "no host lists its fibers")
 
     @handles
     def listed(self, sender: MemberRecord, message: m.FibersListed) -> None:

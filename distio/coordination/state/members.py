@@ -8,9 +8,11 @@ never guessed from silence.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Mapping
 from typing import Final
 
 from distio.errors import ProcessExit
+from distio.protocol.domains import MemberKind, Role
 from distio.protocol.ids import member_name
 from distio.protocol.messages import Chunk, Hello, Progress, WorkerExited
 
@@ -22,6 +24,9 @@ AHEAD: Final = 2
 _MOST_DEPARTED: Final = 1_000
 _MOST_EXITS: Final = 100
 """How many are kept of those that are known in detail."""
+
+
+_ROLES: Final[Mapping[MemberKind, Role]] = {"client": "client", "observer": "observer"}
 
 
 class MemberRecord:
@@ -37,8 +42,8 @@ class MemberRecord:
         self.joined_at = joined_at
         self.is_worker: Final = hello.kind == "worker"
         """Whether it takes fibers of any run."""
-        self.is_observer: Final = hello.kind == "observer"
-        """Whether it only looks at the cluster."""
+        self.role: Role = _ROLES.get(hello.kind, "worker")
+        """What it may say; see `MemberMessage.roles`. A supervisor has the role of its workers."""
         self.since = 0.0
         """When it has joined."""
         self.sent = 0

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 import msgspec
 
-from distio.protocol.base import CoordinatorMessage, FiberId, MemberMessage
-from distio.protocol.domains import Id, Seconds
+from distio.protocol.base import ALL_ROLES, CoordinatorMessage, FiberId, MemberMessage
+from distio.protocol.domains import Id, Role, Seconds
 from distio.protocol.endings import Cause
 
 __all__ = ["CancelRun", "DrainMember", "Leave", "Leaving", "MemberDrained", "RunEnded"]
@@ -38,7 +38,7 @@ class RunEnded(CoordinatorMessage, frozen=True, gc=False):
 class Leaving(MemberMessage, frozen=True, gc=False):
     """The member is about to leave: it takes no more fibers, and those here go on elsewhere."""
 
-    is_for_observers: ClassVar[bool] = True
+    roles: ClassVar[frozenset[Role]] = ALL_ROLES
     seconds: Seconds
     """After so many seconds the member counts as lost, even if fibers are left."""
 

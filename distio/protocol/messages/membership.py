@@ -8,13 +8,14 @@ import msgspec
 from msgspec import Meta
 
 from distio.errors import ProcessExit
-from distio.protocol.base import CoordinatorMessage, FiberId, MemberMessage
+from distio.protocol.base import ALL_ROLES, CoordinatorMessage, FiberId, MemberMessage
 from distio.protocol.domains import (
     Count,
     Id,
     MemberKind,
     MemberName,
     Resources,
+    Role,
     Seconds,
     Tags,
     Threads,
@@ -127,7 +128,7 @@ class WorkerExited(MemberMessage, frozen=True, gc=False):
 class Goodbye(MemberMessage, frozen=True, gc=False):
     """The member leaves, and its fibers have ended, or go on elsewhere."""
 
-    is_for_observers: ClassVar[bool] = True
+    roles: ClassVar[frozenset[Role]] = ALL_ROLES
 
     reason: str = ""
     """Why the member can't go on; empty if it leaves of its own will."""

@@ -10,8 +10,8 @@ from typing import ClassVar
 
 import msgspec
 
-from distio.protocol.base import CoordinatorMessage, MemberMessage, Payload
-from distio.protocol.domains import Count, Epoch, Id, Key, Number, Seconds
+from distio.protocol.base import CLIENTS, LOOKING, CoordinatorMessage, MemberMessage, Payload
+from distio.protocol.domains import Count, Epoch, Id, Key, Number, Role, Seconds
 
 __all__ = [
     "AskFibers",
@@ -160,14 +160,14 @@ def unpack_page(page: bytes) -> list[FiberTold]:
 class AskOverview(MemberMessage, frozen=True, gc=False):
     """Say what goes on."""
 
-    is_for_observers: ClassVar[bool] = True
+    roles: ClassVar[frozenset[Role]] = LOOKING
     question: Number
 
 
 class AskFibers(MemberMessage, frozen=True, gc=False):
     """Say which fibers are at a member, page by page; an answer follows to each page."""
 
-    is_for_observers: ClassVar[bool] = True
+    roles: ClassVar[frozenset[Role]] = LOOKING
     question: Number
     """The same for all pages of a listing."""
     member: Id
@@ -181,6 +181,7 @@ class AskFibers(MemberMessage, frozen=True, gc=False):
 class AskToCancel(MemberMessage, frozen=True, gc=False):
     """Cancel a run, whoever has started it."""
 
+    roles: ClassVar[frozenset[Role]] = CLIENTS
     question: Number
     run: Id
 

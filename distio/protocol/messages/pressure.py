@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from distio.protocol.base import CoordinatorMessage, MemberMessage
-from distio.protocol.domains import Count
+from distio.protocol.base import ALL_ROLES, CoordinatorMessage, MemberMessage
+from distio.protocol.domains import Count, Role
 
 __all__ = ["AwaitHeard", "Heard"]
 
@@ -13,7 +13,7 @@ __all__ = ["AwaitHeard", "Heard"]
 class AwaitHeard(MemberMessage, frozen=True, gc=False):
     """Tell this member when what it has said before is heard."""
 
-    is_for_observers: ClassVar[bool] = True
+    roles: ClassVar[frozenset[Role]] = ALL_ROLES
     said: Count
     """How many messages these are, since it is a member."""
 

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 import msgspec
 
-from distio.protocol.base import FiberId, MemberMessage
-from distio.protocol.domains import Count, Epoch, Id, Positive, Sequence, Snapshots
+from distio.protocol.base import ALL_ROLES, FiberId, MemberMessage
+from distio.protocol.domains import Count, Epoch, Id, Positive, Role, Sequence, Snapshots
 
 __all__ = ["Progress", "RunProgress", "StartRun"]
 
@@ -37,7 +37,7 @@ class RunProgress(msgspec.Struct, frozen=True, gc=False):
 class Progress(MemberMessage, frozen=True, gc=False):
     """How a member fares; sent when it runs dry or has something to tell."""
 
-    is_for_observers: ClassVar[bool] = True
+    roles: ClassVar[frozenset[Role]] = ALL_ROLES
     received: Count
     """How many messages it had handled when it said so, but for those that aren't counted."""
     ready: Count
