@@ -13,7 +13,15 @@ from dataclasses import dataclass, replace
 from types import FrameType
 from typing import Final, final
 
-__all__ = ["NOWHERE", "Where", "trace_here", "trace_of", "trace_of_thread"]
+__all__ = [
+    "NOWHERE",
+    "Where",
+    "is_ours",
+    "trace_here",
+    "trace_of",
+    "trace_of_thread",
+    "user_frames",
+]
 
 _OWN_DIRECTORY: Final = os.path.dirname(os.path.abspath(__file__)) + os.sep
 _RUNS_PROGRAMS: Final = (
@@ -81,7 +89,7 @@ def trace_of(exception: BaseException, *, has_own_frames: bool) -> str:
         if each is not None:
             each.stack = _without_ours(each.stack)
             pending += [each.__cause__, each.__context__, *(each.exceptions or ())]
-    if all(_is_ours(frame.filename) for frame in told.stack):
+    if all(is_ours(frame.filename) for frame in told.stack):
         ours = told.stack if has_own_frames else []
         told.stack = traceback.StackSummary.from_list([*_stack_here(), *ours])
         if not told.stack:
@@ -95,7 +103,7 @@ def _without_ours(stack: traceback.StackSummary) -> traceback.StackSummary:
     ours: list[traceback.FrameSummary] = []
     is_interpreter = True
     for frame in stack:
-        if _is_ours(frame.filename):
+        if is_ours(frame.filename):
             is_interpreter |= frame.name == "__await__"
             ours.append(frame)
         else:
@@ -113,7 +121,7 @@ def trace_here(exception: BaseException) -> str:
 
 
 def _stack_here() -> traceback.StackSummary:
-    frames = reversed(list(_user_frames(sys._getframe(1))))
+    frames = reversed(list(user_frames(sys._getframe(1))))
     return traceback.StackSummary.extract((frame, frame.f_lineno) for frame in frames)
 
 
@@ -124,7 +132,7 @@ def trace_of_thread(innermost: FrameType) -> str:
     while frame is not None and not _is_interpreter(frame):
         frames.append(frame)
         frame = frame.f_back
-    while frames and _is_ours(frames[-1].f_code.co_filename):
+    while frames and is_ours(frames[-1].f_code.co_filename):
         frames.pop()
     outermost_first = ((frame, frame.f_lineno) for frame in reversed(frames))
     return "".join(traceback.StackSummary.extract(outermost_first).format())
@@ -134,13 +142,13 @@ def _is_interpreter(frame: FrameType) -> bool:
     return str(frame.f_globals.get("__name__", "")).startswith(_RUNS_PROGRAMS[:2])
 
 
-def _user_frames(innermost: FrameType) -> Iterator[FrameType]:
+def user_frames(innermost: FrameType) -> Iterator[FrameType]:
     """Those of the user since distio began to run the program, the innermost first."""
     frame: FrameType | None = innermost
     between: list[FrameType] = []
     is_user = False
     while frame is not None and not _runs_programs(frame):
-        if _is_ours(frame.f_code.co_filename):
+        if is_ours(frame.f_code.co_filename):
             between.append(frame)
         else:
             yield from between if is_user else ()
@@ -153,5 +161,6 @@ def _runs_programs(frame: FrameType) -> bool:
     return str(frame.f_globals.get("__name__", "")).startswith(_RUNS_PROGRAMS)
 
 
-def _is_ours(filename: str) -> bool:
+def is_ours(filename: str) -> bool:
+    """Whether a file is one of distio's own."""
     return filename.startswith(_OWN_DIRECTORY)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +9,14 @@ from typing import Annotated
 import typer
 
 from distio.cli import report
-from distio.cli.options import Keys, seconds, seconds_from_zero
+from distio.cli.options import (
+    Keys,
+    LogFormatOption,
+    LogLevelOption,
+    is_typed,
+    seconds,
+    seconds_from_zero,
+)
 from distio.coordination.durable.coordinator import KEEP_SECONDS
 from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.membership.session import ABSENCE_SECONDS, OUTAGE_SECONDS
@@ -22,6 +28,8 @@ from distio.errors import ClusterError
 from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.runtime.interrupts import end_on_sigterm
 from distio.runtime.journal.limits import CUT_SECONDS, Limits
+from distio.runtime.log_format import LogFormat, LogLevel, set_up_logs
+from distio.runtime.telling import tell_at_sigusr1
 
 __all__ = ["coordinator"]
 
@@ -32,6 +40,7 @@ class _Sync(StrEnum):
 
 
 def coordinator(
+    context: typer.Context,
     bind: Annotated[
         str, typer.Option(metavar="URL", help="Where to listen; port 0: any that is free.")
     ] = "tcp://127.0.0.1:7077",
@@ -172,6 +181,17 @@ def coordinator(
             "it; that one can do nothing any more, and ends when it notices.",
         ),
     ] = False,
+    metrics: Annotated[
+        str,
+        typer.Option(
+            metavar="HOST:PORT",
+            show_default=False,
+            help="Serve /metrics, for Prometheus, and /healthz at this address of this machine; by "
+            "default nowhere.",
+        ),
+    ] = "",
+    log_level: LogLevelOption = LogLevel.INFO,
+    log_format: LogFormatOption = LogFormat.TEXT,
 ) -> int:
     """Run the coordinator of a cluster, until it is interrupted or told to end (SIGTERM).
 
@@ -198,12 +218,14 @@ def coordinator(
         report.complain("--standby waits for a coordinator, --take-over doesn't; leave one out")
         return report.USAGE
     try:
-        folder = _keys_for(bind, keys, is_insecure=insecure)
+        are_typed = is_typed(context, "keys")
+        folder = _keys_for(bind, keys, are_typed=are_typed, is_insecure=insecure)
     except ClusterError as error:
         report.complain(error)
         return report.USAGE
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    set_up_logs(log_level, log_format)
     end_on_sigterm()  # while it stands by
+    tell_at_sigusr1()
     try:
         is_done = serve(
             bind,
@@ -231,6 +253,7 @@ def coordinator(
             keep_seconds=keep_for,
             keys=folder,
             is_insecure=insecure,
+            metrics=metrics,
         )
     except ClusterError as error:
         report.complain(error)
@@ -238,21 +261,22 @@ def coordinator(
     return report.OK if is_done else report.ERRORS
 
 
-def _keys_for(bind: str, keys: Path | None, *, is_insecure: bool) -> Path | None:
+def _keys_for(bind: str, keys: Path | None, *, are_typed: bool, is_insecure: bool) -> Path | None:
     """The folder of the keys of a coordinator that is to listen there; None: it needs none.
+
+    Those that the environment or the file names are for whichever coordinator needs some.
 
     Raises:
         ClusterError: the options contradict each other.
     """
     from distio.runtime.addresses import ipc_path
-    from distio.runtime.keys import chosen_keys
 
-    if keys is not None and ipc_path(bind) is not None:
+    if are_typed and ipc_path(bind) is not None:
         raise ClusterError(
             f"--keys are for tcp addresses, but {bind} is a file that nobody but you can open; "
             f"leave --keys out"
         )
-    if keys is not None and is_insecure:
+    if are_typed and is_insecure:
         raise ClusterError("--insecure means that there are no keys; leave it out, or --keys")
     if ipc_path(bind) is not None:
         return None
@@ -261,7 +285,7 @@ def _keys_for(bind: str, keys: Path | None, *, is_insecure: bool) -> Path | None
             "--insecure: every user of this machine who finds the port can run programs as you"
         )
         return None
-    return chosen_keys(keys)
+    return keys
 
 
 def _say_ready(url: str) -> None:

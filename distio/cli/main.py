@@ -10,19 +10,28 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
 
-from distio.cli import named, report
+from distio.cli import named, observe, report
 from distio.cli.check import check
+from distio.cli.configuration import config, defaults_of
 from distio.cli.coordinator import coordinator
 from distio.cli.fork import fork
 from distio.cli.inspect import inspect
 from distio.cli.journal import journal_app
 from distio.cli.keys import keygen, keys_app
-from distio.cli.options import Keys, seconds, seconds_from_zero
+from distio.cli.options import (
+    URL_VARIABLE,
+    Keys,
+    Url,
+    is_typed,
+    seconds,
+    seconds_from_zero,
+)
 from distio.cli.up import down, up
 from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.membership.coordinator import LEFT
 from distio.errors import ClusterClosed, ClusterError, MatchError, NotPicklable
 from distio.protocol.messages import StartRun
+from distio.runtime.configuration import BadConfiguration
 from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.runtime.interrupts import Terminated, end_on_sigterm
 from distio.runtime.launching import fill_standard_streams
@@ -52,7 +61,14 @@ def main() -> NoReturn:
     """The console script."""
     fill_standard_streams()
     try:
-        code = report.finish(app(standalone_mode=False, prog_name="distio"))
+        command: Any = typer.main.get_command(app)
+        defaults = defaults_of(command)
+        code = report.finish(
+            command(standalone_mode=False, prog_name="distio", default_map=defaults)
+        )
+    except BadConfiguration as error:
+        report.complain(error)
+        code = report.USAGE
     except _UsageProblem as problem:
         problem.show()  # type: ignore[attr-defined]  # the class is known at run time only
         code = report.USAGE
@@ -74,6 +90,7 @@ def main() -> NoReturn:
     "at Ctrl-C and 143 at SIGTERM, when all has been released."
 )
 def run(
+    context: typer.Context,
     file: Annotated[
         str,
         typer.Argument(
@@ -111,6 +128,7 @@ def run(
         str | None,
         typer.Option(
             metavar="URL",
+            envvar=URL_VARIABLE,
             show_default=False,
             help="Run on the cluster of this coordinator; start no workers. Packages that the file "
             "imports have to be installed there; modules beside it travel along.",
@@ -215,6 +233,8 @@ def run(
     """
     from distio.cli.programs import ProgramFailed, UsageError, load_program
 
+    if not is_typed(context, "connect") and is_typed(context, "workers", "threads", "grace"):
+        connect = None  # where it runs is typed, and comes before what is configured
     if symmetric and (workers, connect, patience, retry, name) != (None,) * 5:
         report.complain(
             "--symmetric runs on the processes that srun or mpirun has started; leave it out, or "
@@ -355,9 +375,7 @@ def drain(
         str,
         typer.Argument(metavar="WORKER", help='The number of a worker, or its name: "worker 4 …".'),
     ],
-    connect: Annotated[
-        str, typer.Option(metavar="URL", help="Where the coordinator of the cluster listens.")
-    ],
+    connect: Url,
     grace: Annotated[
         float,
         typer.Option(
@@ -418,6 +436,8 @@ def _version_and_exit(is_asked: bool) -> None:
 
 
 named.register(app)
+observe.register(app)
+app.command(epilog="Exits with 0, or 64 if something there is unknown.")(config)
 
 
 @app.callback()

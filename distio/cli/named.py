@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from distio.cli import report
-from distio.cli.options import Keys
+from distio.cli.observe import id_of
+from distio.cli.options import Keys, Url
 from distio.errors import ClusterError, MatchError, RunRefused
 from distio.runtime.interrupts import Terminated, end_on_sigterm
 
@@ -22,10 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["attach", "cancel", "forget", "register", "runs", "wait_for"]
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The name of the run.")]
-Url = Annotated[
-    str,
-    typer.Option("--connect", metavar="URL", help="Where the coordinator of the cluster listens."),
-]
 
 _OUTCOMES: Final = {"ok": "ended: Ok", "errors": "ended: Errors", "panic": "ended: Panic"}
 
@@ -111,18 +108,42 @@ def goes_on(run: NamedRun[Any, Any], url: str) -> None:
     report.complain(f"the run {run.name!r} goes on; distio attach {run.name!r} --connect {url}")
 
 
-def cancel(name: Name, connect: Url, keys: Keys = None) -> int:
-    """Cancel a named run, without waiting for its end: it releases what it holds."""
+def cancel(
+    run: Annotated[str, typer.Argument(metavar="RUN", help='Its name, or its id, like "2.0".')],
+    connect: Url,
+    keys: Keys = None,
+) -> int:
+    """Cancel a run, without waiting for its end: it releases what it holds.
+
+    Runs without a name are cancelled by their id; `distio status` shows it.
+    """
+    id = id_of(run)
     try:
+        if id is not None and _is_cancelled(id, connect, keys):
+            report.say(f"the run {run} is being cancelled")
+            return report.OK
         with _cluster(connect, keys) as cluster:
-            found = cluster.cancel(name)
+            found = cluster.cancel(run)
     except _Failed:
         return report.USAGE
     if found.ended is None:
-        report.say(f"the run {name!r} is being cancelled")
+        report.say(f"the run {run!r} is being cancelled")
     else:
-        report.say(f"the run {name!r} had ended before ({_OUTCOMES[found.state]})")
+        report.say(f"the run {run!r} had ended before ({_OUTCOMES[found.state]})")
     return report.OK
+
+
+def _is_cancelled(run: int, url: str, keys: Path | None) -> bool:
+    """Cancel the run of this id; return whether it goes on."""
+    from distio.runtime.observing import observing
+
+    end_on_sigterm()
+    try:
+        with observing(url, "client", keys) as client:
+            return client.cancel(run)
+    except ClusterError as error:
+        report.complain(error)
+        raise _Failed from error
 
 
 def forget(name: Name, connect: Url, keys: Keys = None) -> int:

@@ -35,6 +35,7 @@ from distio.coordination.logs.coordinator import Logs
 from distio.coordination.membership.coordinator import Membership
 from distio.coordination.outcomes.coordinator import Outcomes
 from distio.coordination.outcomes.unverified_waits import UnverifiedWaits
+from distio.coordination.overview.coordinator import Overview
 from distio.coordination.placement.coordinator import Placement
 from distio.coordination.pressure.coordinator import Pressure
 from distio.coordination.primitives.coordinator import Primitives
@@ -88,6 +89,7 @@ class Features(NamedTuple):
     runs: Runs  # after all from which a lost member has something: its runs may be over then
     deadlocks: DeadlockDetector
     status: StatusQueries
+    overview: Overview
     placement: Placement  # late: what has become of members and runs in this event is known
     roster: Roster  # after placement: what waits then has found no place
     pressure: Pressure  # after placement: it tells how much is left that has no place
@@ -156,6 +158,7 @@ def _make(
             state, unverified_waits.of_run, locks.all_held, locks.has_tokens, endings.deadlocked
         ),
         status=StatusQueries(state),
+        overview=Overview(state, endings.begin, locks, timers),
         roster=Roster(state),
         placement=placement,
         pressure=pressure,
@@ -206,6 +209,7 @@ class Coordinator:
 
     def configure(self, settings: Settings) -> None:
         """Take these from now on; see `__init__`."""
+        self.state.version = settings.version
         self.features.endings.grace = settings.grace
         self.features.recovery.max_losses = settings.max_losses
         self.features.named_runs.keep_seconds = settings.keep_seconds

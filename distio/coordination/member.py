@@ -47,6 +47,7 @@ from distio.coordination.logs.member import Logs
 from distio.coordination.outcomes.fiber_waits import FiberWaits
 from distio.coordination.outcomes.member import Outcomes
 from distio.coordination.outcomes.nested import NestedRuns
+from distio.coordination.overview.member import Overview
 from distio.coordination.placement.local import LocalPlaces
 from distio.coordination.placement.member import Placement
 from distio.coordination.pressure.member import Pressure
@@ -69,6 +70,7 @@ from distio.protocol.domains import Snapshots
 from distio.protocol.endings import Cause
 from distio.protocol.messages.code import CodeReported
 from distio.protocol.messages.logs import LogLevels
+from distio.protocol.messages.overview import CancelTold, FibersTold, OverviewTold
 from distio.protocol.messages.roster import MembersListed
 from distio.protocol.requests import AwaitBlocking, AwaitCallback, Request
 from distio.result import Result
@@ -96,6 +98,7 @@ class Features(NamedTuple):
     timers: Timers
     calls: Calls
     status: StatusQueries
+    overview: Overview
     primitives: Primitives
     locks: Locks
     cancellation: Cancellation  # before outcomes: fibers that leave take their cancellations along
@@ -138,6 +141,7 @@ def _make(state: MemberState) -> Features:
         timers=timers,
         calls=Calls(state),
         status=StatusQueries(state),
+        overview=Overview(state),
         primitives=Primitives(state, references),
         locks=locks,
         cancellation=cancellation,
@@ -165,8 +169,11 @@ _CLASSES: Final = list(get_type_hints(Features).values())
 _JOINING: Final = (
     m.Welcome, m.LeaseRenewed, m.LinkBroke, m.Resumed, m.Refused, m.Shutdown,
 )  # fmt: skip
-_FOR_THE_HOST: Final = (*_JOINING, m.Leave, m.MemberDrained)
-"""The process itself joins, comes back, and ends; a program asks for others to leave."""
+_FOR_THE_HOST: Final = (
+    *_JOINING, m.Leave, m.MemberDrained, OverviewTold, FibersTold, CancelTold,
+)  # fmt: skip
+"""The process itself joins, comes back, and ends; a program asks for others to leave, or looks at
+the cluster."""
 _HANDLERS: Final = HandlerTable(handles, m.CoordinatorMessage, _CLASSES, besides=_FOR_THE_HOST)
 _ANSWERS: Final = HandlerTable(answers, Request, _CLASSES)
 _GO_ON_ELSEWHERE: Final = "this process may be held for lost, so they go on elsewhere"

@@ -33,3 +33,5 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How many bytes a member may have before it that it has not read, until others are slowed."""
     max_members: int = MAX_MEMBERS
     """How many members there may be."""
+    version: str = ""
+    """Of distio in the process."""

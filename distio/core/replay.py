@@ -46,7 +46,15 @@ from distio.core.references import (
 from distio.errors import NotDeterministic, NotPicklable
 from distio.protocol.requests import NOTHING
 
-__all__ = ["AwaitHistory", "SuspendedFrame", "dispose", "repeat", "stops_of", "variables_of"]
+__all__ = [
+    "AwaitHistory",
+    "SuspendedFrame",
+    "dispose",
+    "frames_of",
+    "repeat",
+    "stops_of",
+    "variables_of",
+]
 
 Awaiting = Coroutine[Any, Any, Any]
 
@@ -379,7 +387,7 @@ class SuspendedFrame(NamedTuple):
 def stops_of(coroutine: Awaiting) -> list[SuspendedFrame]:
     """Where a suspended function is, and those that it awaits."""
     stops = []
-    for frame in _frames_of(coroutine):
+    for frame in frames_of(coroutine):
         variables = {name: digest(value) for name, value in frame.f_locals.items()}
         code = frame.f_code
         stops.append(SuspendedFrame(code.co_qualname, frame.f_lasti, frame.f_lineno, variables))
@@ -389,7 +397,7 @@ def stops_of(coroutine: Awaiting) -> list[SuspendedFrame]:
 def variables_of(coroutine: Awaiting) -> list[tuple[str, str, dict[str, Any]]]:
     """Of a suspended function, and those that it awaits: name, file and line, and variables."""
     found = []
-    for frame in _frames_of(coroutine):
+    for frame in frames_of(coroutine):
         code = frame.f_code
         where = f"{code.co_filename}:{frame.f_lineno}"
         if code.co_qualname != _OF_A_PROGRAM:
@@ -397,7 +405,8 @@ def variables_of(coroutine: Awaiting) -> list[tuple[str, str, dict[str, Any]]]:
     return found
 
 
-def _frames_of(coroutine: Awaiting) -> Iterator[Any]:
+def frames_of(coroutine: Awaiting) -> Iterator[Any]:
+    """Those of a suspended function, and of those that it awaits; the innermost last."""
     at: Any = coroutine
     while at is not None:
         frame, at = _suspended(at)
@@ -407,14 +416,15 @@ def _frames_of(coroutine: Awaiting) -> Iterator[Any]:
 
 def _suspended(at: Any) -> tuple[Any, Any]:
     """The frame of something that is awaited, and what it awaits itself."""
-    if isinstance(at, CoroutineType):
+    # `isinstance` would ask objects of the user for their class
+    if type(at) is CoroutineType:
         return at.cr_frame, at.cr_await
-    if isinstance(at, GeneratorType):
+    if type(at) is GeneratorType:
         return at.gi_frame, at.gi_yieldfrom
-    if isinstance(at, AsyncGeneratorType):
+    if type(at) is AsyncGeneratorType:
         return at.ag_frame, at.ag_await
     # what Python puts around a coroutine that is awaited has no name for it
-    inside = (each for each in gc.get_referents(at) if isinstance(each, _AWAITED))
+    inside = (each for each in gc.get_referents(at) if type(each) in _AWAITED)
     return None, next(inside, None)
 
 

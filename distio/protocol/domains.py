@@ -111,8 +111,9 @@ when it had done something that others see; with "off", nothing.
 SNAPSHOTS: Final[Snapshots] = "suspensions"
 """Unless a program or its cluster says otherwise."""
 
-MemberKind = Literal["client", "supervisor", "worker"]
-"""The kinds of members. A supervisor is a client that starts no run: it has started workers."""
+MemberKind = Literal["client", "observer", "supervisor", "worker"]
+"""The kinds of members. A supervisor is a client that starts no run: it has started workers. An
+observer looks at the cluster, and changes nothing."""
 
 Role = Literal["any", "client", "observer", "worker"]
 """What a peer may do, by its key; "any": it has no key, and needs none."""

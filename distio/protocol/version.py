@@ -5,7 +5,10 @@ from __future__ import annotations
 import sys
 from typing import Final
 
-__all__ = ["PROTOCOL", "PYTHON", "refusal"]
+__all__ = ["PROTOCOL", "PYTHON", "VERSION", "refusal"]
+
+VERSION: Final = "0.1.0"
+"""Of distio, as its package has it: to ask the package takes longer than a process has to start."""
 
 PROTOCOL: Final = 22
 """Raised whenever a message comes, goes, or changes its name, its fields or its meaning."""

@@ -15,8 +15,9 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import zmq
 
@@ -34,6 +35,7 @@ from distio.coordination.journal.inputs import (
 from distio.coordination.membership.identity import ANYBODY
 from distio.coordination.membership.lease import lease_seconds
 from distio.coordination.membership.session import ABSENCE_SECONDS, OUTAGE_SECONDS
+from distio.coordination.overview.text import lines_of_overview
 from distio.coordination.recovery.coordinator import MAX_LOSSES
 from distio.coordination.settings import MAX_MEMBERS, Settings
 from distio.coordination.state.members import MemberRecord
@@ -42,8 +44,10 @@ from distio.coordination.state.unread import MOST_UNREAD_BYTES
 from distio.errors import JournalError
 from distio.protocol.codec import MalformedFrame, from_coordinator, from_member
 from distio.protocol.messages import HANDSHAKE
+from distio.protocol.version import VERSION
 from distio.runtime.addresses import URL_FILE, ipc_path
 from distio.runtime.binding import Binding
+from distio.runtime.blocking import in_background
 from distio.runtime.decider import Decider
 from distio.runtime.doorkeeper import Doorkeeper, cut, revoked
 from distio.runtime.failure_detector import PATIENCE_SECONDS, FailureDetector, silence_of
@@ -56,8 +60,12 @@ from distio.runtime.peer_processes import PeerProcesses
 from distio.runtime.refusals import REFUSALS, require_sockets, system_refused
 from distio.runtime.sockets import next_event, receive, router, send
 from distio.runtime.spilling import Spill
+from distio.runtime.telling import on_sigusr1, say
 from distio.runtime.timeouts import MAX_WAIT_SECONDS
 from distio.runtime.waking import Waker
+
+if TYPE_CHECKING:
+    from distio.runtime.metrics import Metrics
 
 __all__ = ["CoordinatorProcess", "serve"]
 
@@ -90,6 +98,7 @@ def serve(
     is_insecure: bool = False,
     unread_memory: int = MOST_UNREAD_BYTES,
     max_members: int = MAX_MEMBERS,
+    metrics: str = "",
 ) -> bool:
     """Run a coordinator at `url` until SIGTERM or SIGINT.
 
@@ -114,6 +123,7 @@ def serve(
         unread_memory: how many bytes a member may have before it that it has not read; with more,
             others that have something for it are slowed, and it is lost if it reads nothing.
         max_members: how many members there may be; others are refused.
+        metrics: where its numbers are served, HOST:PORT of this machine; empty: nowhere.
 
     Returns:
         Whether it has ended as it was told to.
@@ -141,7 +151,10 @@ def serve(
     except REFUSALS as error:
         raise system_refused(f"listen on {url}", error) from error
     process.stop_at(signal.SIGTERM, signal.SIGINT)
+    process.tell_at(signal.SIGUSR1)
     try:
+        if metrics:
+            process.serve_metrics(metrics)
         ready(process.url)
     except BaseException:
         process.stop()
@@ -190,6 +203,7 @@ class CoordinatorProcess:
             outage=outage if journal else 0.0,
             unread_memory=unread_memory,
             max_members=max_members,
+            version=VERSION,
         )
         self._spill = Spill(snapshot_memory, log.error, directory)
         self._decider = Decider(settings, self._spill, journal)
@@ -209,6 +223,13 @@ class CoordinatorProcess:
         self._stopper = Waker()
         self._stops = 0
         """How often it was told to stop."""
+        self._is_to_tell = False
+        """Whether it was asked to say what goes on."""
+        self._metrics: Metrics | None = None
+        self._heard = 0
+        """How many messages have come."""
+        self._longest_turn = 0.0
+        """In seconds, since its numbers were asked for."""
         self._dropped_logs = 0
         """How many batches of log records are known to have come too late."""
         self._address_of_fd: dict[int, bytes] = {}
@@ -245,6 +266,39 @@ class CoordinatorProcess:
         self._stopper.hear_signals()
         for number in numbers:
             signal.signal(number, lambda *_: self.stop())
+
+    def tell_at(self, number: signal.Signals) -> None:
+        """Print what goes on at this signal, after `stop_at`, unless something handles it."""
+        if signal.getsignal(number) in (signal.SIG_DFL, on_sigusr1):
+            signal.signal(number, lambda *_: self.tell())
+
+    def serve_metrics(self, address: str) -> None:
+        """Serve the numbers of `run` there; see `metrics`.
+
+        Raises:
+            ClusterError: that can't be.
+        """
+        from distio.runtime.metrics import Metrics  # what serves HTTP takes long to import
+
+        self._metrics = Metrics(address, self._stopper.wake)
+        log.info("metrics are at %s/metrics", self._metrics.url)
+
+    def _answer_metrics(self) -> None:
+        metrics = self._metrics
+        if metrics is not None and metrics.see_to(self._board, self._heard, self._longest_turn):
+            self._longest_turn = 0.0
+
+    def tell(self) -> None:
+        """Have `run` print what goes on, on standard error; may be called from a signal handler."""
+        self._is_to_tell = True
+        self._stopper.wake()
+
+    def _tell(self) -> None:
+        self._is_to_tell = False
+        told = self._board.machine.features.overview.overview(self._decider.now())
+        lines = [f"distio: process {os.getpid()}, coordinator at {self.url}"]
+        # by another thread: nobody may read what is printed
+        in_background(partial(say, [*lines, *lines_of_overview(told)]))
 
     def run(self) -> None:
         """Serve until all is closed after it was stopped, or after the lifeline has ended.
@@ -287,9 +341,12 @@ class CoordinatorProcess:
         told = 0
         while True:
             events = dict(self._poller.poll(self._milliseconds_to_wait()))
-            now = self._decider.now()
+            now, began = self._decider.now(), time.monotonic()
             if self._stopper.reader in events:
                 self._stopper.clear()
+                if self._is_to_tell:
+                    self._tell()
+                self._answer_metrics()
                 if self._stops > told:  # a signal wakes it, and so does its handler
                     if self._stops > 1 or self._decider.has_journal:
                         return
@@ -319,6 +376,7 @@ class CoordinatorProcess:
             while self._to_cut:  # the peers were told why, if they have heard it in time
                 cut(self._to_cut.pop())
             self._decider.see_to_checkpoints(self._poller, events)
+            self._longest_turn = max(self._longest_turn, time.monotonic() - began)
             has_left = self._decider.has_journal and self._board.is_empty
             if is_closing and (self._board.is_closed or has_left):
                 return
@@ -414,6 +472,7 @@ class CoordinatorProcess:
             reason = "a version of ZeroMQ that is too old"
             self._decider.take_in(Refused(now, address, reason, is_seen=False))
             return
+        self._heard += len(batch.messages)
         self._decider.hear(address, batch, frames[1:], identity)
         if begins:
             self._watch_process(address, frames[0].get(zmq.SRCFD))
@@ -514,13 +573,19 @@ class CoordinatorProcess:
 
     def _hang_up(self) -> None:
         self._close_door()
+        self._close_metrics()
         self._router.disable_monitor()
         self._context.destroy(linger=200)
         self._stopper.close()
         self._decider.close()
         self._binding.release()
 
+    def _close_metrics(self) -> None:
+        if self._metrics is not None:
+            self._metrics.close()
+
     def _shut_down(self) -> None:
+        self._close_metrics()
         workers = self._own_workers()
         self._board.shut_down("the coordinator ended")
         self._send_batches()
@@ -603,6 +668,7 @@ def main(arguments: list[str]) -> None:
     process.stop_at(signal.SIGTERM)
     if elsewhere:  # whoever starts the workers has to know the port
         Path(directory, URL_FILE).write_text(process.url)
+    process.tell_at(signal.SIGUSR1)
     tell_started(int(stderr))
     try:
         process.run()

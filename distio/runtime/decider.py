@@ -64,6 +64,7 @@ class Decider:
             keep_seconds=settings.keep_seconds,
             most_unread=settings.unread_memory,
         )
+        machine.configure(settings)
         return Handshakes(
             machine,
             note,

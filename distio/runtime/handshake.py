@@ -22,7 +22,7 @@ from distio.protocol.codec import Batch, MalformedFrame, from_coordinator
 from distio.protocol.domains import MemberKind
 from distio.protocol.ids import given_name, member_name
 from distio.protocol.text import readable
-from distio.protocol.version import PROTOCOL, PYTHON
+from distio.protocol.version import PROTOCOL, PYTHON, VERSION
 from distio.runtime.addresses import check_urls, ipc_path
 from distio.runtime.failure_detector import PATIENCE_SECONDS, FailureDetector
 from distio.runtime.keys import MemberKeys
@@ -58,7 +58,7 @@ def connect(
     Args:
         url: `tcp://HOST:PORT` or `ipc://PATH`; or several, with commas between them: the
             coordinator is at one of these, and may be at another one later.
-        kind: "worker", "client" or "supervisor".
+        kind: "worker", "client", "supervisor" or "observer".
         threads: how many threads will step fibers.
         family: see `Hello.family`.
         serial: see `Hello.serial`.
@@ -85,7 +85,7 @@ def connect(
         )
     host, token = readable(platform.node()), os.urandom(16)
     life = host, os.getpid(), token, family, serial
-    hello = m.Hello(PROTOCOL, PYTHON, kind, threads, *life, proof=os.urandom(16))
+    hello = m.Hello(PROTOCOL, PYTHON, kind, threads, *life, proof=os.urandom(16), version=VERSION)
     if worker is not None:
         hello = replace(hello, **worker.equipment())
     try:

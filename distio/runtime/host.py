@@ -59,6 +59,7 @@ from distio.runtime.main_thread import (
 from distio.runtime.messenger import hand_over
 from distio.runtime.nesting import Seat, here
 from distio.runtime.pending_runs import PendingRuns
+from distio.runtime.telling import hosts
 from distio.runtime.threads import CannotStartThread, start_thread
 from distio.runtime.timeouts import MAX_WAIT_SECONDS
 from distio.runtime.unpacking import unpacked
@@ -119,6 +120,7 @@ class Host:
         self.failures = FailureLog(self)
         self.pool = PoolWatch(self)
         member.watch_handles(lambda: self._handle_died)
+        member.features.overview.in_hand = self.pool.in_hand
         self._warned: set[object] = set()
         """The places from which a fiber could not be shipped, and a warning said so."""
         self._departures = Departures()
@@ -128,6 +130,7 @@ class Host:
         """Whether fibers are taken that were saved with other code than that of this process."""
         self._warned_of_code: set[Difference] = set()
         drop_in_children(self)
+        hosts.add(self)
 
     def renew_mutex(self) -> None:
         """Begin with a new mutex; in a forked child, another thread may have held the old one."""

@@ -40,6 +40,7 @@ from distio.runtime.forks import renew_in_children
 from distio.runtime.logs import log
 from distio.runtime.main_thread import is_main_thread
 from distio.runtime.messenger import hand_over
+from distio.runtime.telling import on_sigusr1, tell_at_sigusr1, tell_no_more
 
 __all__ = [
     "Terminated",
@@ -126,6 +127,7 @@ class interruptible:
         self._is_heard = is_main_thread()
         if self._is_heard:
             if not _running:
+                _demands.tells = tell_at_sigusr1()
                 _guard_handlers()
             _running.append(self)
         return self
@@ -141,6 +143,8 @@ class interruptible:
             if not _running:
                 _demands.count = 0
                 _put_back()
+                if _demands.tells:
+                    tell_no_more()
         if error is None and self._exception is not None:
             if not _running:
                 vars(self._exception).pop(_MARK, None)
@@ -180,6 +184,8 @@ class _Demands:
     count = 0
     counted: BaseException | None = None
     """The exception that has just left an inner run, perhaps one that a handler has begun."""
+    tells = False
+    """Whether SIGUSR1 was given a handler when the outermost run began."""
 
 
 _running: Final[list[interruptible]] = []
@@ -239,7 +245,7 @@ def _set_guarded(number: Any, handler: Any) -> Any:
 
 def _lacks_guard(number: int, handler: Any) -> bool:
     if callable(handler):
-        return type(handler) is not _Guard
+        return type(handler) is not _Guard and handler is not on_sigusr1  # which never raises
     return number == signal.SIGTERM and bool(handler == signal.SIG_DFL)
 
 

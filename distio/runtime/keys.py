@@ -52,6 +52,7 @@ _ROLES: Final[tuple[KeyRole, ...]] = ("worker", "client", "observer")
 """Those for which a small cluster gets a key each, of that name."""
 _FOLDERS: Final[Mapping[MemberKind, str]] = {
     "client": "client",
+    "observer": "observer",
     "supervisor": "worker",
     "worker": "worker",
 }

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from queue import SimpleQueue
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import zmq
 
@@ -39,6 +39,7 @@ from distio.protocol.domains import Snapshots
 from distio.protocol.endings import Cause
 from distio.protocol.messages.code import CodeReported
 from distio.protocol.messages.logs import LogLevels
+from distio.protocol.messages.overview import CancelTold, FibersTold, OverviewTold
 from distio.protocol.messages.roster import MembersListed
 from distio.runtime.blocking import in_background
 from distio.runtime.deliveries import Deliveries, levels_now
@@ -56,7 +57,7 @@ from distio.runtime.standalone import StandaloneDriver
 from distio.runtime.timeouts import MAX_WAIT_SECONDS
 from distio.runtime.waking import Waker
 
-__all__ = ["LinkedHost"]
+__all__ = ["LinkedHost", "Told"]
 
 _HOLD_BACK_MS: Final = 1
 _BURST: Final = 4
@@ -72,6 +73,11 @@ _MUTEX_MAY_TAKE_SECONDS: Final = 1.0
 _BROKE: Final = "the connection to the coordinator broke"
 _FAREWELL_MS: Final = 500
 """How long the last words may take on their way, if the coordinator is gone."""
+
+Told = OverviewTold | FibersTold | CancelTold
+"""What the coordinator tells a process that looks at the cluster."""
+_FOR_THE_PROCESS: Final = (m.Leave, m.MemberDrained, *get_args(Told))
+"""Messages that concern no fiber."""
 
 
 def _release(ended: list[LocalRun]) -> None:
@@ -145,6 +151,8 @@ class LinkedHost(FencedHost):
         """If it is to leave the cluster: why, and in how many seconds."""
         self._drained: SimpleQueue[m.MemberDrained | None] = SimpleQueue()
         """The answers to `drain`; None: there will be none."""
+        self.told: SimpleQueue[Told | None] = SimpleQueue()
+        """The answers to what was asked of the cluster; None: there will be none any more."""
         self._leaves_because = ""
         self._left_at = 0.0
         """When it began to leave."""
@@ -397,7 +405,7 @@ class LinkedHost(FencedHost):
             if self._is_closed:
                 return ""  # what follows from this, like the end of the coordinator, is no reason
             for message in self._lines.hear(batch):
-                if isinstance(message, m.Leave | m.MemberDrained):
+                if isinstance(message, _FOR_THE_PROCESS):
                     self._told(message)
                 elif message.is_numbered:
                     self.member.receive(message)
@@ -440,11 +448,13 @@ class LinkedHost(FencedHost):
         self.questions.take_up(answer.question, answer)
         return None
 
-    def _told(self, message: m.Leave | m.MemberDrained) -> None:
+    def _told(self, message: m.Leave | m.MemberDrained | Told) -> None:
         """The coordinator tells something that concerns no fiber (mutex held)."""
         self.member.state.progress.received += 1
         if isinstance(message, m.MemberDrained):
             self._drained.put(message)
+        elif not isinstance(message, m.Leave):
+            self.told.put(message)
         elif self._farewell is None and not self.member.state.is_leaving:
             self._farewell = message.reason, message.seconds
             self._waker.wake()
@@ -583,6 +593,7 @@ class LinkedHost(FencedHost):
             self._say_at_once(*self._last_logs())
             self._is_closed = True
         self._drained.put(None)
+        self.told.put(None)
         if self.fence is not None:
             self.fence.lift()
         try:

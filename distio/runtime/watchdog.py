@@ -24,7 +24,9 @@ from weakref import WeakSet
 from distio._traces import trace_of_thread
 from distio.coordination.executor.executor import Executor
 from distio.coordination.member import Member
+from distio.coordination.overview.member import InHandNow
 from distio.core.fiber import Fiber
+from distio.core.standing import thread_stands_at
 from distio.runtime.blocking import in_background
 from distio.runtime.current import Hosting, Origin, call_on_behalf_of
 from distio.runtime.forks import renew_in_children
@@ -160,6 +162,15 @@ class PoolWatch:
         self._hold = Hold()
         self._warned_of: set[object] = set()
         """The stacks that held all threads, and a warning said so."""
+
+    def in_hand(self) -> list[InHandNow]:
+        """The work that its threads have now, and where they stand in it (mutex held)."""
+        frames = sys._current_frames() if self.executors else {}
+        return [
+            InHandNow(executor.work, thread_stands_at(frames.get(thread)))
+            for thread, executor in self.executors.items()
+            if executor.work is not None
+        ]
 
     def watch(self) -> None:
         """All threads are busy: if fibers may come to wait for one, look after it (mutex held)."""

@@ -27,6 +27,7 @@ from distio.runtime.main_thread import serve_while
 from distio.runtime.memory import MemoryThread, bytes_of, usable_memory
 from distio.runtime.process_supervisor import LOST, NEAR_LIMIT
 from distio.runtime.refusals import REFUSALS, system_refused
+from distio.runtime.telling import tell_at_sigusr1
 from distio.runtime.unpacking import unpacked
 from distio.runtime.workers import Worker
 from distio_worker.output import end_output
@@ -109,6 +110,7 @@ def serve(
             worker=worker,
         )
 
+    tell_at_sigusr1()
     host = join(url, connect_within, retry, log=log.log, timeout=timeout, lifeline=lifeline)
     host.black_box = black_box
     host.accepts_other_code = accepts_other_code

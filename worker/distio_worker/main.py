@@ -8,16 +8,19 @@ import math
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
 from distio.errors import ClusterClosed, ClusterError, MatchError
+from distio.protocol.version import VERSION
+from distio.runtime.configuration import BadConfiguration, configure
 from distio.runtime.cores import share_of_cores, thread_limits
 from distio.runtime.failure_detector import PATIENCE_SECONDS
-from distio.runtime.keys import chosen_keys
+from distio.runtime.keys import KEYS_VARIABLE, chosen_keys
 from distio.runtime.launching import hold_lifeline, tell_started
 from distio.runtime.link import LinkedHost
+from distio.runtime.log_format import LogFormat, LogLevel, set_up_logs
 from distio.runtime.process_supervisor import LOST, MAX_RESTARTS, WITHIN_SECONDS
 from distio.runtime.workers import Worker, numbered, pairs
 from distio_worker.host import GRACE_SECONDS, end, serve
@@ -44,6 +47,12 @@ def _seconds(number: float) -> float:
     return number
 
 
+def _version_and_exit(is_asked: bool) -> None:
+    if is_asked:
+        print(f"distio {VERSION}")
+        raise typer.Exit
+
+
 def _worker(
     threads: int, name: str, tags: list[str], resources: list[str], memory_limit: str
 ) -> Worker:
@@ -68,6 +77,7 @@ def worker(
         str,
         typer.Argument(
             metavar="URL",
+            envvar="DISTIO_URL",
             help="Where the coordinator listens, as it prints it; or several URLs, with commas "
             "between them, if another coordinator may stand in for the first.",
         ),
@@ -182,8 +192,9 @@ def worker(
         typer.Option(
             metavar="DIR",
             show_default=False,
+            envvar=KEYS_VARIABLE,
             help="The folder with the keys of this worker, which `distio keygen` or `distio keys "
-            "add` has made; by default the one that DISTIO_KEYS names, if it is set.",
+            "add` has made.",
         ),
     ] = None,
     tethered: Annotated[
@@ -192,6 +203,22 @@ def worker(
             "--tethered",
             help="End when standard input ends, or when nothing has come from it for as long as "
             "--patience says. It belongs to a program elsewhere, which has the logs as well.",
+        ),
+    ] = False,
+    log_level: Annotated[
+        LogLevel, typer.Option(envvar="DISTIO_LOG_LEVEL", help="The lowest level that is logged.")
+    ] = LogLevel.INFO,
+    log_format: Annotated[
+        LogFormat,
+        typer.Option(
+            envvar="DISTIO_LOG_FORMAT",
+            help="How the log is written: as text, or as one JSON object on each line.",
+        ),
+    ] = LogFormat.TEXT,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_version_and_exit, is_eager=True, help="Print the version."
         ),
     ] = False,
     lifeline: Annotated[
@@ -218,9 +245,9 @@ def worker(
         lifeline, stderr = hold_tether(patience), os.dup(2)
         leave_interrupts_to_program()
     prepare_streams()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+    set_up_logs(log_level, log_format)
     # whatever levels the programs have whose fibers come here
-    log.setLevel(logging.WARNING if tethered else logging.INFO)
+    log.setLevel(logging.WARNING if tethered else log_level.number)
     os.environ.update(thread_limits(blas_threads, share_of_cores(processes), os.environ))
 
     for module in migrations or []:
@@ -249,6 +276,7 @@ def worker(
         if lifeline is None and (processes > 1 or retry):
             arguments = ["--retry", str(retry)]
             arguments += ["--patience", str(patience), "--grace", str(grace)]
+            arguments += ["--log-level", log_level, "--log-format", log_format]
             arguments += ["--accept-changed-code"] * accept_changed_code
             arguments += [f"--migrations={module}" for module in migrations or []]
             kept = Supervisor(
@@ -291,7 +319,16 @@ def worker(
 
 def main(arguments: list[str] | None = None) -> None:
     """The console script."""
-    app(arguments, prog_name="distio-worker")
+    given = sys.argv[1:] if arguments is None else arguments
+    command: Any = typer.main.get_command(app)
+    defaults = {}
+    if "--lifeline" not in given:  # else a daemon has started it, and says all
+        try:
+            defaults = configure({"worker": command}).get("worker", {})
+        except BadConfiguration as error:
+            print(f"distio-worker: {error}", file=sys.stderr)
+            end(REFUSED)
+    command(given, prog_name="distio-worker", default_map=defaults)
 
 
 if __name__ == "__main__":

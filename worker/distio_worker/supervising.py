@@ -26,6 +26,7 @@ from distio.runtime.process_supervisor import (
 )
 from distio.runtime.python_options import python_options
 from distio.runtime.refusals import system_refused
+from distio.runtime.telling import tell_at_sigusr1
 from distio.runtime.workers import Worker
 from distio_worker.host import FAILED
 from distio_worker.reporting import Reporter
@@ -100,6 +101,7 @@ class Supervisor:
             return program.start(*given, inherits=inherits, log=log), log
 
         self._supervised.hear_signals()
+        tell_at_sigusr1()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._told_to_end)
         try:

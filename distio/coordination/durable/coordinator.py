@@ -185,6 +185,7 @@ class NamedRuns(CoordinatorFeature):
         known = NamedBook(id, message, state.now, keep, record)
         self._by_name[known.name] = self._by_run[id] = known
         run = state.runs[id] = Run(NOBODY, message.snapshots)
+        run.since = state.now
         run.name = known.name
         run.count(NOWHERE, 1)
         state.fibers[id], run.fibers[id] = record, None

@@ -24,8 +24,9 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from heapq import heappop, heappush
+from itertools import islice
 from math import inf
 from typing import Final
 
@@ -50,6 +51,8 @@ _FOREIGN: Final = (
     "the lock or variable belongs to a run of another client: only those that have a name are "
     "shared by the runs of several clients"
 )
+_MOST_LOOKED_AT: Final = 20_000
+"""Among how many locks those in use are looked for: each variable is one."""
 
 
 class Locks(CoordinatorFeature):
@@ -440,6 +443,19 @@ class Locks(CoordinatorFeature):
             if lock is None or len(fibers) < (lock.tokens or 1):
                 return False
         return True
+
+    # -- what observers are told ----------------------------------------------------------
+
+    @property
+    def waiting(self) -> int:
+        """How many fibers wait for locks, as far as members have said so."""
+        return sum(sum(runs.values()) for runs in self._waiting.values())
+
+    def in_use(self) -> Iterator[tuple[Key, int, int, int]]:
+        """Of the first locks that have tokens out or fibers waiting: key, tokens, lent, waiting."""
+        for key, lock in islice(self._locks.items(), _MOST_LOOKED_AT):
+            if lock.lent or lock.queue:
+                yield key, lock.tokens, sum(lock.lent.values()), len(lock.queue)
 
     # -- checks ---------------------------------------------------------------------------
 

@@ -152,5 +152,7 @@ class Membership(CoordinatorFeature):
                 self._lose(watched.id, watched.gone_because)
         exit = None if lost.exit is None else lost.exit.exit
         state.departed.note(id, lost.name(), reason, exit)
+        if not lost.left_in_order:
+            state.tally("members lost")
         for member_lost in state.hooks.member_lost:
             state.survive(member_lost, lost, reason)

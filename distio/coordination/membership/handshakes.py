@@ -59,7 +59,7 @@ from distio.coordination.membership.identity import (
 )
 from distio.coordination.membership.lease import MARGIN
 from distio.coordination.membership.links import Link, Links
-from distio.coordination.membership.rate_limited_log import RateLimitedLog
+from distio.coordination.membership.rate_limited_log import Note, RateLimitedLog
 from distio.coordination.membership.session import Ahead, Breach, begin_session
 from distio.coordination.placement.words import describe_unfit
 from distio.coordination.recovery.words import describe_loss
@@ -259,6 +259,7 @@ class Handshakes:
         if link is not None:
             self._expel(link.member, reason)
             return
+        self.machine.state.tally("peers refused")
         self._log.log_limited(self._now, "refusals", f"refused a peer: {reason}")
         if is_seen and address not in self._refused and len(self._refused) < _MOST_REFUSED:
             self._refused.add(address)
@@ -317,8 +318,8 @@ class Handshakes:
         link = Link(member, hello, begin_session(self._absence), caller.identity)
         self._links.connect(link, caller.speaks_from, caller.listens_at)
         key = f", with the key {link.identity.name!r}" if link.identity.name else ""
-        joined = f"{hello.kind} {member} joined: process {hello.pid}, named {hello.name}{key}"
-        self._log.log(joined)
+        text = f"{hello.kind} {member} joined: process {hello.pid}, named {hello.name}{key}"
+        self._log.log(Note(text, member=member, process=hello.pid))
         self._say(caller.listens_at, self._welcome(link))
         fence = self._lease * (1 + MARGIN) if link.is_worker and self._absence else 0.0
         self._happened(now, Joined(hello, fence, caller.identity.role))
@@ -369,7 +370,8 @@ class Handshakes:
         self._not_back.discard(member)
         self.outgoing.pop(link.listens_at, None)
         self._spent.update(self._links.connect(link, caller.speaks_from, caller.listens_at))
-        self._log.log(f"{link.label} is back; it is told {len(again)} messages again")
+        text = f"{link.label} is back; it is told {len(again)} messages again"
+        self._log.log(Note(text, member=member))
         # a member that has joined already takes no notice of its welcome
         self.outgoing[link.listens_at] = [
             self._welcome(link),
@@ -403,7 +405,7 @@ class Handshakes:
         why = self.machine.state.departed.who(member)[1] if record is None else record.gone_because
         if self._outage > 0 and member >= self.machine.state.next_incarnation:
             why = f"{_WENT_BACK}, in which this process hadn't joined"
-        self._log.log(f"member {member} can't come back: {why}")
+        self._log.log(Note(f"member {member} can't come back: {why}", member=member))
         reason = f"the coordinator had held this process for lost: {why}"
         self._say(caller.listens_at, m.Shutdown(reason, is_for_all=False))
 
@@ -427,7 +429,7 @@ class Handshakes:
         if listens_at and address != listens_at:
             reason = "a connection to the coordinator broke"
             self._say(listens_at, m.Shutdown(reason, is_for_all=False))
-        self._log.log(f"{link.label} is gone")
+        self._log.log(Note(f"{link.label} is gone", member=link.member))
         self._happened(now, Disconnected(link.member))
 
     def _may_come_back(self, link: Link) -> bool:
@@ -464,7 +466,7 @@ class Handshakes:
         if link.listens_at:
             self.outgoing.pop(link.listens_at, None)
             self._say(link.listens_at, told)
-        self._log.log(f"{link.label} is lost: {reason}")
+        self._log.log(Note(f"{link.label} is lost: {reason}", member=link.member))
         # if all processes have ended together, none did so for what it ran
         is_blameless = link.member in self._not_back
         self._not_back.discard(link.member)
@@ -578,13 +580,15 @@ class Handshakes:
                 if link.listens_at:
                     self._say(link.listens_at, message)
             elif member == OPERATOR and isinstance(message, m.LossReported):
-                self._log.log(describe_loss(message))
+                self._log.log(Note(describe_loss(message), member=message.worker))
             elif member == OPERATOR and isinstance(message, m.NoWorkerFits):
                 self._log.log(describe_unfit(message))
             elif member == OPERATOR and isinstance(message, CodeReported):
                 self._log.log(describe_code(message))
             elif member == OPERATOR and isinstance(message, m.RunEnded):
-                self._log.log(f"run {name_of(message.run)} has ended: {describe_unplaced(message)}")
+                run = name_of(message.run)
+                text = f"run {run} has ended: {describe_unplaced(message)}"
+                self._log.log(Note(text, run=run))
         if self.gate.incidents:
             self._note_incidents()
         if self.machine.state.overdue:
@@ -608,6 +612,8 @@ class Handshakes:
         incidents, self.gate.incidents = self.gate.incidents, []
         self.incidents.extend(incidents)
         for name, reason, error in incidents:
+            if name:
+                self.machine.state.tally("members expelled")
             text = f"{name} is no member any more: {reason}" if name else reason
             self._log.log_limited(self._now, "failures" if error else "expulsions", text, error)
         for member in self._links.members - self.machine.members.keys():

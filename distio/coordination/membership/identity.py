@@ -23,9 +23,9 @@ from distio.protocol.messages import ActOnNamedRun
 __all__ = ["ANYBODY", "Identity", "refusal_of_kind", "refusal_of_message"]
 
 _KINDS: Final[dict[Role, tuple[MemberKind, ...]]] = {
-    "any": ("client", "supervisor", "worker"),
-    "client": ("client",),
-    "observer": ("client",),
+    "any": ("client", "observer", "supervisor", "worker"),
+    "client": ("client", "observer"),
+    "observer": ("client", "observer"),
     "worker": ("supervisor", "worker"),
 }
 _MAY: Final[dict[Role, str]] = {

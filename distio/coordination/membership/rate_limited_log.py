@@ -11,17 +11,36 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from traceback import format_exception
-from typing import Final, final
+from typing import Final, Self, final
 
-__all__ = ["RateLimitedLog"]
+__all__ = ["Note", "RateLimitedLog"]
 
 _INTERVAL_SECONDS: Final = 1.0
 _MAX_LENGTH: Final = 500
 """In characters of a line: a peer may have chosen some of them."""
 _LONGEST_OWN: Final = 4_000
 """The same, of a line that is written once for an event that isn't a peer's to repeat."""
+
+
+@final
+class Note(str):
+    """A line for the operator, with what it is about.
+
+    >>> Note("worker 3 joined", member=3).facts
+    {'member': 3}
+    """
+
+    __slots__ = ("facts",)
+
+    facts: Mapping[str, int | str]
+
+    def __new__(cls, text: str, **facts: int | str) -> Self:
+        """Make it of the line."""
+        note = super().__new__(cls, text)
+        note.facts = facts
+        return note
 
 
 @final

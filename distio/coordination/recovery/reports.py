@@ -84,6 +84,7 @@ class LossReports(CoordinatorFeature):
             reason: why that was lost.
             saved: whether it goes on from a snapshot that it took there, or as it had come.
         """
+        self._state.tally("fibers restored")
         loss = self._loss(self._state.fibers[fiber].run, run, lost, reason)
         loss.count(saved=int(saved), again=int(not saved))
         before = self._loss_of.get(fiber)
@@ -94,6 +95,7 @@ class LossReports(CoordinatorFeature):
 
     def gone(self, id: int, run: Run, lost: MemberRecord, reason: str) -> None:
         """A fiber of this run doesn't go on."""
+        self._state.tally("fibers lost")
         self._loss(id, run, lost, reason).count(lost=1)
 
     def _loss(self, id: int, run: Run, lost: MemberRecord, reason: str) -> _Loss:

@@ -61,6 +61,7 @@ class Runs(CoordinatorFeature):
     def start_run(self, sender: MemberRecord, message: m.StartRun) -> None:
         """A program has started a run."""
         run = self._state.runs[message.run] = Run(sender.id, message.snapshots)
+        run.since = self._state.now
         run.count(sender.id, 1)  # its root
         for run_started in self._state.hooks.run_started:
             run_started(message.run, run)

@@ -65,6 +65,10 @@ class CoordinatorState:
         """How many messages came too late to mean anything."""
         self.refused: dict[str, int] = {}
         """By reason: how many messages of members were refused."""
+        self.counts: dict[str, int] = {}
+        """By what has happened, in words: how often, for those who look at the cluster."""
+        self.version = ""
+        """Of distio in the process that is the coordinator."""
         self.next_incarnation = 1
         self.commands: list[Send] = []
         """The commands that follow from the event that is being handled."""
@@ -72,6 +76,10 @@ class CoordinatorState:
         """Exceptions of work that follows from an event, which are no fault of its sender."""
         self.spoilt: set[int] = set()
         """The runs for which something failed."""
+
+    def tally(self, what: str, count: int = 1) -> None:
+        """Something has happened that those who look at the cluster are told."""
+        self.counts[what] = self.counts.get(what, 0) + count
 
     # -- messages -------------------------------------------------------------------------
 

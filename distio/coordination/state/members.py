@@ -8,11 +8,12 @@ never guessed from silence.
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Mapping
 from typing import Final
 
 from distio.coordination.state.unread import MOST_UNREAD_BYTES, Unread
 from distio.errors import ProcessExit
-from distio.protocol.domains import Role
+from distio.protocol.domains import MemberKind, Role
 from distio.protocol.ids import given_name, member_name
 from distio.protocol.messages import Chunk, Hello, Progress, WorkerExited
 
@@ -24,6 +25,9 @@ AHEAD: Final = 2
 _MOST_DEPARTED: Final = 1_000
 _MOST_EXITS: Final = 100
 """How many are kept of those that are known in detail."""
+
+
+_ROLES: Final[Mapping[MemberKind, Role]] = {"client": "client", "observer": "observer"}
 
 
 class MemberRecord:
@@ -40,8 +44,7 @@ class MemberRecord:
     ) -> None:
         self.id = id
         self.hello = hello
-        own: Role = "client" if hello.kind == "client" else "worker"
-        self.role: Role = "observer" if role == "observer" else own
+        self.role: Role = "observer" if role == "observer" else _ROLES.get(hello.kind, "worker")
         """What it may say; see `MemberMessage.roles`. A supervisor has the role of its workers."""
         self.fence_seconds = fence_seconds
         """See `events.Joined`."""

@@ -303,6 +303,7 @@ class Run:
         "owned",
         "owner",
         "probe",
+        "since",
         "snapshots",
         "waits",
         "waits_on_other_runs",
@@ -312,6 +313,8 @@ class Run:
         self.owner = owner
         self.snapshots = snapshots
         """What is kept of its fibers."""
+        self.since = 0.0
+        """When it has started."""
         self.name = ""
         """The name under which it outlives its clients; empty if it ends with its owner."""
         self.members = {owner}

@@ -61,6 +61,8 @@ class Hello(MemberMessage, frozen=True, gc=False):
     """Random; only this process and the coordinator know it. It proves who comes back."""
     attempt: Count = 0
     """How often the process has said Hello before: its connections broke before the answer."""
+    version: Annotated[str, Meta(max_length=100)] = ""
+    """Of distio there, for people who look at the cluster."""
     name: MemberName = ""
     """Empty: the coordinator gives it one, of its host and pid."""
     tags: Tags = msgspec.field(default_factory=dict)

@@ -73,14 +73,16 @@ def test_role_of_observers_lets_them_say_only_what_changes_nothing() -> None:
     named = {each.__name__ for each in MemberMessage.__subclasses__() if "observer" in each.roles}
     greetings = {"Goodbye", "Leaving", "Progress", "RenewLease"}
     bookkeeping = {"AwaitHeard", "HaveRead", "LogsHeard", "SetLogLevels"}
-    looks = {"ActOnNamedRun", "ListMembers", "ListNamedRuns", "WithdrawListing"}
+    looks = {"ActOnNamedRun", "AskFibers", "AskOverview", "ListMembers", "ListNamedRuns"}
+    looks |= {"WithdrawListing"}
     assert named == greetings | bookkeeping | looks
 
 
 def test_role_of_workers_lets_them_start_and_operate_nothing() -> None:
     named = {each.__name__ for each in MemberMessage.__subclasses__() if "worker" not in each.roles}
     runs = {"ActOnNamedRun", "ListNamedRuns", "StartRun", "SubmitNamedRun"}
-    assert named == runs | {"DrainMember", "ListMembers", "WithdrawListing"}
+    looks = {"AskFibers", "AskOverview", "AskToCancel", "ListMembers", "WithdrawListing"}
+    assert named == runs | looks | {"DrainMember"}
 
 
 @pytest.mark.parametrize(

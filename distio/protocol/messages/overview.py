@@ -1,0 +1,245 @@
+"""What goes on in a cluster, told to those who look at it.
+
+All answers are bounded: lists have a longest length, fibers are told page by page. Times are
+relative: no clocks are compared.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import msgspec
+
+from distio.protocol.base import CLIENTS, READERS, CoordinatorMessage, MemberMessage, Payload
+from distio.protocol.domains import Count, Epoch, Id, Key, Number, Role, Seconds
+
+__all__ = [
+    "AskFibers",
+    "AskOverview",
+    "AskToCancel",
+    "CancelTold",
+    "ClusterTold",
+    "FiberTold",
+    "FibersListed",
+    "FibersTold",
+    "ListFibers",
+    "LockTold",
+    "MemberTold",
+    "OverviewTold",
+    "RunTold",
+    "StopListing",
+    "pack_page",
+    "unpack_page",
+]
+
+
+# -- what is told -----------------------------------------------------------------------------
+
+
+class MemberTold(msgspec.Struct, frozen=True, gc=False):
+    """A member."""
+
+    id: Id
+    name: str
+    kind: str
+    host: str
+    process: Count
+    threads: Count
+    version: str
+    """Of distio."""
+    python: str
+    age_seconds: Seconds
+    """Since it has joined."""
+    fibers: Count
+    """How many are alive there."""
+    ready: Count
+    """How many of them wait for a thread, or have one."""
+    blocked: Count
+    """How many of them wait for other fibers."""
+    state: str
+    """Empty; or that it leaves, or is gone."""
+
+
+class RunTold(msgspec.Struct, frozen=True, gc=False):
+    """A run that goes on."""
+
+    id: Id
+    name: str
+    """Empty: it ends with its client."""
+    owner: str
+    """The name of its client; empty: it belongs to nobody."""
+    age_seconds: Seconds
+    fibers: Count
+    blocked: Count
+    """How many of them wait for other fibers."""
+    waiting: Count
+    """How many of them wait for a place at a worker."""
+    asleep: Count
+    """How many of them sleep at the coordinator."""
+    ending: str
+    """Why it ends; empty: it doesn't."""
+
+
+class LockTold(msgspec.Struct, frozen=True, gc=False):
+    """A lock, a semaphore, a limit or a variable that somebody uses."""
+
+    key: Key
+    tokens: Count
+    """0: a lock."""
+    lent: Count
+    """How many tokens members have."""
+    waiting: Count
+    """How many fibers wait for it, as far as the coordinator was told."""
+
+
+class ClusterTold(msgspec.Struct, frozen=True, gc=False):
+    """The numbers of a whole cluster."""
+
+    version: str
+    """Of distio at the coordinator."""
+    protocol: Count
+    members: Count
+    runs: Count
+    locks: Count
+    """How many of the first have tokens out, or fibers waiting."""
+    states: dict[str, int]
+    """By state, in words: how many fibers are in it."""
+    backlog: Count
+    """How many chunks of fibers wait for a place."""
+    counts: dict[str, int]
+    """By what happened, in words: how often."""
+
+
+class FiberTold(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """A fiber, and where it stands."""
+
+    fiber: Id
+    run: Id
+    name: str
+    owner: Id
+    """The fiber that ends after it; 0: none is known."""
+    state: str
+    function: str
+    """The function of the user's in which it stands; empty: that isn't known."""
+    where: str
+    """The file and the line."""
+    fibers: list[Id]
+    """The first of those for which it waits."""
+    more: Count
+    """How many others it waits for."""
+    lock: Key | None
+    """The lock for which it waits."""
+    holds: list[Key]
+    """The locks that it has."""
+
+
+_page = msgspec.msgpack.Decoder(list[FiberTold])
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def pack_page(fibers: list[FiberTold]) -> bytes:
+    """Fibers as bytes, which the coordinator doesn't open."""
+    return _encode(fibers)
+
+
+def unpack_page(page: bytes) -> list[FiberTold]:
+    """The fibers of such bytes.
+
+    Raises:
+        msgspec.MsgspecError: they aren't any.
+
+    >>> unpack_page(pack_page([]))
+    []
+    """
+    return _page.decode(page)
+
+
+# -- to the coordinator -----------------------------------------------------------------------
+
+
+class AskOverview(MemberMessage, frozen=True, gc=False):
+    """Say what goes on."""
+
+    roles: ClassVar[frozenset[Role]] = READERS
+    question: Number
+
+
+class AskFibers(MemberMessage, frozen=True, gc=False):
+    """Say which fibers are at a member, page by page; an answer follows to each page."""
+
+    roles: ClassVar[frozenset[Role]] = READERS
+    question: Number
+    """The same for all pages of a listing."""
+    member: Id
+    """`NOBODY`: those that wait for a place, or sleep, at the coordinator."""
+    run: Id | None
+    """Whose; None: those of all runs."""
+    page: Epoch
+    """From 0; each page is asked for when the one before has come."""
+
+
+class AskToCancel(MemberMessage, frozen=True, gc=False):
+    """Cancel a run, whoever has started it."""
+
+    roles: ClassVar[frozenset[Role]] = CLIENTS
+    question: Number
+    run: Id
+
+
+class FibersListed(MemberMessage, frozen=True, gc=False):
+    """A page of fibers; answers a `ListFibers`."""
+
+    listing: Number
+    page: Payload
+    is_last: bool
+    is_cut: bool
+    """Whether the member has left fibers out, as it made too many lists at one time."""
+
+
+# -- to a member ------------------------------------------------------------------------------
+
+
+class ListFibers(CoordinatorMessage, frozen=True, gc=False):
+    """Send a page of the fibers that are here."""
+
+    listing: Number
+    run: Id | None
+    page: Epoch
+
+
+class StopListing(CoordinatorMessage, frozen=True, gc=False):
+    """Nobody asks for the rest of a listing any more."""
+
+    listing: Number
+
+
+# -- to those who have asked ------------------------------------------------------------------
+
+
+class OverviewTold(CoordinatorMessage, frozen=True, gc=False):
+    """What goes on; the lists have the first ones."""
+
+    question: Number
+    cluster: ClusterTold
+    members: list[MemberTold]
+    runs: list[RunTold]
+    locks: list[LockTold]
+
+
+class FibersTold(CoordinatorMessage, frozen=True, gc=False):
+    """A page of fibers."""
+
+    question: Number
+    member: Id
+    page: Payload
+    is_last: bool
+    is_cut: bool = False
+    gone: bool = False
+    """Whether the member is none any more."""
+
+
+class CancelTold(CoordinatorMessage, frozen=True, gc=False):
+    """Whether the run is being cancelled; if not, no such run goes on."""
+
+    question: Number
+    is_known: bool

@@ -1,0 +1,204 @@
+"""Looking at a cluster from outside: a process joins as an observer, and asks.
+
+An observer hosts nothing. What a member alone knows is asked of that member; one that doesn't
+answer in time is named, and all others are told nevertheless.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from queue import Empty
+from typing import Final, TypeVar, final
+
+import msgspec
+
+from distio.errors import ClusterClosed, ClusterError
+from distio.protocol.base import MemberMessage
+from distio.protocol.domains import MemberKind
+from distio.protocol.ids import NOBODY, member_name
+from distio.protocol.messages.overview import (
+    AskFibers,
+    AskOverview,
+    AskToCancel,
+    CancelTold,
+    FibersTold,
+    FiberTold,
+    MemberTold,
+    OverviewTold,
+    unpack_page,
+)
+from distio.runtime.handshake import HANDSHAKE_SECONDS, connect
+from distio.runtime.link import LinkedHost, Told
+from distio.runtime.threads import start_thread
+
+__all__ = ["ANSWER_SECONDS", "COORDINATOR", "Dump", "Observer", "name_of_member", "observing"]
+
+ANSWER_SECONDS: Final = 5.0
+"""How long a member may take to answer before it is called silent."""
+COORDINATOR: Final = "the coordinator"
+_HOSTS: Final = ("worker", "client")
+_LEAVING_MAY_TAKE_SECONDS: Final = 2.0
+_READY: Final = "is ready"
+
+_T = TypeVar("_T", OverviewTold, CancelTold)
+
+
+def name_of_member(member: MemberTold) -> str:
+    """How a member is called in messages to people."""
+    return member_name(member.kind, member.id, member.process, member.host, member.name)
+
+
+@dataclass
+class Dump:
+    """All fibers of a cluster, or of one run, about one moment."""
+
+    fibers: dict[int, tuple[str, FiberTold]] = field(default_factory=dict)
+    """By id: the name of the member where the fiber is, and what that tells."""
+    silent: list[str] = field(default_factory=list)
+    """The members that didn't answer in time."""
+    gone: list[str] = field(default_factory=list)
+    """The members that were lost meanwhile."""
+    cut: list[str] = field(default_factory=list)
+    """The members that have left fibers out, because others list them as well."""
+
+    def add(self, member: str, fibers: Iterable[FiberTold]) -> None:
+        """Take what a member tells; of a fiber that has moved meanwhile, what is known best."""
+        for fiber in fibers:
+            known = self.fibers.get(fiber.fiber)
+            if known is None or known[1].state == _READY:
+                self.fibers[fiber.fiber] = member, fiber
+
+
+@final
+class Observer:
+    """A process that looks at a cluster; one thread asks.
+
+    Args:
+        url: where the coordinator listens.
+        kind: as what it joins: an observer, or a client, which may cancel.
+        timeout: for how many seconds to wait for the coordinator.
+        keys: the folder of the keys of this process; None: it has none.
+
+    Raises:
+        ClusterError: the cluster can't be joined.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        kind: MemberKind = "observer",
+        timeout: float = HANDSHAKE_SECONDS,
+        keys: Path | None = None,
+    ) -> None:
+        self._host: LinkedHost = connect(url, kind, 1, timeout=timeout, keys=keys)
+        self._timeout = timeout
+        self._questions = 0
+        self._host.start(1, "distio-observer")  # what is left to do when it leaves
+        self._link = start_thread("distio-link", self._host.listen, self._host.fail)
+
+    def close(self) -> None:
+        """Leave the cluster."""
+        self._host.leave()
+        self._link.join(_LEAVING_MAY_TAKE_SECONDS)
+
+    def overview(self) -> OverviewTold:
+        """What the coordinator knows.
+
+        Raises:
+            ClusterError: the coordinator doesn't answer.
+        """
+        return self._ask(AskOverview, OverviewTold)
+
+    def cancel(self, run: int) -> bool:
+        """Cancel a run; return whether it goes on (as `overview` raises)."""
+        return self._ask(lambda question: AskToCancel(question, run), CancelTold).is_known
+
+    def dump(self, run: int | None, seconds: float = ANSWER_SECONDS) -> Dump:
+        """List the fibers of a run, or of all runs.
+
+        Args:
+            run: whose.
+            seconds: how long a member may take for each page.
+
+        Raises:
+            ClusterError: the coordinator doesn't answer.
+        """
+        members = [each for each in self.overview().members if each.kind in _HOSTS]
+        names = {NOBODY: COORDINATOR, **{each.id: name_of_member(each) for each in members}}
+        question, pages = self._next_question(), dict.fromkeys(names, 0)
+        dump, now = Dump(), time.monotonic()
+        deadlines = dict.fromkeys(names, now + seconds)
+        self._host.say(*[AskFibers(question, member, run, 0) for member in names])
+        while deadlines:
+            told = self._receive(min(deadlines.values()))
+            if told is None:
+                now = time.monotonic()
+                for member in [each for each, at in deadlines.items() if at <= now]:
+                    del deadlines[member]
+                    dump.silent.append(names[member])
+            elif (
+                isinstance(told, FibersTold)
+                and told.question == question
+                and told.member in deadlines
+            ):
+                if self._take_up(told, dump, names[told.member]):
+                    del deadlines[told.member]
+                    continue
+                deadlines[told.member] = time.monotonic() + seconds
+                pages[told.member] += 1
+                self._host.say(AskFibers(question, told.member, run, pages[told.member]))
+        return dump
+
+    def _take_up(self, told: FibersTold, dump: Dump, name: str) -> bool:
+        """Take a page; return whether it is the last of its member."""
+        try:
+            dump.add(name, unpack_page(told.page))
+        except msgspec.MsgspecError as error:
+            raise ClusterError(f"{name} has sent what is no list of fibers: {error}") from error
+        if told.gone:
+            dump.gone.append(name)
+        if told.is_cut:
+            dump.cut.append(name)
+        return told.is_last
+
+    def _ask(self, message: Callable[[int], MemberMessage], kind: type[_T]) -> _T:
+        question, until = self._next_question(), time.monotonic() + self._timeout
+        self._host.say(message(question))
+        while (told := self._receive(until)) is not None:
+            if isinstance(told, kind) and told.question == question:
+                return told
+        raise ClusterError(
+            f"the coordinator doesn't answer (waited {self._timeout:g} s); its log says what it "
+            f"is at, and SIGUSR1 has it say so"
+        )
+
+    def _next_question(self) -> int:
+        self._questions += 1
+        return self._questions
+
+    def _receive(self, until: float) -> Told | None:
+        """What is told next; None: nothing was by then."""
+        try:
+            told = self._host.told.get(timeout=max(0.0, until - time.monotonic()))
+        except Empty:
+            return None
+        if told is None:
+            self._host.told.put(None)
+            raise ClusterClosed(self._host.closed_because or "the cluster was closed")
+        return told
+
+
+@contextmanager
+def observing(
+    url: str, kind: MemberKind = "observer", keys: Path | None = None
+) -> Iterator[Observer]:
+    """An observer, which leaves in the end."""
+    observer = Observer(url, kind, keys=keys)
+    try:
+        yield observer
+    finally:
+        observer.close()
