@@ -72,6 +72,11 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 
 def pytest_collection_finish() -> None:
     """Have Python's collector leave alone what was collected: it lives to the end anyway."""
+    leave_the_past_alone()
+
+
+def leave_the_past_alone() -> None:
+    """Have Python's collector look at nothing that is there now, after it has done so once more."""
     gc.collect()
     gc.freeze()
 
@@ -156,6 +161,15 @@ def examples(request: pytest.FixtureRequest) -> int:
     marker = request.node.get_closest_marker("seeds")
     asked: int | None = request.config.getoption("--seeds")
     return asked or (marker.args[0] if marker else EXAMPLES)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_past() -> None:
+    """Collections by tests of a module don't look at what the modules before it have left.
+
+    That grows to a hundred thousand objects, and a simulation collects wherever nothing happens.
+    """
+    leave_the_past_alone()
 
 
 @pytest.fixture(autouse=True)
