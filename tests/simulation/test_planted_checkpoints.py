@@ -214,4 +214,4 @@ def test_mistake_is_found(name: str, monkeypatch: Patch) -> None:
 @pytest.mark.parametrize("name", first_of_each(SIMULATED))
 def test_nothing_is_found_where_nothing_is_planted(name: str) -> None:
     mistake = MISTAKES[name]
-    explore(mistake.main, None, mistake.check, range(60), faults=mistake.faults, threads=1)
+    explore(mistake.main, None, mistake.check, range(30), faults=mistake.faults, threads=1)
