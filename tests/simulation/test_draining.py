@@ -28,12 +28,12 @@ from distio.testing import (
     Interrupt,
     Leave,
     Simulation,
-    exploration,
     explore,
     simulate,
 )
 from distio.testing.processes import Process
 from tests.harness.generated import CONTEXT, SEEDS, SHAPES
+from tests.harness.planting import find_soon
 from tests.harness.programs import Program, comparable, expected, programs, to_io
 
 Io = IO[Any, Any, Any]
@@ -312,7 +312,7 @@ PLANTED: Final[dict[str, tuple[Any, type[Any], str, Sequence[Fault]]]] = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PLANTED)
 def test_planted_mistake_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exploration, "_MOST_TRIES", 0)
+    find_soon(monkeypatch)
     monkeypatch.setattr(Process, "run_in_thread", take_time)
     machine, feature, of, faults = PLANTED[name]
     program, _ = PROGRAMS[of]

@@ -18,10 +18,10 @@ from distio.testing import (
     Partition,
     Pause,
     Stop,
-    exploration,
     explore,
     simulate,
 )
+from tests.harness.planting import find_soon
 
 Program = IO[Any, Any, Any]
 
@@ -156,8 +156,7 @@ MISTAKES: Final[dict[str, tuple[str, Callable[..., Any], Sequence[Fault]]]] = {
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_mistake_in_the_fence_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     method, mistake, faults = MISTAKES[name]
-    # how a failure is made smaller is tested elsewhere, and takes most of the time
-    monkeypatch.setattr(exploration, "_MOST_TRIES", 0)
+    find_soon(monkeypatch)
     monkeypatch.setattr(Lease, method, mistake)
     with pytest.raises(CheckFailed, match="which was held for lost before"):
         explore(toils, seeds=range(1_000), threads=1, faults=faults)

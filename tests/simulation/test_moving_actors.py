@@ -19,10 +19,10 @@ from distio.testing import (
     Interrupt,
     Leave,
     Simulation,
-    exploration,
     explore,
     simulate,
 )
+from tests.harness.planting import find_soon
 
 Io = IO[Any, Any, Any]
 
@@ -206,8 +206,7 @@ def leaves_in_the_middle_of_calls(patch: pytest.MonkeyPatch) -> None:
 def test_planted_mistake_is_found(
     plant: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # how a failure is made smaller is tested elsewhere, and takes most of the time
-    monkeypatch.setattr(exploration, "_MOST_TRIES", 0)
+    find_soon(monkeypatch)
     plant(monkeypatch)
     with pytest.raises(CheckFailed):
         explore(counting(), None, check, seeds=range(100), members=3, faults=ROLLING)
