@@ -18,15 +18,19 @@ from hypothesis import settings
 
 from distio import IO, Cluster, Result
 from distio.runtime.local import LocalHost
-from distio.testing import simulate
+from distio.testing import Exploration, simulate
 
 Run = Callable[..., Result[Any, Any]]
+Explore = Callable[..., Exploration]
 
 IN_PROCESS = {"1 thread": 1, "4 threads": 4}
 PLACES = [*IN_PROCESS, "cluster", "simulation"]
 
 PATIENCE = 300.0
 """The seconds for which a test waits for an event that comes at once unless the test fails."""
+
+EXAMPLES = 100
+"""The number of generated programs that a test tries unless it says another one."""
 
 LONG_SECONDS = 1.0
 """Four times what a test may take without being marked slow: machines differ."""
@@ -68,6 +72,11 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
 
 def pytest_collection_finish() -> None:
     """Have Python's collector leave alone what was collected: it lives to the end anyway."""
+    leave_the_past_alone()
+
+
+def leave_the_past_alone() -> None:
+    """Have Python's collector look at nothing that is there now, after it has done so once more."""
     gc.collect()
     gc.freeze()
 
@@ -141,6 +150,26 @@ def _run_at(place: str) -> Run:
     if place == "cluster":
         shared_cluster()  # the time that it takes to start is no test's
     return lambda io, context=None: run_at(place, io, context)
+
+
+@pytest.fixture
+def examples(request: pytest.FixtureRequest) -> int:
+    """How many generated programs a test tries, as `cluster_simulation` does with its seeds.
+
+    `--seeds N` says it, else the marker `seeds(n)` of the test.
+    """
+    marker = request.node.get_closest_marker("seeds")
+    asked: int | None = request.config.getoption("--seeds")
+    return asked or (marker.args[0] if marker else EXAMPLES)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_past() -> None:
+    """Collections by tests of a module don't look at what the modules before it have left.
+
+    That grows to a hundred thousand objects, and a simulation collects wherever nothing happens.
+    """
+    leave_the_past_alone()
 
 
 @pytest.fixture(autouse=True)

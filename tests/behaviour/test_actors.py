@@ -21,6 +21,7 @@ from distio.protocol import messages as m
 from distio.protocol import requests as rq
 from distio.protocol.ids import fiber_id
 from distio.testing import Crash, Simulation, explore
+from tests.conftest import Explore
 from tests.harness.coordinators import Scene
 from tests.harness.members import Node
 
@@ -214,7 +215,10 @@ def test_actor_call_after_the_loss_of_its_worker_is_a_panic() -> None:
 
 
 @pytest.mark.slow
-def test_actor_call_is_made_or_is_a_panic_when_workers_are_lost() -> None:
+@pytest.mark.seeds(100)
+def test_actor_call_is_made_or_is_a_panic_when_workers_are_lost(
+    cluster_simulation: Explore,
+) -> None:
     made = made_by_a_child(Shared)
     program = made.flat_map(lambda it: io.zip_par([it.set(n) for n in range(4)]).then(it.get()))
 
@@ -223,7 +227,10 @@ def test_actor_call_is_made_or_is_a_panic_when_workers_are_lost() -> None:
             return result.success in range(4)
         return isinstance(exception_of(result), WorkerLost)
 
-    explore(program, None, lambda s: s.result is None or is_right(s.result), faults=[Crash()])
+    def check(simulation: Simulation[Any, Any]) -> bool:
+        return simulation.result is None or is_right(simulation.result)
+
+    cluster_simulation(program, None, check, faults=[Crash()])
 
 
 # -- the machines -----------------------------------------------------------------------------

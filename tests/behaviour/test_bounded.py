@@ -18,7 +18,7 @@ from distio import Cluster, Errors, Ok, Panic, Var, io
 from distio.core.chunks import MOST_IN_CHUNK
 from distio.errors import MatchError, NotPicklable, WorkerLost
 from distio.testing import Crash, Simulation, explore, simulate
-from tests.conftest import PATIENCE, Run, run_at, shared_cluster
+from tests.conftest import PATIENCE, Explore, Run, run_at, shared_cluster
 from tests.harness.items import SLOW, Program, exceptions_of, square, squares
 
 # -- values -----------------------------------------------------------------------------------
@@ -146,7 +146,8 @@ def test_at_most_holds_for_items_on_all_workers(run: Run) -> None:
 
 
 @pytest.mark.slow
-def test_at_most_holds_under_every_seed() -> None:
+@pytest.mark.seeds(100)
+def test_at_most_holds_under_every_seed(cluster_simulation: Explore) -> None:
     most: set[int] = set()
 
     def check(simulation: Simulation[Any, Any]) -> bool:
@@ -154,7 +155,7 @@ def test_at_most_holds_under_every_seed() -> None:
         most.add(simulation.result.success[1])
         return bool(simulation.result.success[0] == 0)
 
-    explore(crowd(8, 2), None, check, range(1_000))
+    cluster_simulation(crowd(8, 2), None, check)
     assert most <= {1, 2}
     assert 2 in most
 
@@ -379,19 +380,18 @@ def test_lost_worker_costs_no_more_than_its_items_under_every_seed() -> None:
 
 
 @pytest.mark.slow
-def test_traverse_par_returns_the_right_values_under_every_seed() -> None:
+@pytest.mark.seeds(100)
+def test_traverse_par_returns_the_right_values_under_every_seed(
+    cluster_simulation: Explore,
+) -> None:
     """The inner traversals are on workers, and travel in the middle of their work."""
 
     def row(n: int) -> Program:
         return io.traverse_par(range(4), lambda m: io.yield_.then(io.pure(n + m)), at_most=2)
 
     expected: Any = Ok([[n + m for m in range(4)] for n in range(4)])
-    explore(
-        io.traverse_par(range(4), row, at_most=3),
-        None,
-        lambda simulation: simulation.result == expected,
-        range(1_000),
-    )
+    program = io.traverse_par(range(4), row, at_most=3)
+    cluster_simulation(program, None, lambda simulation: simulation.result == expected)
 
 
 def unpicklable(n: int) -> Program:

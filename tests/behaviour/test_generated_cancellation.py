@@ -18,7 +18,6 @@ from distio import Resource, io, resource
 from distio.testing import Fault, Interrupt, simulate
 from tests.harness.generated import (
     COUNTS,
-    EXAMPLES,
     FILE,
     HARMFUL,
     HARMLESS,
@@ -166,13 +165,6 @@ def _more(inner: st.SearchStrategy[Build]) -> st.SearchStrategy[Build]:
 
 
 PROGRAMS = st.recursive(LEAVES, _more, max_leaves=12)
-
-
-@pytest.fixture
-def examples(request: pytest.FixtureRequest) -> int:
-    """The number of programs to try."""
-    asked: int | None = request.config.getoption("--seeds")
-    return asked or EXAMPLES
 
 
 @pytest.mark.slow

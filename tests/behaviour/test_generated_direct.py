@@ -6,15 +6,8 @@ import pytest
 from hypothesis import given, settings
 
 from distio.testing import MOVE_ON_WAKE, simulate
-from tests.harness.generated import CONTEXT, EXAMPLES, SEEDS, SHAPES
+from tests.harness.generated import CONTEXT, SEEDS, SHAPES
 from tests.harness.programs import DIRECT, Program, Scope, comparable, expected, programs, to_io
-
-
-@pytest.fixture
-def examples(request: pytest.FixtureRequest) -> int:
-    """The number of programs to try."""
-    asked: int | None = request.config.getoption("--seeds")
-    return asked or EXAMPLES
 
 
 @pytest.mark.slow

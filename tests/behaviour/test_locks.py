@@ -444,7 +444,7 @@ def crowd(lock: Lock) -> Program:
     "faults", [[], [Pause()], [Partition(), Partition("client")]], ids=["none", "pause", "cut"]
 )
 def test_lock_excludes_other_fibers_under_every_seed(faults: list[Fault]) -> None:
-    explore(with_lock(crowd), None, lambda s: s.result == Ok(5), range(100), faults=faults)
+    explore(with_lock(crowd), None, lambda s: s.result == Ok(5), range(50), faults=faults)
 
 
 @pytest.mark.slow
@@ -467,7 +467,7 @@ def test_lock_of_a_lost_fiber_is_released(faults: list[Fault]) -> None:
     def check(simulation: Simulation[Any, Any]) -> None:
         assert simulation.result is not None
 
-    explore(program, None, check, range(150), faults=faults)
+    explore(program, None, check, range(50), faults=faults)
 
 
 INSIDE: dict[tuple[int, int], int] = {}
@@ -555,4 +555,4 @@ def crossed(locks: list[Lock]) -> Program:
 )
 def test_deadlock_of_locks_is_found_under_every_seed(program: Program) -> None:
     """A run that nothing can wake, and that hasn't ended, breaks an invariant."""
-    explore(program, None, lambda simulation: simulation.result is not None, range(400))
+    explore(program, None, lambda simulation: simulation.result is not None, range(100))

@@ -32,7 +32,7 @@ from distio import (
 from distio.errors import Cancelled, Deadlock, NotPicklable
 from distio.testing import MOVE_ON_WAKE, Fault, Interrupt, simulate
 from tests.conftest import Run, shared_cluster
-from tests.harness.generated import EXAMPLES, HARMFUL, HARMLESS, SEEDS, SHAPES
+from tests.harness.generated import HARMFUL, HARMLESS, SEEDS, SHAPES
 
 Program = IO[Any, Any, Any]
 
@@ -478,13 +478,6 @@ async def trade(
     return left
 
 
-@pytest.fixture
-def examples(request: pytest.FixtureRequest) -> int:
-    """The number of programs to try."""
-    asked: int | None = request.config.getoption("--seeds")
-    return asked or EXAMPLES
-
-
 TRADES = st.tuples(
     st.sampled_from([None, 0, 1, 3]),
     st.integers(1, 3),
@@ -494,8 +487,9 @@ TRADES = st.tuples(
 
 
 @pytest.mark.slow
+@pytest.mark.seeds(200)
 def test_queue_loses_and_doubles_no_item_whichever_fiber_is_cancelled(examples: int) -> None:
-    @settings(max_examples=2 * examples)
+    @settings(max_examples=examples)
     @given(TRADES, SEEDS, SHAPES)
     def check(trades: Any, seed: int, shape: tuple[int, int]) -> None:
         SEEN.clear()
@@ -550,6 +544,7 @@ async def talks(capacity: int | None) -> list[int]:
 
 
 @pytest.mark.slow
+@pytest.mark.seeds(60)
 def test_primitives_give_the_same_to_fibers_that_move(examples: int) -> None:
     @settings(max_examples=examples)
     @given(st.sampled_from([None, 0, 1, 3]), SEEDS, SHAPES, st.lists(HARMLESS, max_size=2))

@@ -252,8 +252,9 @@ FAULTS = st.none() | st.builds(Crash) | st.builds(Interrupt, at=st.sampled_from(
 
 
 @pytest.mark.slow
-def test_supervisor_restarts_as_its_machine_decides_and_leaves_nothing() -> None:
-    @settings(max_examples=1_000)
+@pytest.mark.seeds(200)
+def test_supervisor_restarts_as_its_machine_decides_and_leaves_nothing(examples: int) -> None:
+    @settings(max_examples=examples)
     @given(cases(), SEEDS, SHAPES, FAULTS)
     def check(case: Case, seed: int, shape: tuple[int, int], fault: Fault | None) -> None:
         TOLD.clear()

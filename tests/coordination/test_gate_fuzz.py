@@ -185,7 +185,7 @@ def takes_locks_of_others(frames: list[bytes], liar: int) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_client_and_strangers_that_lie_leave_an_honest_run_alone(seed: int) -> None:
     scene = Scene()
     mutants = Mutants(seed, [fiber_id(home, each) for home in range(4, 9) for each in range(4)])
@@ -211,7 +211,7 @@ def test_client_and_strangers_that_lie_leave_an_honest_run_alone(seed: int) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_worker_that_lies_about_its_fibers_ends_no_more_than_its_own_run(seed: int) -> None:
     """The worker takes part in the run, so it may harm the run, but not the coordinator."""
     mutants = Mutants(seed, [fiber_id(home, each) for home in range(1, 5) for each in range(4)])
@@ -256,7 +256,7 @@ def test_handler_that_fails_in_the_middle_leaves_the_coordinator_sound(
 ) -> None:
     kind, name = PARTS[part]
     whole = getattr(kind, name)
-    for nth in [*range(1, 40), *range(40, 400, 9)]:
+    for nth in [*range(1, 40, 2), *range(40, 400, 23)]:
         calls = 0
 
         def fails(*args: Any, nth: int = nth) -> Any:

@@ -12,8 +12,6 @@ from distio.testing import Crash, Disconnect, Fail, Fault, Partition, Pause, Res
 
 CONTEXT: Final = 7
 
-EXAMPLES: Final = 300
-
 SEEDS: Final = st.integers(0, 2**32)
 
 SHAPES: Final = st.tuples(st.integers(1, 3), st.integers(1, 2))

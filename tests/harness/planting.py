@@ -9,8 +9,21 @@ import pytest
 from distio.coordination.recovery.coordinator import Recovery
 from distio.coordination.state.members import MemberRecord
 from distio.protocol import messages as m
+from distio.testing import exploration, world
 
-__all__ = ["frees_what_is_held", "stores_late"]
+__all__ = ["find_soon", "frees_what_is_held", "stores_late"]
+
+_MOST_IDLE_EVENTS = 5_000
+
+
+def find_soon(patch: pytest.MonkeyPatch) -> None:
+    """Have a simulation find a mistake soon.
+
+    How a failure is made smaller is tested elsewhere, and takes most of the time. Processes that
+    talk for ever are found out after fewer events: the programs of these tests end after hundreds.
+    """
+    patch.setattr(exploration, "_MOST_TRIES", 0)
+    patch.setattr(world, "_MOST_IDLE_EVENTS", _MOST_IDLE_EVENTS)
 
 
 def stores_late(patch: pytest.MonkeyPatch) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from distio.runtime.journal.inspecting import show
 from tests.conftest import PATIENCE
 from tests.harness.daemons import worker_at
 from tests.harness.journaled import await_file, free_url, journaled
+from tests.harness.script_server import run_script
 
 pytestmark = pytest.mark.slow
 
@@ -51,13 +52,9 @@ def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def says(code: Path, *arguments: object) -> tuple[int, str, str]:
     """What a command says, where the code is."""
-    done = subprocess.run(
-        [sys.executable, "-m", "distio.cli.main", *map(str, arguments)],
-        cwd=code,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-    )
+    command = code / "command.py"
+    command.write_text("from distio.cli.main import main; main()")
+    done = run_script([str(command), *map(str, arguments)], code, PATIENCE)
     return done.returncode, done.stdout, done.stderr
 
 
@@ -118,9 +115,16 @@ def test_cuts_are_made_while_a_coordinator_goes_on(tmp_path: Path, code: Path) -
     url, journal, place = free_url(), tmp_path / "journal", tmp_path
     options = "--keep-snapshots", "2", "--snapshot-every", "0.05"
 
+    looked_at = 0
+
     def is_last_cut_of(state: str) -> bool:
-        cuts = show(journal).cuts[-1:]
-        return any(states_in(code, journal, "--cut", each.cut) == [repr(state)] for each in cuts)
+        nonlocal looked_at
+        last = max((each.cut for each in show(journal).cuts), default=0)
+        if last == looked_at:
+            time.sleep(0.02)
+            return False
+        looked_at = last
+        return states_in(code, journal, "--cut", last) == [repr(state)]
 
     with (
         journaled(journal, url, *options) as coordinator,
@@ -138,7 +142,7 @@ def test_cuts_are_made_while_a_coordinator_goes_on(tmp_path: Path, code: Path) -
         worker.terminate()
 
 
-def test_cuts_without_a_journal_are_refused() -> None:
-    code, _, err = says(Path.cwd(), "coordinator", "--keep-snapshots", "2")
+def test_cuts_without_a_journal_are_refused(tmp_path: Path) -> None:
+    code, _, err = says(tmp_path, "coordinator", "--keep-snapshots", "2")
     assert code == 64
     assert err == "distio: --keep-snapshots keeps them in a journal; add --journal\n"

@@ -30,7 +30,7 @@ def write(item: Any) -> Any:
 
 
 def results(
-    make: Callable[[], Program], seeds: int = 40, threads: int = 1, **more: Any
+    make: Callable[[], Program], seeds: int = 12, threads: int = 1, **more: Any
 ) -> Iterator[Result[Any, Any]]:
     """The Results of a program under losses; `WRITTEN` is that of the last one."""
     for losses in LOSSES:

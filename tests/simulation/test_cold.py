@@ -21,7 +21,7 @@ from distio.testing import (
     simulate,
 )
 from tests.harness.cold import COLD, times_put_away
-from tests.harness.generated import CONTEXT, EXAMPLES, SEEDS
+from tests.harness.generated import CONTEXT, SEEDS
 from tests.harness.programs import Program as Generated
 from tests.harness.programs import comparable, expected, programs, to_io
 
@@ -123,7 +123,7 @@ def test_cold_fibers_change_no_result_though_workers_are_lost(name: str) -> None
     program, result = PROGRAMS[name]
     cold = 0
     for faults in LOSSES:
-        for seed in range(8):
+        for seed in range(3):
             found = simulate(
                 program, members=3, threads=1, seed=seed, faults=faults, components=COLD
             )
@@ -140,14 +140,14 @@ def test_cold_fibers_change_no_result_in_any_schedule(name: str) -> None:
     def check(simulation: Simulation[Any, Any]) -> None:
         assert simulation.result == result
 
-    explore_all(program, None, check, at_most=100, components=COLD)
+    explore_all(program, None, check, at_most=40, components=COLD)
 
 
 @pytest.mark.slow
-def test_cold_fibers_change_no_outcome_of_a_generated_program() -> None:
+def test_cold_fibers_change_no_outcome_of_a_generated_program(examples: int) -> None:
     cold = [0]
 
-    @settings(max_examples=EXAMPLES)
+    @settings(max_examples=examples)
     @given(programs(), SEEDS, st.sampled_from(LOSSES))
     def check(program: Generated, seed: int, faults: Sequence[Fault]) -> None:
         io = to_io(program)

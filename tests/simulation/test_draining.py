@@ -28,12 +28,12 @@ from distio.testing import (
     Interrupt,
     Leave,
     Simulation,
-    exploration,
     explore,
     simulate,
 )
 from distio.testing.processes import Process
 from tests.harness.generated import CONTEXT, SEEDS, SHAPES
+from tests.harness.planting import find_soon
 from tests.harness.programs import Program, comparable, expected, programs, to_io
 
 Io = IO[Any, Any, Any]
@@ -195,7 +195,7 @@ def test_workers_that_leave_change_no_result_and_repeat_nothing(
     monkeypatch.setattr(Process, "run_in_thread", take_time)
     program, _ = PROGRAMS[name]
     for faults in LEAVES:
-        for seed in range(5):
+        for seed in range(2):
             simulation = simulate(
                 program, seed=seed, members=3, threads=threads, faults=faults, snapshots=level
             )
@@ -312,7 +312,7 @@ PLANTED: Final[dict[str, tuple[Any, type[Any], str, Sequence[Fault]]]] = {
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PLANTED)
 def test_planted_mistake_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exploration, "_MOST_TRIES", 0)
+    find_soon(monkeypatch)
     monkeypatch.setattr(Process, "run_in_thread", take_time)
     machine, feature, of, faults = PLANTED[name]
     program, _ = PROGRAMS[of]
@@ -335,7 +335,7 @@ def test_worker_that_is_lost_while_it_leaves_breaks_no_promise(
     size: int | None, *, is_cut: bool, level: Snapshots
 ) -> None:
     """The simulation finds what happens twice, and that no machinery fails."""
-    for seed in range(24):
+    for seed in range(12):
         leaves = (0.003, 0.005, 0.008)[seed % 3]
         at = leaves + 0.0003 * (1 + seed % 6)
         lost = Disconnect("worker-1", at=at, seconds=60) if is_cut else Crash("worker-1", at=at)

@@ -83,14 +83,14 @@ def simulated(
 @pytest.mark.parametrize("program", RIGHT)
 def test_run_ends_with_the_same_result_whoever_dies_at_whatever_moment(program: Any) -> None:
     heard, restored = 0, 0
-    for seed in range(250):
+    for seed in range(75):
         clients, workers = CLIENTS[seed % 5], WORKERS[seed // 5 % 5]
         simulation = simulated(program, seed, [*clients, *workers])
         assert simulation.result == RIGHT[program], f"seed {seed}"
         heard += simulation.heard
         restored += simulation.restored
-    assert heard > 400  # many clients live long enough
-    assert restored > 20
+    assert heard > 120  # many clients live long enough
+    assert restored > 6
 
 
 def test_two_clients_that_submit_at_once_get_one_run() -> None:

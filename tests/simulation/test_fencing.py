@@ -11,7 +11,17 @@ from distio import IO, Ok, Queue, io
 from distio.coordination.membership.lease import MARGIN, Lease, lease_seconds
 from distio.coordination.membership.session import ABSENCE_SECONDS
 from distio.runtime.failure_detector import PATIENCE_SECONDS
-from distio.testing import CheckFailed, Disconnect, Fault, Partition, Pause, Stop, explore, simulate
+from distio.testing import (
+    CheckFailed,
+    Disconnect,
+    Fault,
+    Partition,
+    Pause,
+    Stop,
+    explore,
+    simulate,
+)
+from tests.harness.planting import find_soon
 
 Program = IO[Any, Any, Any]
 
@@ -66,7 +76,7 @@ def test_worker_that_was_held_for_lost_steps_nothing_and_its_fibers_go_on(
     make: Callable[[], Program], right: Any, cuts: Sequence[Fault]
 ) -> None:
     """The simulation itself sees to it that no lost worker steps a fiber."""
-    for seed in range(8):
+    for seed in range(4):
         assert simulate(make, seed=seed, threads=1, faults=cuts).result == Ok(right), seed
 
 
@@ -146,6 +156,7 @@ MISTAKES: Final[dict[str, tuple[str, Callable[..., Any], Sequence[Fault]]]] = {
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_mistake_in_the_fence_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     method, mistake, faults = MISTAKES[name]
+    find_soon(monkeypatch)
     monkeypatch.setattr(Lease, method, mistake)
     with pytest.raises(CheckFailed, match="which was held for lost before"):
         explore(toils, seeds=range(1_000), threads=1, faults=faults)

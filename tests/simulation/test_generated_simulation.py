@@ -12,15 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distio.testing import Fault, simulate
-from tests.harness.generated import CONTEXT, EXAMPLES, HARMFUL, HARMLESS, SEEDS, SHAPES
+from tests.harness.generated import CONTEXT, HARMFUL, HARMLESS, SEEDS, SHAPES
 from tests.harness.programs import Program, comparable, expected, programs, to_io
-
-
-@pytest.fixture
-def examples(request: pytest.FixtureRequest) -> int:
-    """The number of programs to try."""
-    asked: int | None = request.config.getoption("--seeds")
-    return asked or EXAMPLES
 
 
 @pytest.mark.slow

@@ -53,7 +53,7 @@ def is_mixed() -> bool:
     return False
 
 
-def runs(make: Program, take: Callable[[Lock], Lock], seeds: int = 60) -> Iterator[bool]:
+def runs(make: Program, take: Callable[[Lock], Lock], seeds: int = 20) -> Iterator[bool]:
     """Whether sections were mixed, in runs with two losses each."""
     for losses in LOSSES:
         for seed in range(seeds):
@@ -93,7 +93,7 @@ def test_kept_lock_excludes_those_that_take_it_otherwise_until_it_is_given_back(
         return io.zip_par([each.with_(section(key)) for key, each in enumerate(locks)])
 
     main = resource.reentrant_lock.flat_map(all_of_them)
-    for seed in range(60):
+    for seed in range(20):
         WRITTEN.clear()
         done = simulate(lambda: main, seed=seed, threads=1, faults=[Crash(), Crash()])
         assert done.result == Ok([None] * 6)

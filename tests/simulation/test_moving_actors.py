@@ -22,6 +22,7 @@ from distio.testing import (
     explore,
     simulate,
 )
+from tests.harness.planting import find_soon
 
 Io = IO[Any, Any, Any]
 
@@ -122,7 +123,7 @@ def test_object_of_an_actor_goes_on_elsewhere_when_its_worker_leaves(
         counting(),
         None,
         check,
-        seeds=range(20),
+        seeds=range(6),
         members=3,
         threads=threads,
         faults=LEAVES[leaves],
@@ -137,7 +138,7 @@ def test_call_of_an_actor_is_never_made_twice_if_workers_are_lost_besides() -> N
             assert is_right(simulation.result.success)
 
     faults: list[Fault] = [Leave(returns_after=0.001), Crash(returns_after=0.001), Leave()]
-    explore(counting(), None, check_if_ok, seeds=range(60), members=3, faults=faults)
+    explore(counting(), None, check_if_ok, seeds=range(20), members=3, faults=faults)
 
 
 def slow_use(actor: Actor[Any], call: Callable[[Any], Any]) -> Io:
@@ -205,6 +206,7 @@ def leaves_in_the_middle_of_calls(patch: pytest.MonkeyPatch) -> None:
 def test_planted_mistake_is_found(
     plant: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    find_soon(monkeypatch)
     plant(monkeypatch)
     with pytest.raises(CheckFailed):
         explore(counting(), None, check, seeds=range(100), members=3, faults=ROLLING)

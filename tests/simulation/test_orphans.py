@@ -12,6 +12,7 @@ from distio.coordination.cancellation.coordinator import Cancellation
 from distio.errors import WorkerLost
 from distio.protocol.domains import Snapshots
 from distio.testing import CheckFailed, Crash, Fault, Simulation, explore
+from tests.harness.planting import find_soon
 
 Io = IO[Any, Any, Any]
 
@@ -165,6 +166,7 @@ def test_planted_mistake_is_found(
     def is_sound(simulation: Simulation[Any, Any]) -> None:
         """The ledger looks."""
 
+    find_soon(monkeypatch)
     plant(monkeypatch)
     with pytest.raises(CheckFailed, match="goes on for long, though its owner is lost"):
         explore(

@@ -20,9 +20,9 @@ from distio.errors import InDoubt
 from distio.protocol import requests as rq
 from distio.protocol.messages.checkpoints import AwaitStored
 from distio.protocol.requests import checkpoints
-from distio.testing import CheckFailed, Crash, Disconnect, Fault, Simulation, exploration, explore
+from distio.testing import CheckFailed, Crash, Disconnect, Fault, Simulation, explore
 from tests.harness.parameters import first_of_each, marked
-from tests.harness.planting import frees_what_is_held, stores_late
+from tests.harness.planting import find_soon, frees_what_is_held, stores_late
 
 Program = IO[Any, Any, Any]
 Patch = pytest.MonkeyPatch
@@ -200,8 +200,7 @@ SIMULATED: Final = {
 
 @pytest.mark.parametrize("name", marked(MISTAKES, slow={"a section begins before it is stored"}))
 def test_mistake_is_found(name: str, monkeypatch: Patch) -> None:
-    # how a failure is made smaller is tested elsewhere, and takes most of the time
-    monkeypatch.setattr(exploration, "_MOST_TRIES", 0)
+    find_soon(monkeypatch)
     mistake = MISTAKES[name]
     mistake.plant(monkeypatch)
     with pytest.raises(CheckFailed) as found:
@@ -214,4 +213,4 @@ def test_mistake_is_found(name: str, monkeypatch: Patch) -> None:
 @pytest.mark.parametrize("name", first_of_each(SIMULATED))
 def test_nothing_is_found_where_nothing_is_planted(name: str) -> None:
     mistake = MISTAKES[name]
-    explore(mistake.main, None, mistake.check, range(60), faults=mistake.faults, threads=1)
+    explore(mistake.main, None, mistake.check, range(30), faults=mistake.faults, threads=1)

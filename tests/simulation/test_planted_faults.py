@@ -64,12 +64,12 @@ from distio.testing import (
     Fault,
     Interrupt,
     Simulation,
-    exploration,
     explore,
     processes,
     simulation,
 )
 from tests.harness.parameters import first_of_each, marked
+from tests.harness.planting import find_soon
 
 Program = IO[Any, Any, Any]
 Plant = Callable[[pytest.MonkeyPatch], Components]
@@ -894,8 +894,7 @@ SIMULATED: Final = {
 
 @pytest.mark.parametrize("name", marked(MISTAKES, slow=TAKE_LONG_TO_FIND))
 def test_a_mistake_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    # how a failure is made smaller is tested elsewhere, and takes most of the time
-    monkeypatch.setattr(exploration, "_MOST_TRIES", 0)
+    find_soon(monkeypatch)
     plant, program, value, faults = MISTAKES[name]
     parts = plant(monkeypatch)
     with pytest.raises(CheckFailed) as found:
@@ -914,4 +913,4 @@ def test_a_mistake_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_nothing_is_found_where_nothing_is_planted(name: str) -> None:
     _, program, value, faults = MISTAKES[name]
     snapshots = snapshots_for(name)
-    explore(program, None, is_right(value, faults), range(30), faults=faults, snapshots=snapshots)
+    explore(program, None, is_right(value, faults), range(10), faults=faults, snapshots=snapshots)

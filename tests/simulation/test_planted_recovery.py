@@ -22,9 +22,9 @@ from distio.coordination.state.tree import Tree
 from distio.core.fiber import Fiber
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
-from distio.testing import CheckFailed, Crash, Fault, Simulation, exploration, explore
+from distio.testing import CheckFailed, Crash, Fault, Simulation, explore
 from tests.harness.parameters import marked
-from tests.harness.planting import frees_what_is_held, stores_late
+from tests.harness.planting import find_soon, frees_what_is_held, stores_late
 from tests.harness.recovering import CASES, guarded, judge, pipeline
 
 Patch = pytest.MonkeyPatch
@@ -263,7 +263,7 @@ def simulated(case: str, faults: Sequence[Fault], seeds: int, threads: int = 1) 
 
 @pytest.mark.parametrize("name", marked(MISTAKES, slow={"what a fiber holds is freed"}))
 def test_mistake_in_recovery_is_found(name: str, monkeypatch: Patch) -> None:
-    monkeypatch.setattr(exploration, "_MOST_TRIES", 0)
+    find_soon(monkeypatch)
     mistake = MISTAKES[name]
     mistake.plant(monkeypatch)
     # a fiber that is told what it hasn't asked for trips over an assertion of its own
@@ -280,7 +280,7 @@ def test_mistake_in_recovery_is_found(name: str, monkeypatch: Patch) -> None:
     ),
 )
 def test_program_in_which_nothing_is_planted_is_right(case: str, faults: Sequence[Fault]) -> None:
-    simulated(case, faults, 25)
+    simulated(case, faults, 8)
 
 
 @pytest.mark.slow

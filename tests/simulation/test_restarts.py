@@ -19,12 +19,12 @@ from distio.testing import (
     Fault,
     Restart,
     Simulation,
-    exploration,
     explore,
     simulate,
 )
 from distio.testing.journal import MemoryJournal
 from tests.harness.parameters import marked
+from tests.harness.planting import find_soon
 from tests.harness.recovering import CASES, guarded, judge, pipeline
 
 Patch = pytest.MonkeyPatch
@@ -62,7 +62,7 @@ def test_program_whose_coordinator_is_killed_has_its_result(
     def check(simulation: Simulation[Any, Any]) -> bool:
         return simulation.result == Ok(right)
 
-    explore(make, None, check, range(4), members=3, faults=faults)
+    explore(make, None, check, range(2), members=3, faults=faults)
 
 
 @pytest.mark.slow
@@ -72,7 +72,7 @@ def test_small_program_whose_coordinator_is_killed_has_a_result_that_it_can_have
 ) -> None:
     faults: list[Fault] = [Restart(), Restart(seconds=0.01), Crash()]
     check = judge(case, may_lose=False)
-    explore(CASES[case].main, None, check, range(5), members=3, faults=faults)
+    explore(CASES[case].main, None, check, range(3), members=3, faults=faults)
 
 
 def test_members_are_the_same_as_before_when_the_coordinator_goes_on() -> None:
@@ -247,9 +247,11 @@ MISTAKES: Final[dict[str, tuple[Callable[[Patch], None], Callable[[], IO[Any, An
 }
 
 
-@pytest.mark.parametrize("name", marked(MISTAKES, slow={"numbers blobs anew"}))
+@pytest.mark.parametrize(
+    "name", marked(MISTAKES, slow={"numbers blobs anew", "removes blobs at restarts"})
+)
 def test_mistake_with_the_journal_is_found(name: str, monkeypatch: Patch) -> None:
-    monkeypatch.setattr(exploration, "_MOST_TRIES", 0)
+    find_soon(monkeypatch)
     plant, make, right = MISTAKES[name]
     plant(monkeypatch)
     faults = [Restart(at=0.003 + n / 200) for n in range(8)]

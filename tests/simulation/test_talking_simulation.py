@@ -16,19 +16,11 @@ from distio.testing import MOVE_ON_WAKE, Components, Fault, simulate
 from tests.harness.generated import HARMFUL, HARMLESS, SEEDS, SHAPES
 from tests.harness.talking import TALKS, Talk, to_io
 
-EXAMPLES: Final = 40
-
 PARTS: Final = st.sampled_from([Components(), MOVE_ON_WAKE])
 
 
-@pytest.fixture
-def examples(request: pytest.FixtureRequest) -> int:
-    """The number of programs to try."""
-    asked: int | None = request.config.getoption("--seeds")
-    return asked or EXAMPLES
-
-
 @pytest.mark.slow
+@pytest.mark.seeds(40)
 @pytest.mark.parametrize(
     "faults", [st.just([]), st.lists(HARMFUL | HARMLESS, min_size=1, max_size=2)]
 )

@@ -77,7 +77,7 @@ def limited(kind: Any, domain: Any) -> st.SearchStrategy[Any]:
 
 
 @pytest.mark.parametrize("kind", MEMBER, ids=lambda kind: kind.__name__)
-@settings(max_examples=25)
+@settings(max_examples=8)
 @given(data=st.data())
 def test_codec_decodes_each_message_of_a_member_as_it_was(kind: Any, data: Any) -> None:
     messages = data.draw(st.lists(values(kind), max_size=3))
@@ -85,7 +85,7 @@ def test_codec_decodes_each_message_of_a_member_as_it_was(kind: Any, data: Any) 
 
 
 @pytest.mark.parametrize("kind", COORDINATOR, ids=lambda kind: kind.__name__)
-@settings(max_examples=25)
+@settings(max_examples=8)
 @given(data=st.data())
 def test_codec_decodes_each_message_of_the_coordinator_as_it_was(kind: Any, data: Any) -> None:
     messages = data.draw(st.lists(values(kind), max_size=3))
@@ -255,7 +255,7 @@ def test_codec_refuses_malformed_frames(name: str) -> None:
         from_member.decode(MALFORMED[name])
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(st.lists(st.binary(max_size=60), max_size=3))
 def test_codec_takes_random_bytes_for_malformed_or_for_a_batch(frames: list[bytes]) -> None:
     for codec in (from_member, from_coordinator):
@@ -264,7 +264,7 @@ def test_codec_takes_random_bytes_for_malformed_or_for_a_batch(frames: list[byte
 
 
 @pytest.mark.slow
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(values(m.Hello), st.data())
 def test_codec_takes_damaged_frames_for_malformed_or_for_a_batch(hello: m.Hello, data: Any) -> None:
     frame = bytearray(from_member.encode([hello, m.StartRun(1)])[0])

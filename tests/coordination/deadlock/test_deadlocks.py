@@ -29,7 +29,7 @@ from distio.protocol.ids import fiber_id
 from distio.protocol.requests import Lock
 from distio.resource._resource import of_lock
 from distio.testing import Simulation, explore
-from tests.conftest import Run
+from tests.conftest import Explore, Run
 from tests.harness.members import Node
 
 Program = IO[Any, Any, Any]
@@ -123,6 +123,7 @@ def meets_at(barrier: Barrier) -> Program:
 
 
 @pytest.mark.slow
+@pytest.mark.seeds(30)
 @pytest.mark.parametrize(
     ("make", "waits"),
     [
@@ -134,7 +135,7 @@ def meets_at(barrier: Barrier) -> Program:
     ids=["queue", "unlimited queue", "deferred", "barrier"],
 )
 def test_deadlock_after_a_pause_is_found_under_every_seed(
-    make: Program, waits: Callable[[Any], Program]
+    make: Program, waits: Callable[[Any], Program], cluster_simulation: Explore
 ) -> None:
     def both(entry: Any) -> Program:
         return io.zip_par(pauses().then(waits(entry)), pauses().then(waits(entry)))
@@ -144,7 +145,7 @@ def test_deadlock_after_a_pause_is_found_under_every_seed(
         deadlock(simulation.result)
 
     for members in (2, 3):
-        explore(make.flat_map(both), None, check, range(100), members=members, threads=1)
+        cluster_simulation(make.flat_map(both), None, check, members=members, threads=1)
 
 
 def blocked(member: Member) -> list[int]:

@@ -351,7 +351,7 @@ CHILDREN: dict[str, Program] = {
 @pytest.mark.parametrize("parts", [Components(), MOVE_ON_WAKE], ids=["at rest", "restless"])
 @pytest.mark.parametrize("child", CHILDREN)
 def test_wait_for_another_run_is_answered_under_every_seed(child: str, parts: Components) -> None:
-    for seed in range(40):
+    for seed in range(15):
         box: list[Any] = []
         waits = there(box, partial(first_in, box))
         programs = waits, shares(box, CHILDREN[child])
@@ -369,7 +369,7 @@ def crosswise(left: list[Any], right: list[Any]) -> Program:
 
 @pytest.mark.slow
 def test_runs_that_wait_for_each_other_are_one_deadlock_under_every_seed() -> None:
-    for seed in range(60):
+    for seed in range(20):
         left: list[Any] = []
         right: list[Any] = []
         programs = crosswise(left, right), crosswise(right, left)
@@ -383,7 +383,7 @@ def test_runs_that_wait_for_each_other_are_one_deadlock_under_every_seed() -> No
 
 @pytest.mark.slow
 def test_wait_for_another_run_ends_whatever_fails() -> None:
-    for seed in range(60):
+    for seed in range(20):
         box: list[Any] = []
         waits = there(box, partial(first_in, box))
         programs = waits, shares(box, CHILDREN["travels"])

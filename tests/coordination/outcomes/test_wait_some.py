@@ -17,8 +17,8 @@ from distio.core.snapshot import dump_chunk, dump_fibers, load_fibers
 from distio.errors import DistioBug, MatchError
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
-from distio.testing import Simulation, explore
-from tests.conftest import Run
+from distio.testing import Simulation
+from tests.conftest import Explore, Run
 from tests.harness.members import Node, World, outcome_of
 
 Program = IO[Any, Any, Any]
@@ -377,5 +377,8 @@ def is_complete(simulation: Simulation[Any, Any]) -> bool:
 
 
 @pytest.mark.slow
-def test_wait_some_repeated_for_the_rest_sees_each_fiber_once_under_every_seed() -> None:
-    assert explore(staggered(12), None, is_complete, range(1_000)).seeds == 1_000
+@pytest.mark.seeds(100)
+def test_wait_some_repeated_for_the_rest_sees_each_fiber_once_under_every_seed(
+    cluster_simulation: Explore,
+) -> None:
+    cluster_simulation(staggered(12), None, is_complete)

@@ -118,7 +118,7 @@ def test_journal_with_a_changed_byte_is_refused_or_right(
 def test_journal_with_any_changed_byte_is_refused_or_right(
     which: str, name: str, request: pytest.FixtureRequest, copy: Callable[[Path], Path]
 ) -> None:
-    step = int(os.environ.get("DAMAGE_STEP", "131")) * (5 if name == LOG else 1)
+    step = int(os.environ.get("DAMAGE_STEP", "509")) * (5 if name == LOG else 1)
     found = check_flips(request.getfixturevalue(which), name, step, copy)
     # over the end of a damaged log, SQLite goes back; the sessions of members notice that
     assert found[name == LOG]
