@@ -47,6 +47,7 @@ from distio.runtime.decider import Decider
 from distio.runtime.failure_detector import PATIENCE_SECONDS, FailureDetector, silence_of
 from distio.runtime.journal.journal import Journal, JournalLost
 from distio.runtime.journal.limits import Limits
+from distio.runtime.journal.log import PRIVATE, private_journal
 from distio.runtime.launching import hold_lifeline, tell_started
 from distio.runtime.peer_processes import PeerProcesses
 from distio.runtime.refusals import REFUSALS, require_sockets, system_refused
@@ -226,11 +227,11 @@ class CoordinatorProcess:
             self.failed = True
             self._hang_up()
             return
-        if self._decider.has_journal:
+        if not self._decider.has_journal or (self.is_orphan and not self._decider.outlives_program):
+            self._shut_down()
+        else:
             self._decider.park()
             self._hang_up()
-        else:
-            self._shut_down()
 
     def _look_for_former_processes(self) -> None:
         """The program has ended before, and its processes with it, at once or in a moment."""
@@ -259,7 +260,7 @@ class CoordinatorProcess:
                 self._poller.unregister(self._lifeline)
                 is_closing = self.is_orphan = True
                 reason = "the program that started the cluster has ended"
-                end = Emptied if self._decider.has_journal else Closed
+                end = Emptied if self._decider.outlives_program else Closed
                 self._decider.take_in(end(now, reason, _ORPHANS_MAY_TAKE_SECONDS))
             if self._monitor in events:
                 self._note_disconnects()
@@ -276,7 +277,7 @@ class CoordinatorProcess:
             self._send_batches()
             self._decider.commit(self._wait_for_room)
             self._decider.see_to_checkpoints(self._poller, events)
-            has_left = self._decider.has_journal and self._board.is_empty
+            has_left = self._decider.outlives_program and self._board.is_empty
             if is_closing and (self._board.is_closed or has_left):
                 return
 
@@ -449,6 +450,7 @@ class CoordinatorProcess:
         self._router.disable_monitor()
         self._context.destroy(linger=200)
         self._stopper.close()
+        self._decider.close()
         self._spill.close()
         self._binding.release()
 
@@ -496,7 +498,6 @@ def main(arguments: list[str]) -> None:
     url, directory, grace, max_losses, snapshot_memory, cuts, journal, _, lifeline, stderr = (
         arguments
     )
-    limits = Limits(cuts=int(cuts))
     try:
         process = CoordinatorProcess(
             url,
@@ -505,9 +506,7 @@ def main(arguments: list[str]) -> None:
             max_losses=int(max_losses),
             snapshot_memory=int(snapshot_memory),
             directory=directory,
-            journal=Journal(Path(journal), complain=log.warning, limits=limits)
-            if journal
-            else None,
+            journal=_open(journal, Path(directory), Limits(cuts=int(cuts))),
         )
     except JournalError as error:
         print(error, file=sys.stderr)
@@ -519,3 +518,14 @@ def main(arguments: list[str]) -> None:
     finally:
         if not journal or process.is_orphan:
             shutil.rmtree(directory, ignore_errors=True)
+
+
+def _open(where: str, directory: Path, limits: Limits) -> Journal | None:
+    """The journal of a local cluster: none, a private one in its directory, or any other one."""
+    if not where:
+        return None
+    if where == PRIVATE:
+        return Journal(
+            private_journal(directory), complain=log.warning, limits=limits, is_private=True
+        )
+    return Journal(Path(where), complain=log.warning, limits=limits)

@@ -30,6 +30,7 @@ from distio.runtime.addresses import private_directory
 from distio.runtime.cores import share_of_cores, thread_limits
 from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.runtime.handshake import connect
+from distio.runtime.journal.log import PRIVATE, Log, private_journal
 from distio.runtime.launching import Lifeline, OwnStderr, Program, StartLog, describe_exit
 from distio.runtime.link import LinkedHost
 from distio.runtime.post_mortem import MemoryWatch, examine
@@ -72,8 +73,8 @@ class LocalProcesses:
         max_losses: see `Coordinator`.
         snapshot_memory: how many bytes of snapshots and outcomes are kept in memory.
         patience: for how many seconds a process may be stopped.
-        journal: the directory of the coordinator's journal; True: one that is removed with the
-            processes; False: there is none.
+        journal: the directory of the coordinator's journal; True: it has a private one; False: it
+            has none.
         accepts_other_code: whether workers take fibers that were saved with other code.
         keep_snapshots: how many cuts the journal keeps.
 
@@ -124,7 +125,7 @@ class LocalProcesses:
         self._memory = MemoryWatch()
         self._thread: threading.Thread | None = None
         self._directory = private_directory()
-        self._journal = self._directory / "journal" if journal is True else journal
+        self._journal = journal
         self.url = f"ipc://{self._directory / 'coordinator'}"
         with ExitStack() as undo:
             undo.callback(shutil.rmtree, self._directory, ignore_errors=True)
@@ -165,7 +166,9 @@ class LocalProcesses:
             environment=thread_limits(blas_threads, share_of_cores(workers), os.environ),
         )
         limits = self._grace, self._max_losses, self._snapshot_memory, self._keep_snapshots
-        journal = "" if self._journal is False else str(self._journal.absolute())
+        journal = PRIVATE if self._journal is True else ""
+        if isinstance(self._journal, Path):
+            journal = str(self._journal.absolute())
         given = str(self._directory), *map(str, limits), journal
         self._add(coordinator, self.url, *given, has_box=False)
         accepts = "accepts" * self._accepts_other_code
@@ -293,6 +296,8 @@ class LocalProcesses:
         """Whether another process can go on from its journal."""
         if self._journal is False or self._failure or child.is_late:
             return False
+        if self._journal is True and not Log.is_there(private_journal(self._directory)):
+            return False  # it was given up, or was never there
         was_killed = code < 0 and self._has_begun
         return child.has_started or (was_killed and child.failed_starts < _MOST_FAILED_STARTS)
 
