@@ -27,6 +27,7 @@ from distio.coordination.journal.inputs import (
     Closed,
     CutOff,
     Emptied,
+    Ended,
     GaveUp,
     HungUp,
     Refused,
@@ -240,7 +241,7 @@ class CoordinatorProcess:
                 self._lose_ended(id)
 
     def _lose_ended(self, member: int) -> None:
-        self._decider.take_in(GaveUp(self._decider.now(), member, "its process has ended"))
+        self._decider.take_in(Ended(self._decider.now(), member))
 
     def _serve(self) -> None:
         is_closing = False

@@ -66,11 +66,12 @@ from distio.protocol.ids import name_of
 from distio.protocol.messages.code import CodeReported
 from distio.protocol.version import refusal
 
-__all__ = ["Handshakes"]
+__all__ = ["WENT_BACK", "Handshakes"]
 
 _MOST_REFUSED: Final = 1_024
 _MOST_INCIDENTS: Final = 10
-_WENT_BACK: Final = "the coordinator has gone back to an earlier state of its journal"
+_ENDED: Final = "its process has ended"
+WENT_BACK: Final = "the coordinator has gone back to an earlier state of its journal"
 _LONGEST_REASON: Final = 500
 """Characters: a peer may have chosen some of them."""
 
@@ -255,7 +256,7 @@ class Handshakes:
         if not link.proof or link.proof != resume.proof:
             reason = "this process isn't the member that it says it is"
             if self._outage > 0:
-                reason += f", or {_WENT_BACK}, in which that number wasn't given yet"
+                reason += f", or {WENT_BACK}, in which that number wasn't given yet"
             self.refuse(caller.listens_at, reason)
             return
         self._go_on(caller, link, resume.heard, resume.attempt)
@@ -287,7 +288,7 @@ class Handshakes:
     def _because_of(self, breach: Breach) -> str:
         """Why a member can't stay whose session doesn't fit, in words."""
         if isinstance(breach, Ahead) and self._outage > 0:
-            return f"{_WENT_BACK}: this process {breach}"
+            return f"{WENT_BACK}: this process {breach}"
         return f"a breach of the session: it {breach}"
 
     def _welcome(self, link: Link) -> m.Welcome:
@@ -307,7 +308,7 @@ class Handshakes:
         record = self.machine.members.get(member)
         why = self.machine.state.departed.who(member)[1] if record is None else record.gone_because
         if self._outage > 0 and member >= self.machine.state.next_incarnation:
-            why = f"{_WENT_BACK}, in which this process hadn't joined"
+            why = f"{WENT_BACK}, in which this process hadn't joined"
         self._log.log(f"member {member} can't come back: {why}")
         reason = f"the coordinator had held this process for lost: {why}"
         self._say(caller.listens_at, m.Shutdown(reason, is_for_all=False))
@@ -358,7 +359,7 @@ class Handshakes:
         for member in list(self._links.absent):
             link = self._links.of(member)
             if link is not None and not self._may_come_back(link):
-                self._lose(now, link, "its process has ended", _fenced("this process has ended"))
+                self._lose(now, link, _ENDED, _fenced("this process has ended"))
 
     def _lose(
         self, now: float, link: Link, reason: str, told: m.Shutdown, *, is_final: bool = False
@@ -383,6 +384,13 @@ class Handshakes:
             told = f"the coordinator had {reason} from this process"
             self._lose(now, link, reason, _fenced(told), is_final=self._lease > 0)
 
+    def process_ended(self, now: float, member: int) -> None:
+        """The process of this member has ended; whoever watches it says how."""
+        self._now = now
+        link = self._links.of(member)
+        if link is not None:
+            self._lose(now, link, _ENDED, _fenced("this process has ended"))
+
     def member_at(self, address: bytes) -> int | None:
         """The member that one of whose connections this is."""
         link = self._links.at(address)
@@ -402,6 +410,7 @@ class Handshakes:
             link = self._links.of(member)
             assert link is not None
             addresses.update(link.addresses)
+            link.session.restart()
         for address in sorted(addresses):
             self.disconnect(now, address)
         self._tick_machine(now)  # before anybody can say something: it was due before that

@@ -39,7 +39,7 @@ __all__ = [
     "keep_last",
 ]
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """Raised whenever the coordinator's state, its inputs, or what follows from them changes."""
 
 
