@@ -47,7 +47,7 @@ from distio.runtime.binding import Binding
 from distio.runtime.decider import Decider
 from distio.runtime.failure_detector import PATIENCE_SECONDS, FailureDetector, silence_of
 from distio.runtime.journal.journal import Journal, JournalLost
-from distio.runtime.journal.limits import Limits
+from distio.runtime.journal.limits import PRIVATE_LIMITS, Limits
 from distio.runtime.journal.log import PRIVATE, private_journal
 from distio.runtime.launching import hold_lifeline, tell_started
 from distio.runtime.peer_processes import PeerProcesses
@@ -527,6 +527,9 @@ def _open(where: str, directory: Path, limits: Limits) -> Journal | None:
         return None
     if where == PRIVATE:
         return Journal(
-            private_journal(directory), complain=log.warning, limits=limits, is_private=True
+            private_journal(directory),
+            complain=log.warning,
+            limits=PRIVATE_LIMITS,
+            is_private=True,
         )
     return Journal(Path(where), complain=log.warning, limits=limits)

@@ -2,8 +2,8 @@
 
 A worker that ends is started again at once. If it ends again soon, the next start is delayed
 (`Backoff`). A worker that ends too often (`RestartLimit`), or before it has joined three times in a
-row, is given up, with the last lines that it wrote. The cluster ends when no worker is left, or
-with its coordinator.
+row, is given up, with the last lines that it wrote. The cluster ends when no worker is left. A
+coordinator that has a journal is started again, too; with one that has none the cluster ends.
 """
 
 from __future__ import annotations

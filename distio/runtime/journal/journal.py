@@ -97,6 +97,8 @@ class Journal:
         self._bytes = 0
         """How many bytes the turns have since the last checkpoint."""
         self._turns = 0
+        self._base_bytes = 0
+        """How many bytes that checkpoint has, if this process has made it."""
         self._cut_at: float | None = None
         """When a checkpoint is to be made, as there was a change; None: there was none."""
         self._child: int | None = None
@@ -279,6 +281,7 @@ class Journal:
         if self._is_given_up:
             return False
         is_much = self._bytes >= limits.bytes or self._turns >= limits.turns
+        is_much = is_much and self._bytes >= self._base_bytes
         return (is_much or self.seconds_to_cut == 0) and self._child is None and not self._inputs
 
     @property
@@ -364,6 +367,8 @@ class Journal:
             self._failed(f"{error}", may_be_needed=True)
             return
         self._dropped = []
+        with suppress(OSError):  # then the next one is made as early as the limits say
+            self._base_bytes = self._store.checkpoints.size(self._base.checkpoint)
         if is_certain:
             self._keep_checkpoints()
 
