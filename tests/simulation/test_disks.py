@@ -24,6 +24,7 @@ from distio.testing import (
 )
 from distio.testing.durable import simulate_durable
 from distio.testing.hub import Hub
+from tests.harness.parameters import marked
 from tests.harness.recovering import pipeline
 
 Patch = pytest.MonkeyPatch
@@ -83,6 +84,7 @@ def is_right_or_was_put_out(simulation: Simulation[Any, Any]) -> bool:
     return bool(result == RIGHT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("faults", GOES_BACK)
 def test_run_whose_journal_went_back_is_right_or_its_client_knew_more(
     faults: Sequence[Fault],
@@ -90,6 +92,7 @@ def test_run_whose_journal_went_back_is_right_or_its_client_knew_more(
     explore(make, None, is_right_or_was_put_out, range(5), members=3, faults=faults)
 
 
+@pytest.mark.slow
 def test_named_run_whose_journal_went_back_has_its_result() -> None:
     lost = 0
     for seed in range(5):
@@ -145,7 +148,7 @@ MISTAKES: Final[dict[str, tuple[Callable[[Patch], None], Sequence[Fault]]]] = {
 }
 
 
-@pytest.mark.parametrize("name", MISTAKES)
+@pytest.mark.parametrize("name", marked(MISTAKES, slow={"compares with what was said since"}))
 def test_mistake_with_a_bad_disk_is_found(name: str, monkeypatch: Patch) -> None:
     monkeypatch.setattr(exploration, "_MOST_TRIES", 0)
     plant, faults = MISTAKES[name]
