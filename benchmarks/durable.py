@@ -17,7 +17,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -47,6 +48,37 @@ def durable(fibers: int, steps: int) -> float:
         tempfile.TemporaryDirectory() as directory,
         Cluster.local(WORKERS, journal=directory) as cluster,
     ):
+        cluster.run(io.zip_par([chain(2)] * 4), None).unsafe_get()
+        begun = time.perf_counter()
+        cluster.run(io.zip_par([chain(steps)] * fibers), None).unsafe_get()
+        return fibers * steps / (time.perf_counter() - begun)
+
+
+@contextmanager
+def daemons(sync: str) -> Iterator[str]:
+    """The URL of a coordinator whose journal survives so much, with workers."""
+    with tempfile.TemporaryDirectory() as directory, ExitStack() as ends:
+
+        def start(program: str, *arguments: str) -> subprocess.Popen[str]:
+            command = Path(sys.executable).with_name(program)
+            process = subprocess.Popen(
+                [command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            )
+            ends.callback(process.communicate)
+            ends.callback(process.terminate)
+            return process
+
+        journal = "--journal", f"{directory}/journal", "--sync", sync
+        coordinator = start("distio", "coordinator", "--bind", "tcp://127.0.0.1:0", *journal)
+        assert coordinator.stdout is not None
+        url = coordinator.stdout.readline().split()[-1]
+        start("distio-worker", url, "--processes", str(WORKERS))
+        yield url
+
+
+def durable_on_daemons(fibers: int, steps: int, sync: str) -> float:
+    """Durable suspensions a second, on daemons over TCP."""
+    with daemons(sync) as url, Cluster.connect(url, timeout=60) as cluster:
         cluster.run(io.zip_par([chain(2)] * 4), None).unsafe_get()
         begun = time.perf_counter()
         cluster.run(io.zip_par([chain(steps)] * fibers), None).unsafe_get()
@@ -85,10 +117,10 @@ def back_after_kill(parked: int) -> float:
 
 
 def price() -> Sequence[float]:
-    """Seconds of the main job, without and with a journal."""
+    """Seconds of the main job, without a journal, with a private one, and in a directory."""
     found = []
     with tempfile.TemporaryDirectory() as directory:
-        for journal in (False, directory):
+        for journal in (False, True, directory):
             with Cluster.local(WORKERS, journal=journal) as cluster:
                 cluster.run(io.zip_par([io.pure(None)] * 4), None).unsafe_get()
                 begun = time.perf_counter()
@@ -112,6 +144,9 @@ def main() -> None:
     for _ in range(asked.rounds):
         for fibers, each in STEPS.items():
             steps.setdefault(("distio", fibers), []).append(durable(fibers, each))
+            for sync in ("process", "power"):
+                found_here = durable_on_daemons(fibers, each, sync)
+                steps.setdefault((f"distio, --sync {sync}", fibers), []).append(found_here)
             if asked.dbos:
                 found = of_peer(asked.dbos, "steps", min(fibers, 8), 100)
                 steps.setdefault(("DBOS", min(fibers, 8)), []).append(found)
@@ -131,8 +166,9 @@ def main() -> None:
         rows.append(row("DBOS, process killed amid a workflow", found, "s until back", 2))
     prices = [price() for _ in range(asked.rounds)]
     rows.append(row("main job without a journal", [each[0] for each in prices], "s", 2))
-    rows.append(row("main job with a journal", [each[1] for each in prices], "s", 2))
-    rows.append(row("ratio", [each[1] / each[0] for each in prices], "", 3))
+    for n, what in enumerate(("a private journal", "a journal in a directory"), 1):
+        rows.append(row(f"main job with {what}", [each[n] for each in prices], "s", 2))
+        rows.append(row("ratio", [each[n] / each[0] for each in prices], "", 3))
     show("what is durable", ["question", "median", "min–max"], rows)
 
 

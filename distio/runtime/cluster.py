@@ -180,17 +180,19 @@ class Cluster(StartsElsewhere):
             max_losses: the largest number of workers that are lost while they step a fiber. Then
                 the fiber isn't given to another one, since it may be what ends them: it ends in a
                 Panic that holds `WorkerLost`. A fiber that only waits meanwhile isn't suspected.
-            snapshot_memory: the most memory, in bytes, for what is kept of fibers (snapshots,
-                fibers that sleep for long or wait for a worker, outcomes). What is beyond that is
-                in a temporary file without a name.
+            snapshot_memory: without a journal: the most memory, in bytes, for what is kept of
+                fibers (snapshots, fibers that sleep for long or wait for a worker, outcomes). What
+                is beyond that is in a temporary file without a name. With a journal, all that is
+                large is there.
             patience: the longest time that a process may be stopped (by SIGSTOP, or Ctrl-Z), in
                 seconds. Then the process is killed, and its fibers go on elsewhere. A process
                 that computes for long isn't stopped, in whatever code.
-            journal: a directory in which all that the coordinator is told is kept. If the
-                coordinator's process is lost, it is started again, and goes on from there. If this
-                program ends, in whatever way, so do its processes; a cluster that is started with
-                the same directory later goes on with the runs that have a name. True: in a
-                directory that is removed with the cluster.
+            journal: whether all that the coordinator is told is kept on the disk. If the
+                coordinator's process is lost, it is started again, and goes on from there. True: in
+                a temporary directory, which is removed with the cluster. A directory: in that one.
+                If this program ends, in whatever way, so do its processes; a cluster that is
+                started with the same directory later goes on with the runs that have a name. False:
+                nowhere, so the cluster ends with its coordinator.
             accept_changed_code: whether fibers go on here that are in the journal, and were saved
                 when functions or classes that they name had other code. Otherwise they wait for
                 that code, and a warning names what has changed.
@@ -206,7 +208,7 @@ class Cluster(StartsElsewhere):
             TypeError: `timeout`, `grace`, `within_seconds` or `patience` is no such number of
                 seconds, `max_restarts`, `max_losses`, `snapshot_memory` or `keep_snapshots` no
                 whole number, or `snapshots` none of the three words; or cuts are to be kept without
-                a journal.
+                a directory for the journal.
             ValueError: `max_restarts`, `snapshot_memory` or `keep_snapshots` is below 0, or
                 `max_losses` below 1.
         """
@@ -225,10 +227,14 @@ class Cluster(StartsElsewhere):
         place: Any = journal
         if not isinstance(place, bool | str | PathLike):
             raise MatchError(
-                f"Cluster.local: journal is a directory, or True, but got {expect.shown(place)}"
+                f"Cluster.local: journal is a directory, True or False, "
+                f"but got {expect.shown(place)}"
             )
-        if keep_snapshots and place is False:
-            raise MatchError("Cluster.local: keep_snapshots keeps them in a journal; give journal")
+        if keep_snapshots and isinstance(place, bool):
+            raise MatchError(
+                "Cluster.local: keep_snapshots keeps them in the journal's directory; give one as "
+                "journal"
+            )
         if workers is None:
             workers = usable_cores()
         counts: dict[str, Any] = {"threads": threads, "blas_threads": blas_threads}

@@ -27,6 +27,7 @@ from distio.coordination.journal.inputs import (
     Closed,
     CutOff,
     Emptied,
+    Ended,
     GaveUp,
     HungUp,
     Refused,
@@ -53,7 +54,8 @@ from distio.runtime.doorkeeper import Doorkeeper, cut, revoked
 from distio.runtime.failure_detector import PATIENCE_SECONDS, FailureDetector, silence_of
 from distio.runtime.farewells import Farewells
 from distio.runtime.journal.journal import Journal, JournalLost
-from distio.runtime.journal.limits import Limits
+from distio.runtime.journal.limits import PRIVATE_LIMITS, Limits
+from distio.runtime.journal.log import PRIVATE, private_journal
 from distio.runtime.keys import CoordinatorKeys
 from distio.runtime.launching import hold_lifeline, tell_started
 from distio.runtime.peer_processes import PeerProcesses
@@ -321,11 +323,11 @@ class CoordinatorProcess:
             self.failed = True
             self._hang_up()
             return
-        if self._decider.has_journal:
+        if not self._decider.has_journal or (self.is_orphan and not self._decider.outlives_program):
+            self._shut_down()
+        else:
             self._decider.park()
             self._hang_up()
-        else:
-            self._shut_down()
 
     def _look_for_former_processes(self) -> None:
         """The program has ended before, and its processes with it, at once or in a moment."""
@@ -334,7 +336,7 @@ class CoordinatorProcess:
                 self._lose_ended(id)
 
     def _lose_ended(self, member: int) -> None:
-        self._decider.take_in(GaveUp(self._decider.now(), member, "its process has ended"))
+        self._decider.take_in(Ended(self._decider.now(), member))
 
     def _serve(self) -> None:
         is_closing = False
@@ -357,7 +359,7 @@ class CoordinatorProcess:
                 self._poller.unregister(self._lifeline)
                 is_closing = self.is_orphan = True
                 reason = "the program that started the cluster has ended"
-                end = Emptied if self._decider.has_journal else Closed
+                end = Emptied if self._decider.outlives_program else Closed
                 self._decider.take_in(end(now, reason, _ORPHANS_MAY_TAKE_SECONDS))
             if self._monitor in events:
                 self._note_disconnects()
@@ -377,7 +379,7 @@ class CoordinatorProcess:
                 cut(self._to_cut.pop())
             self._decider.see_to_checkpoints(self._poller, events)
             self._longest_turn = max(self._longest_turn, time.monotonic() - began)
-            has_left = self._decider.has_journal and self._board.is_empty
+            has_left = self._decider.outlives_program and self._board.is_empty
             if is_closing and (self._board.is_closed or has_left):
                 return
 
@@ -598,6 +600,7 @@ class CoordinatorProcess:
         self._router.disable_monitor()
         self._context.destroy(linger=200)
         self._stopper.close()
+        self._decider.close()
         self._spill.close()
         self._binding.release()
 
@@ -647,7 +650,6 @@ def main(arguments: list[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is the program's; nothing is started here
     url, directory, *numbers, journal, elsewhere, keys, _, lifeline, stderr = arguments
     grace, max_losses, snapshot_memory, cuts = numbers
-    limits = Limits(cuts=int(cuts))
     try:
         process = CoordinatorProcess(
             url,
@@ -656,9 +658,7 @@ def main(arguments: list[str]) -> None:
             max_losses=int(max_losses),
             snapshot_memory=int(snapshot_memory),
             directory=directory,
-            journal=Journal(Path(journal), complain=log.warning, limits=limits)
-            if journal
-            else None,
+            journal=_open(journal, Path(directory), Limits(cuts=int(cuts))),
             workers_are_here=not elsewhere,
             keys=Path(keys) if keys else None,
         )
@@ -675,3 +675,17 @@ def main(arguments: list[str]) -> None:
     finally:
         if not journal or process.is_orphan:
             shutil.rmtree(directory, ignore_errors=True)
+
+
+def _open(where: str, directory: Path, limits: Limits) -> Journal | None:
+    """The journal of a local cluster: none, a private one in its directory, or any other one."""
+    if not where:
+        return None
+    if where == PRIVATE:
+        return Journal(
+            private_journal(directory),
+            complain=log.warning,
+            limits=PRIVATE_LIMITS,
+            is_private=True,
+        )
+    return Journal(Path(where), complain=log.warning, limits=limits)

@@ -92,6 +92,11 @@ class Decider:
         """Whether another process can go on when this one has ended."""
         return self._journal is not None
 
+    @property
+    def outlives_program(self) -> bool:
+        """Whether another process can go on when the program of a local cluster has ended."""
+        return self._journal is not None and not self._journal.is_private
+
     # -- what it is told ------------------------------------------------------------------
 
     def take_in(self, input: Input) -> None:

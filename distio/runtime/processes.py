@@ -2,8 +2,8 @@
 
 A worker that ends is started again at once. If it ends again soon, the next start is delayed
 (`Backoff`). A worker that ends too often (`RestartLimit`), or before it has joined three times in a
-row, is given up, with the last lines that it wrote. The cluster ends when no worker is left, or
-with its coordinator.
+row, is given up, with the last lines that it wrote. The cluster ends when no worker is left. A
+coordinator that has a journal is started again, too; with one that has none the cluster ends.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from distio.runtime.addresses import URL_FILE, ipc_path, private_directory
 from distio.runtime.cores import share_of_cores, thread_limits
 from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.runtime.handshake import connect
+from distio.runtime.journal.log import PRIVATE, Log, private_journal
 from distio.runtime.keys import files_of, make_cluster_keys
 from distio.runtime.launching import Lifeline, OwnStderr, Program, StartLog, describe_exit
 from distio.runtime.link import LinkedHost
@@ -81,8 +82,8 @@ class LocalProcesses:
         max_losses: see `Coordinator`.
         snapshot_memory: how many bytes of snapshots and outcomes are kept in memory.
         patience: for how many seconds a process may be stopped.
-        journal: the directory of the coordinator's journal; True: one that is removed with the
-            processes; False: there is none.
+        journal: the directory of the coordinator's journal; True: it has a private one; False: it
+            has none.
         accepts_other_code: whether workers take fibers that were saved with other code.
         keep_snapshots: how many cuts the journal keeps.
         bind: where the coordinator listens; by default at a socket in a private directory.
@@ -139,7 +140,7 @@ class LocalProcesses:
         self._memory = MemoryWatch()
         self._thread: threading.Thread | None = None
         self._directory = private_directory()
-        self._journal = self._directory / "journal" if journal is True else journal
+        self._journal = journal
         self.url = bind or f"ipc://{self._directory / 'coordinator'}"
         self.keys: Path | None = None
         """The folder with the keys of the cluster, if it has some: on TCP."""
@@ -185,7 +186,9 @@ class LocalProcesses:
             environment=thread_limits(blas_threads, share_of_cores(len(workers) or 1), os.environ),
         )
         limits = self._grace, self._max_losses, self._snapshot_memory, self._keep_snapshots
-        journal = "" if self._journal is False else str(self._journal.absolute())
+        journal = PRIVATE if self._journal is True else ""
+        if isinstance(self._journal, Path):
+            journal = str(self._journal.absolute())
         elsewhere = "elsewhere" * self._workers_are_elsewhere
         keys = "" if self.keys is None else str(self.keys)
         given = str(self._directory), *map(str, limits), journal, elsewhere, keys
@@ -356,6 +359,8 @@ class LocalProcesses:
         """Whether another process can go on from its journal."""
         if self._journal is False or self._failure or child.is_late:
             return False
+        if self._journal is True and not Log.is_there(private_journal(self._directory)):
+            return False  # it was given up, or was never there
         was_killed = code < 0 and self._has_begun
         return child.has_started or (was_killed and child.failed_starts < _MOST_FAILED_STARTS)
 

@@ -62,6 +62,9 @@ class CoordinatorEnvironment(Environment, Witnesses, Protocol):
     def story(self, bug: DistioBug) -> list[str]:
         """The lines of history about a bug."""
 
+    def lose_track(self) -> None:
+        """The coordinator has gone back, so the witnesses have seen what hasn't been."""
+
 
 class ProcessEnvironment(PoolEnvironment, CoordinatorEnvironment, Protocol):
     """The needs of a client or a worker; `process` is the process that calls."""

@@ -17,12 +17,14 @@ __all__ = [
     "Disconnect",
     "Fail",
     "Fault",
+    "FullDisk",
     "Interrupt",
     "Leave",
     "Partition",
     "Pause",
     "Restart",
     "Shutdown",
+    "SlowDisk",
     "Stop",
 ]
 
@@ -43,7 +45,7 @@ class _Fault:
             raise MatchError(
                 f"{kind}: process is a name like 'worker-1', or None, but got {process!r}"
             )
-        if process == "coordinator" and not isinstance(self, Restart | Shutdown):
+        if process == "coordinator" and not isinstance(self, _OfCoordinator | Shutdown):
             raise MatchError(
                 f"{type(self).__name__}: the 'coordinator' can't suffer this, only a 'client' or a "
                 f"'worker-1', 'worker-2' and so on can; Shutdown() tells the coordinator to end, "
@@ -55,9 +57,9 @@ class _Fault:
                 f"{type(self).__name__}: event is a number from 1, in place of `at`, "
                 f"but got {event!r} and at={self.at!r}"
             )
-        for name in ("at", "seconds", "returns_after"):
+        for name in ("at", "seconds", "commit_seconds", "returns_after"):
             number: Any = getattr(self, name, 0)
-            if number is None and name != "seconds":
+            if number is None and name not in ("seconds", "commit_seconds"):
                 continue
             if not expect.is_time(number) or number < 0:
                 raise MatchError(
@@ -197,28 +199,76 @@ class Shutdown(_Fault):
             )
 
 
-@final
 @dataclass(frozen=True)
-class Restart(_Fault):
-    """The coordinator's process ends at once, as by kill -9, and another goes on from its journal.
-
-    A simulation with such a fault has a journal. What the coordinator has taken up last may be in
-    the journal or not; if it is, what it has said to that may be lost.
-    """
+class _OfCoordinator(_Fault):
+    """A fault of the coordinator and its journal; a simulation with such a fault has a journal."""
 
     process: str | None = "coordinator"
-    seconds: float = 0.0
-    """How many seconds later the other process begins."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.process != "coordinator":
             raise MatchError(
-                f"Restart: only the 'coordinator' goes on from a journal, "
+                f"{type(self).__name__}: only the 'coordinator' has a journal, "
                 f"but got {self.process!r}; see Crash"
             )
 
 
+@final
+@dataclass(frozen=True)
+class Restart(_OfCoordinator):
+    """The coordinator's process ends at once, as by kill -9, and another goes on from its journal.
+
+    What the coordinator has taken up last may be in the journal or not; if it is, what the
+    coordinator has said to that may be lost.
+    """
+
+    seconds: float = 0.0
+    """How many seconds later the other process begins."""
+    lost_turns: int = 0
+    """How many turns at the end of the journal are lost with the process, as by a loss of power;
+    none of those that a checkpoint includes."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        lost: Any = self.lost_turns
+        if not expect.is_count(lost) and (type(lost), lost) != (int, 0):
+            raise MatchError(f"Restart: lost_turns is a number from 0, but got {lost!r}")
+
+
+@final
+@dataclass(frozen=True)
+class FullDisk(_OfCoordinator):
+    """The disk of the coordinator's journal has no room for a while.
+
+    The coordinator stands still: it takes nothing up and says nothing until there is room.
+    """
+
+    seconds: float = 1.0
+
+
+@final
+@dataclass(frozen=True)
+class SlowDisk(_OfCoordinator):
+    """The disk of the coordinator's journal is slow for a while."""
+
+    seconds: float = 10.0
+    """For how many seconds."""
+    commit_seconds: float = 1.0
+    """How long each commit takes meanwhile."""
+
+
 Fault = (
-    Disconnect | Crash | Partition | Fail | Interrupt | Leave | Pause | Restart | Shutdown | Stop
+    Disconnect
+    | Crash
+    | Partition
+    | Fail
+    | FullDisk
+    | Interrupt
+    | Leave
+    | Pause
+    | Restart
+    | Shutdown
+    | SlowDisk
+    | Stop
 )

@@ -20,7 +20,7 @@ from distio.coordination.journal.inputs import (
     Restarted,
     Ticked,
 )
-from distio.coordination.membership.handshakes import Handshakes
+from distio.coordination.membership.handshakes import WENT_BACK, Handshakes
 from distio.coordination.recovery.coordinator import MAX_LOSSES
 from distio.coordination.settings import Settings
 from distio.coordination.state.store import InMemory, Keep
@@ -67,6 +67,14 @@ class Hub:
         """Whether the process has ended, and no other has begun."""
         self._told: list[tuple[Process, Sequence[m.MemberMessage]]] = []
         """What the machine has taken up in this turn."""
+        self._commit_seconds = 0.0
+        """How long a commit takes."""
+        self._commits_at: float | None = None
+        """When the turn that has ended is in the journal; None: none is being committed."""
+        self._delayed: list[Callable[[], None]] = []
+        """What is to be done when it is."""
+        self._has_gone_back = False
+        """Whether the journal has lost turns, so that members may know more."""
         self._is_first = True
         """Whether no process has gone on from the journal."""
         self.board = self._make(self._journal.blobs if self._has_journal else InMemory)
@@ -74,6 +82,7 @@ class Hub:
         self._listeners: dict[bytes, Wire] = {}
         self._processes: dict[bytes, Process] = {}
         self._ticking: Action = (-1, self._tick, None)
+        self._finishing: Action = (-1, self._finish_commit, None)
         self._unchecked = 0
         self._closes_because = ""
         """Why it ends as soon as all runs are over; empty if it doesn't, or has."""
@@ -126,14 +135,28 @@ class Hub:
         self.is_down = self.is_stale = True
         self.board.outgoing.clear()
         self._told.clear()
+        self._delayed.clear()
+        self._commits_at = None
         self._lines = []
         self._closes_because = ""
         then()
 
-    def go_on(self) -> None:
-        """Another process takes up the journal."""
+    def commits_take(self, seconds: float) -> None:
+        """Commits take so long from now on."""
+        self._commit_seconds = seconds
+        if self._commits_at is not None:
+            self._commits_at = self._world.now + seconds
+        self.is_stale = True
+
+    def go_on(self, lost_turns: int = 0) -> None:
+        """Another process takes up the journal, which has lost so many turns at its end."""
         plan = self._plan
         self._is_first = False
+        lost = self._journal.lose(lost_turns)
+        if lost:
+            self._world.note(_NAME, f"has lost {lost} turns at the end of its journal")
+            self._has_gone_back = True
+            self._world.lose_track()
         self.board = self._journal.recover(self._make)
         self.is_down = False
         settings = Settings(
@@ -172,6 +195,10 @@ class Hub:
         self._arrival = inf
         if self.is_down:
             return
+        if self._commits_at is not None:
+            if self._commits_at <= now:
+                self.actions.append(self._finishing)
+            return
         for wire, action in self._lines:
             arrival = wire.arrival
             if arrival <= now:
@@ -190,6 +217,8 @@ class Hub:
         board = self.board
         if self.is_down:
             return inf
+        if self._commits_at is not None:
+            return self._commits_at
         deadline = board.next_deadline() if for_timers else board.next_deadline_of_links()
         return self._arrival if deadline is None else min(self._arrival, deadline)
 
@@ -241,6 +270,9 @@ class Hub:
 
     def give_up(self, process: Process) -> None:
         """A process has been silent for too long."""
+        if self._commits_at is not None:
+            self._delayed.append(partial(self.give_up, process))
+            return
         member = self.board.member_at(process.lines.speaks_from)
         if member is not None and not self.is_down:
             self._take_in(GaveUp(self._world.now, member, "no sign of life"))
@@ -250,17 +282,35 @@ class Hub:
         """The coordinator's process is told to end."""
         if self.is_down:
             return
+        if self._commits_at is not None:
+            self._delayed.append(partial(self.close, reason))
+            return
         self._world.note(_NAME, reason)
         self._closes_because = reason
         self._take_in(Closed(self._world.now, reason, None))
         self._flush()
 
     def _flush(self) -> None:
-        """Send what the handshakes have for each listener, and check the machine."""
+        """End the turn, and send what follows from it as soon as the journal has it."""
         self.is_stale = True
         if self._closes_because and self.board.is_closed:
             self.board.shut_down(self._closes_because)
             self._closes_because = ""
+        if self._has_journal and self._commit_seconds:
+            self._commits_at = self._world.now + self._commit_seconds
+        else:
+            self._finish()
+
+    def _finish_commit(self, _: None) -> None:
+        self._commits_at = None
+        self.is_stale = True
+        self._finish()
+        delayed, self._delayed = self._delayed, []
+        for act in delayed:
+            act()
+
+    def _finish(self) -> None:
+        """Have the turn in the journal, send what follows, and check the machine."""
         if self._has_journal and not self._commit():
             return
         self._tell_witnesses()
@@ -296,6 +346,10 @@ class Hub:
         Raises:
             InvariantBroken: something doesn't.
         """
+        if self._has_gone_back:  # whoever knows more is put out, as is right
+            others = [each for each in self.board.incidents if WENT_BACK not in each[1]]
+            self.board.incidents.clear()
+            self.board.incidents.extend(others)
         if self.board.incidents:
             name, reason, error = self.board.incidents[-1]
             bug = DistioBug(f"{name}: {reason}")

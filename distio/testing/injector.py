@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from heapq import heappop, heappush
+from math import inf
 from typing import Final, Protocol, final
 
 from distio.core.fiber import Fiber
@@ -18,12 +19,14 @@ from distio.testing.faults import (
     Disconnect,
     Fail,
     Fault,
+    FullDisk,
     Interrupt,
     Leave,
     Partition,
     Pause,
     Restart,
     Shutdown,
+    SlowDisk,
     Stop,
 )
 from distio.testing.hub import Hub, Moment
@@ -133,6 +136,9 @@ class Injector:
         if isinstance(fault, Restart):
             self._restart(fault)
             return
+        if isinstance(fault, FullDisk | SlowDisk):
+            self._slow_disk(fault)
+            return
         process = self._victim(fault.process)
         if process is None:
             return
@@ -149,10 +155,8 @@ class Injector:
             world.note(process.name, "is interrupted")
             world.interrupt(process)
         elif isinstance(fault, Leave):
-            if fault.returns_after is not None and not process.is_to_return:
-                process.is_to_return = True
-                process.returns_after = fault.returns_after
-                self.returning += 1
+            if fault.returns_after is not None:
+                self._is_to_return(process, fault.returns_after)
             process.leave("told to end")
         else:
             self._break(process, fault)
@@ -162,14 +166,29 @@ class Injector:
             for process in self._world.processes:
                 if not process.has_ended:
                     process.lines.break_(speaking=True, listening=True)
-            self._agenda.put(self._world.now + fault.seconds, self._go_on, None)
+            self._agenda.put(self._world.now + fault.seconds, self._go_on, fault)
 
         hub = self._world.hub
         if not hub.is_down:
             hub.crash([*Moment][self._world.pick(len(Moment))], go_on_later)
 
-    def _go_on(self, _: None) -> None:
-        self._world.hub.go_on()
+    def _go_on(self, fault: Restart) -> None:
+        if fault.lost_turns:
+            for process in self._world.processes:  # those that are put out are started anew
+                self._is_to_return(process, 0.0)
+        self._world.hub.go_on(fault.lost_turns)
+
+    def _slow_disk(self, fault: FullDisk | SlowDisk) -> None:
+        what, seconds = "is full", inf
+        if isinstance(fault, SlowDisk):
+            what, seconds = f"takes {fault.commit_seconds:g} s for a commit", fault.commit_seconds
+        self._world.note("coordinator", f"has a disk that {what}, for {fault.seconds:g} s")
+        self._world.hub.commits_take(seconds)
+        self._agenda.put(self._world.now + fault.seconds, self._mend_disk, None)
+
+    def _mend_disk(self, _: None) -> None:
+        self._world.note("coordinator", "has a disk as good as ever")
+        self._world.hub.commits_take(0.0)
 
     def _victim(self, name: str | None) -> Process | None:
         alive = [each for each in self._world.processes if not each.has_ended]
@@ -241,6 +260,13 @@ class Injector:
         self._plan_return(process, fault.returns_after)
 
     # -- workers that return --------------------------------------------------------------
+
+    def _is_to_return(self, process: Process, seconds: float) -> None:
+        """It is started anew if it ends."""
+        if process.kind == "worker" and not process.is_to_return and not process.has_ended:
+            process.is_to_return = True
+            process.returns_after = seconds
+            self.returning += 1
 
     def _plan_return(self, process: Process, seconds: float | None) -> None:
         if seconds is not None and process.kind == "worker" and not process.is_to_return:

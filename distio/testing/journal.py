@@ -56,6 +56,17 @@ class MemoryJournal:
                 del self._stored[number]
             self.blobs.dropped.clear()
 
+    def lose(self, turns: int) -> int:
+        """Lose so many turns at its end, but none that the checkpoint includes.
+
+        Returns:
+            How many are lost.
+        """
+        kept = max(0, len(self._turns) - turns)
+        lost = len(self._turns) - kept
+        del self._turns[kept:]
+        return lost
+
     def recover(self, make: Callable[[Blobs], Handshakes]) -> Handshakes:
         """The coordinator as it was when the last turn was committed."""
         self._inputs = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from distio.coordination.coordinator import Coordinator
 from distio.coordination.executor.executor import Executor
@@ -13,9 +14,20 @@ from distio.coordination.membership.session import ABSENCE_SECONDS, OUTAGE_SECON
 from distio.protocol.domains import Snapshots
 from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.runtime.workers import Worker
-from distio.testing.faults import Disconnect, Fault, Partition, Pause, Restart, Stop
+from distio.testing.faults import (
+    Disconnect,
+    Fault,
+    FullDisk,
+    Partition,
+    Pause,
+    Restart,
+    SlowDisk,
+    Stop,
+)
 
 __all__ = ["Components", "Limits", "Plan"]
+
+_OF_JOURNAL: Final = (FullDisk, Restart, SlowDisk)
 
 
 @dataclass(frozen=True)
@@ -51,7 +63,7 @@ class Plan:
     @property
     def lease_seconds(self) -> float:
         """How long a worker may step its fibers unheard; 0: as nobody is cut off, for ever."""
-        cuts = (Disconnect, Partition, Pause, Restart, Stop)
+        cuts = (Disconnect, Partition, Pause, Stop, *_OF_JOURNAL)
         if not any(isinstance(fault, cuts) for fault in self.faults):
             return 0.0
         return lease_seconds(self.patience_seconds, self.absence_seconds)
@@ -59,7 +71,7 @@ class Plan:
     @property
     def outage_seconds(self) -> float:
         """How long members wait for another coordinator; 0: there is no journal."""
-        has_journal = any(isinstance(fault, Restart) for fault in self.faults)
+        has_journal = any(isinstance(fault, _OF_JOURNAL) for fault in self.faults)
         return OUTAGE_SECONDS if has_journal else 0.0
 
     workers: Sequence[Worker] = ()

@@ -17,6 +17,7 @@ from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.endings.member import last_words
 from distio.coordination.executor.hands import work_in_hand
 from distio.coordination.member import Member
+from distio.coordination.membership.session import Breach
 from distio.coordination.standalone import StandaloneCoordinator
 from distio.coordination.state.local_run import LocalRun
 from distio.core.fiber import Fiber
@@ -309,7 +310,12 @@ class Process(Services):
             if isinstance(message, m.Welcome):
                 self._join(message)
             elif isinstance(message, m.Resumed):
-                if again := self.lines.resumed(message.heard):
+                try:
+                    again = self.lines.resumed(message.heard)
+                except Breach as breach:
+                    self._lose_coordinator(f"the coordinator {breach}", is_fenced=True)
+                    return
+                if again:
                     self._world.note(self.name, *story_of_batch("says again", again))
             elif isinstance(message, m.LeaseRenewed):
                 self.lines.renewed(message)

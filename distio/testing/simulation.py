@@ -262,7 +262,8 @@ def _list_of_faults(faults: Any) -> Sequence[Fault]:
         return faults
     raise MatchError(
         f"simulate: faults is a list of Crash(), Fail(), Pause(), Partition(), Disconnect(), "
-        f"Interrupt(), Leave(), Restart(), Shutdown() and Stop(), but got {faults!r}"
+        f"FullDisk(), Interrupt(), Leave(), Restart(), Shutdown(), SlowDisk() and Stop(), "
+        f"but got {faults!r}"
     )
 
 

@@ -29,6 +29,7 @@ from distio.runtime.launching import describe_exit
 from distio.runtime.pending_runs import PendingRun
 from distio.runtime.workers import Worker
 from distio.testing.agenda import AGENDA, Action, Agenda
+from distio.testing.blind import Blind
 from distio.testing.cases import InvariantFailed
 from distio.testing.choices import Choices
 from distio.testing.history import History
@@ -168,6 +169,11 @@ class World:
                 self._has_run = True
             elif self._has_run:
                 self.calls.stop()
+
+    def lose_track(self) -> None:
+        """The coordinator has gone back, so the witnesses have seen what hasn't been."""
+        blind: Any = Blind()
+        self.ledger = self.calls = blind
 
     def story(self, bug: DistioBug) -> list[str]:
         """The lives of the fibers that a message names."""

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from distio import Cluster, MatchError, Ok, Panic, io
-from distio.errors import ClusterClosed, ClusterError
+from distio import Cluster, MatchError, Ok, io
+from distio.errors import ClusterError
 from distio.runtime.journal.inspecting import show
 from tests.conftest import PATIENCE
 from tests.harness.chaos import kill_whole
+from tests.harness.journaled import await_file
 
 pytestmark = pytest.mark.slow
 
@@ -25,15 +26,24 @@ def coordinator_of(cluster: Cluster) -> int:
     return cluster._processes.coordinator.pid
 
 
-@pytest.mark.parametrize("is_own", [True, False])
-def test_run_goes_on_when_the_coordinator_of_a_local_cluster_is_killed(
-    is_own: bool, tmp_path: Path
+@pytest.mark.parametrize(
+    ("directory", "number"),
+    [("journal", signal.SIGKILL), ("", signal.SIGKILL), ("", signal.SIGTERM)],
+)
+def test_run_goes_on_when_the_coordinator_of_a_local_cluster_is_ended(
+    directory: str, number: signal.Signals, tmp_path: Path
 ) -> None:
-    with Cluster.local(workers=2, journal=tmp_path if is_own else True) as cluster:
-        running = cluster.submit(io.zip_par([io.sleep(0.3).then(io.pure(n)) for n in [1, 2]]), None)
+    journal: Any = tmp_path / directory if directory else True
+    large = bytes(10_000)  # which is a blob of the journal
+    with Cluster.local(workers=2, journal=journal) as cluster:
+        started = tmp_path / "started"
+        begin = io.defer(Path.touch, started)
+        children = [begin.then(io.sleep(0.5), io.pure(each)) for each in (large, b"")]
+        running = cluster.submit(io.zip_par(children), None)
+        await_file(started)
         first = coordinator_of(cluster)
-        os.kill(first, signal.SIGKILL)
-        assert running.result(timeout=PATIENCE) == Ok([1, 2])
+        os.kill(first, number)
+        assert running.result(timeout=PATIENCE) == Ok([large, b""])
         assert coordinator_of(cluster) != first
 
 
@@ -44,17 +54,6 @@ def test_directory_of_a_cluster_is_gone_with_it_though_its_coordinator_was_kille
         os.kill(coordinator_of(cluster), signal.SIGKILL)
         assert cluster.run(io.zip_par(io.pure(1)), None) == Ok([1])
     assert not directory.exists()
-
-
-def test_cluster_without_a_journal_ends_with_its_coordinator_and_says_so() -> None:
-    with Cluster.local(workers=1) as cluster:
-        running = cluster.submit(io.sleep(1000), None)
-        os.kill(coordinator_of(cluster), signal.SIGKILL)
-        result: Any = running.result(timeout=PATIENCE)
-        assert isinstance(result, Panic)
-        [lost] = result.exceptions
-        assert isinstance(lost.exception, ClusterClosed)
-        assert "the coordinator process was lost: killed by SIGKILL" in str(lost.exception)
 
 
 def test_cluster_whose_journal_another_one_holds_is_refused(tmp_path: Path) -> None:
@@ -117,7 +116,7 @@ def test_run_in_a_journal_goes_on_with_changed_code_if_the_cluster_is_told(tmp_p
 
 
 def test_journal_that_is_no_directory_is_refused() -> None:
-    with pytest.raises(TypeError, match="journal is a directory, or True, but got 7"):
+    with pytest.raises(TypeError, match="journal is a directory, True or False, but got 7"):
         Cluster.local(workers=1, journal=7)  # type: ignore[arg-type]  # what is tested
 
 
@@ -131,7 +130,7 @@ def test_local_cluster_keeps_cuts_of_its_journal(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "reason"),
     [
-        ({"keep_snapshots": 2}, "keep_snapshots keeps them in a journal"),
+        ({"keep_snapshots": 2}, "keep_snapshots keeps them in the journal's directory"),
         ({"keep_snapshots": -1, "journal": True}, "keep_snapshots"),
         ({"keep_snapshots": "many", "journal": True}, "keep_snapshots"),
     ],

@@ -335,7 +335,7 @@ def test_worker_that_is_killed_is_lost_and_other_fibers_go_on(tmp_path: Path) ->
 @pytest.mark.slow
 def test_run_ends_with_the_last_worker_and_with_the_coordinator() -> None:
     for victim in ("workers", "coordinator"):
-        with Cluster.local(workers=1, snapshots="off") as cluster:
+        with Cluster.local(workers=1, snapshots="off", journal=False) as cluster:
             ran = cluster.submit(io.sleep(1000), None)
             assert io.zip_par(io.pure(1)).run(None, on=cluster) == Ok([1])
             process = getattr(cluster._processes, victim)

@@ -180,8 +180,8 @@ def test_run_of_a_cluster_that_ends_says_why_and_not_what_follows_from_that(
     assert "the last worker was lost" in str(result.exceptions[0].exception)
 
 
-def test_coordinator_that_is_lost_ends_the_cluster_and_no_process_is_started() -> None:
-    with Cluster.local(workers=2) as cluster:
+def test_coordinator_that_is_lost_without_a_journal_ends_the_cluster() -> None:
+    with Cluster.local(workers=2, journal=False) as cluster:
         processes = cluster._processes
         assert processes is not None
         others = [psutil.Process(each.pid) for each in processes.workers]

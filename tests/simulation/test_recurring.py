@@ -242,3 +242,13 @@ def test_schedule_that_is_cancelled_waits_for_its_run_to_release() -> None:
     assert isinstance(simulation.result, Panic)
     assert isinstance(simulation.result.exceptions[0].exception, Cancelled)
     assert 605.0 <= simulation.virtual_seconds < 606.0
+
+
+def test_schedule_whose_run_keeps_births_alone_says_why_it_is_lost_with_its_worker() -> None:
+    faults = [Crash("worker-1", at=2.5 * HOUR, returns_after=1.0)]
+    schedule = recurring.every(HOUR, io.pure(None))
+    simulation = simulate_durable(schedule, members=1, faults=faults, snapshots="births")
+    assert isinstance(simulation.result, Panic)
+    [lost] = [each.exception for each in simulation.result.exceptions]
+    assert isinstance(lost, WorkerLost)
+    assert "the fiber has passed a checkpoint, so it can't begin again" in str(lost)

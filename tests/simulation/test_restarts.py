@@ -130,7 +130,7 @@ def test_simulation_without_restarts_has_no_journal() -> None:
 
 
 def test_restart_of_another_process_than_the_coordinator_is_refused() -> None:
-    with pytest.raises(MatchError, match="only the 'coordinator' goes on from a journal"):
+    with pytest.raises(MatchError, match="only the 'coordinator' has a journal"):
         Restart("worker-1")
 
 

@@ -30,6 +30,7 @@ __all__ = [
     "Closed",
     "CutOff",
     "Emptied",
+    "Ended",
     "GaveUp",
     "Heard",
     "HungUp",
@@ -107,6 +108,16 @@ class GaveUp(_Input, frozen=True, array_like=True, tag=True, gc=False):
         board.give_up(self.now, self.member, self.reason)
 
 
+class Ended(_Input, frozen=True, array_like=True, tag=True, gc=False):
+    """The process of this member has ended."""
+
+    member: int
+
+    def take_up(self, board: Handshakes) -> None:
+        """Tell the coordinator."""
+        board.process_ended(self.now, self.member)
+
+
 class Ticked(_Input, frozen=True, array_like=True, tag=True, gc=False):
     """Something is due."""
 
@@ -148,7 +159,7 @@ class Restarted(_Input, frozen=True, array_like=True, tag=True, gc=False):
         board.restart(self.now, self.settings)
 
 
-Input = Heard | Refused | HungUp | CutOff | GaveUp | Ticked | Closed | Emptied | Restarted
+Input = Heard | Refused | HungUp | CutOff | GaveUp | Ended | Ticked | Closed | Emptied | Restarted
 
 
 class Turn(msgspec.Struct, frozen=True, array_like=True):

@@ -82,13 +82,14 @@ from distio.protocol.ids import name_of
 from distio.protocol.messages.code import CodeReported
 from distio.protocol.version import refusal
 
-__all__ = ["Handshakes"]
+__all__ = ["WENT_BACK", "Handshakes"]
 
 _MOST_REFUSED: Final = 1_024
 _MOST_INCIDENTS: Final = 10
-_WENT_BACK: Final = "the coordinator has gone back to an earlier state of its journal"
 _BREACH: Final = "a breach of the session"
+_ENDED: Final = "its process has ended"
 _TOO_SLOW: Final = "the handshake takes too long"
+WENT_BACK: Final = "the coordinator has gone back to an earlier state of its journal"
 _LONGEST_REASON: Final = 500
 """Characters: a peer may have chosen some of them."""
 
@@ -348,7 +349,7 @@ class Handshakes:
         if not (link.proof and is_same):
             reason = "this process isn't the member that it says it is"
             if self._outage > 0:
-                reason += f", or {_WENT_BACK}, in which that number wasn't given yet"
+                reason += f", or {WENT_BACK}, in which that number wasn't given yet"
             self.refuse(caller.listens_at, reason, kind="not the member that it says it is")
             return
         self._go_on(caller, link, resume.heard, resume.attempt)
@@ -382,7 +383,7 @@ class Handshakes:
     def _because_of(self, breach: Breach) -> str:
         """Why a member can't stay whose session doesn't fit, in words."""
         if isinstance(breach, Ahead) and self._outage > 0:
-            return f"{_WENT_BACK}: this process {breach}"
+            return f"{WENT_BACK}: this process {breach}"
         return f"{_BREACH}: it {breach}"
 
     def _welcome(self, link: Link) -> m.Welcome:
@@ -404,7 +405,7 @@ class Handshakes:
         record = self.machine.members.get(member)
         why = self.machine.state.departed.who(member)[1] if record is None else record.gone_because
         if self._outage > 0 and member >= self.machine.state.next_incarnation:
-            why = f"{_WENT_BACK}, in which this process hadn't joined"
+            why = f"{WENT_BACK}, in which this process hadn't joined"
         self._log.log(Note(f"member {member} can't come back: {why}", member=member))
         reason = f"the coordinator had held this process for lost: {why}"
         self._say(caller.listens_at, m.Shutdown(reason, is_for_all=False))
@@ -455,7 +456,7 @@ class Handshakes:
         for member in list(self._links.absent):
             link = self._links.of(member)
             if link is not None and not self._may_come_back(link):
-                self._lose(now, link, "its process has ended", _fenced("this process has ended"))
+                self._lose(now, link, _ENDED, _fenced("this process has ended"))
 
     def _lose(
         self, now: float, link: Link, reason: str, told: m.Shutdown, *, is_final: bool = False
@@ -480,6 +481,13 @@ class Handshakes:
             told = f"the coordinator had {reason} from this process"
             self._lose(now, link, reason, _fenced(told), is_final=self._lease > 0)
 
+    def process_ended(self, now: float, member: int) -> None:
+        """The process of this member has ended; whoever watches it says how."""
+        self._now = now
+        link = self._links.of(member)
+        if link is not None:
+            self._lose(now, link, _ENDED, _fenced("this process has ended"))
+
     def member_at(self, address: bytes) -> int | None:
         """The member that one of whose connections this is."""
         link = self._links.at(address)
@@ -499,6 +507,7 @@ class Handshakes:
             link = self._links.of(member)
             assert link is not None
             addresses.update(link.addresses)
+            link.session.restart()
         for address in sorted(addresses):
             self.disconnect(now, address)
         self._tick_machine(now)  # before anybody can say something: it was due before that

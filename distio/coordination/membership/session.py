@@ -16,6 +16,10 @@ Rules
   two sides that have nothing to say are silent.
 - Members that are lost as soon as their connection breaks have an `UnnumberedSession`: one
   connection carries all that they say and hear, so nothing is kept, numbered or acknowledged.
+- A coordinator that goes on from a journal may have gone back, so it says other messages under
+  numbers that members have heard before. Of what it says in its new life a member hears nothing
+  until the member has come back. So one that comes back has heard what was said in former lives at
+  most, or knows more than the journal.
 - So a side keeps no more than what it has said since the other one has heard that many messages, or
   for that long, and while the acknowledgement is under way; and while no connection is there, what
   it has said since, for as long as it may be absent.
@@ -75,6 +79,9 @@ class NumberedSession(Generic[Out, In]):
         """The messages that were said last and aren't acknowledged."""
         self._told = 0
         """The highest number of which the other side was told that it was heard."""
+        self._said_before: int | None = None
+        """How much had been said when this side went on from its journal, until the other side has
+        come back; None: it is back, or this side has never gone on so."""
         self.acknowledge_at: float | None = None
         """When an empty batch is to be sent, unless something is said before; None: never."""
 
@@ -167,6 +174,11 @@ class NumberedSession(Generic[Out, In]):
 
     # -- coming back ----------------------------------------------------------------------
 
+    def restart(self) -> None:
+        """Another process is this side now, and goes on from a journal."""
+        if self._said_before is None:
+            self._said_before = self._said
+
     def resume(self, heard: int) -> list[Out]:
         """There are connections again, and the other side says how much it has heard.
 
@@ -178,6 +190,9 @@ class NumberedSession(Generic[Out, In]):
         """
         if heard < self._said - len(self._kept):
             raise Breach(f"has forgotten what it heard after message {heard}")
+        before, self._said_before = self._said_before, None
+        if before is not None and heard > before:
+            raise Ahead(f"has heard message {heard}, but {before} were said")
         self._forget(heard)
         self._sent = self._said - len(self._kept)
         return list(self._kept)
@@ -213,6 +228,9 @@ class UnnumberedSession(Generic[Out, In]):
     def unheard(self, first: int, messages: Sequence[In]) -> Sequence[In]:
         """No message was heard before."""
         return messages
+
+    def restart(self) -> None:
+        """Its connections are gone, and it with them."""
 
     def resume(self, heard: int) -> list[Out]:
         """Raise a Breach: nothing is known of what the other side has not heard."""

@@ -15,10 +15,16 @@ _PARTIAL: Final = ".partial"
 
 @final
 class Files:
-    """Those of one directory; see `Checkpoints`."""
+    """Those of one directory; see `Checkpoints`.
 
-    def __init__(self, directory: Path) -> None:
+    Args:
+        directory: the directory.
+        is_synced: whether those that are complete survive a loss of power.
+    """
+
+    def __init__(self, directory: Path, *, is_synced: bool = True) -> None:
         self._directory = directory
+        self._is_synced = is_synced
 
     def _path(self, name: str) -> Path:
         return self._directory / f"{name}{_EXTENSION}"
@@ -34,10 +40,12 @@ class Files:
         try:
             with open(partial, "wb", opener=_private) as file:
                 dump(file)
-                file.flush()
-                os.fsync(file.fileno())
+                if self._is_synced:
+                    file.flush()
+                    os.fsync(file.fileno())
             partial.rename(path)
-            sync_directory(self._directory)
+            if self._is_synced:
+                sync_directory(self._directory)
         except BaseException:
             partial.unlink(missing_ok=True)
             raise

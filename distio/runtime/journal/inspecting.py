@@ -16,6 +16,7 @@ from distio.runtime.journal.journal import Journal
 from distio.runtime.journal.limits import Limits
 from distio.runtime.journal.opening import open_store
 from distio.runtime.journal.reading import NoSuchCut, cuts_of, make, reading
+from distio.runtime.journal.store import Access
 
 __all__ = [
     "Contents",
@@ -200,6 +201,10 @@ def compact(where: Path | str, complain: Callable[[str], None]) -> None:
     try:
         board = journal.recover(make)
         journal.checkpoint_now(board)
-        journal.shrink()
     finally:
         journal.close()
+    store = open_store(where, Access.ALONE)
+    try:
+        store.shrink()
+    finally:
+        store.close()

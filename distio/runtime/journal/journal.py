@@ -22,9 +22,10 @@ from distio.errors import JournalError
 from distio.runtime.journal.checkpoints import Damaged, dump
 from distio.runtime.journal.limits import Limits
 from distio.runtime.journal.lock import describe
+from distio.runtime.journal.log import Log
 from distio.runtime.journal.opening import open_store
 from distio.runtime.journal.replaying import replay, version
-from distio.runtime.journal.store import NOWHERE, Access, Base, Fenced, Holder, NotWritten
+from distio.runtime.journal.store import NOWHERE, Access, Base, Fenced, Holder, NotWritten, Store
 
 __all__ = ["Access", "Journal", "JournalLost", "describe"]
 
@@ -50,6 +51,9 @@ class Journal:
             may be missing then; the end of this process, in any way, it survives in any case.
         limits: when to make checkpoints.
         access: what to do if another process holds it.
+        is_private: whether the directory is that of one program, which nobody else uses, and with
+            which the journal ends. If such a journal can't be written, it is given up: the
+            coordinator goes on without one.
 
     Raises:
         JournalError: it can't be used, or another process holds it.
@@ -63,10 +67,18 @@ class Journal:
         is_power_safe: bool = False,
         limits: Limits | None = None,
         access: Access = Access.ALONE,
+        is_private: bool = False,
     ) -> None:
         self._complain = complain
         self._limits = limits or Limits()
-        self._store = open_store(where, access, is_power_safe=is_power_safe)
+        self._store: Store
+        self._log: Log | None = None
+        """The store, if it is private."""
+        if is_private:
+            self._store = self._log = Log(Path(where))
+        else:
+            self._store = open_store(where, access, is_power_safe=is_power_safe)
+        self._is_given_up = False
         self.name = self._store.name
         """What messages call it."""
         try:
@@ -85,6 +97,8 @@ class Journal:
         self._bytes = 0
         """How many bytes the turns have since the last checkpoint."""
         self._turns = 0
+        self._base_bytes = 0
+        """How many bytes that checkpoint has, if this process has made it."""
         self._cut_at: float | None = None
         """When a checkpoint is to be made, as there was a change; None: there was none."""
         self._child: int | None = None
@@ -185,6 +199,9 @@ class Journal:
         """
         if self._damage is not None:
             raise JournalLost(str(self._damage)) from self._damage
+        if self._is_given_up:
+            self._keep_in_memory()
+            return
         if not self._inputs:
             self.blobs.commit()  # nothing comes without an input
             return
@@ -208,6 +225,9 @@ class Journal:
             except JournalError as error:
                 raise JournalLost(str(error)) from error
             except NotWritten as error:
+                if self._log is not None:
+                    self._give_up(self._log, error)
+                    return
                 if time.monotonic() >= complain_at:
                     complain_at = time.monotonic() + _COMPLAINTS_EVERY_SECONDS
                     self._complain(
@@ -222,6 +242,24 @@ class Journal:
         if complain_at > began:
             self._complain(f"the journal in {self.name} is written again, and the cluster goes on")
 
+    def _give_up(self, log: Log, error: NotWritten) -> None:
+        self._is_given_up = True
+        log.give_up()
+        self._keep_in_memory()
+        self._complain(
+            f"the private journal in {self.name} can't be written ({error}), so the cluster goes "
+            f"on without one: should its coordinator be lost, it ends"
+        )
+
+    def _keep_in_memory(self) -> None:
+        """A turn is over, and there is no journal any more."""
+        assert self._log is not None
+        self._log.keep(self.blobs.fresh)
+        self._log.forget(self.blobs.dropped)
+        self.blobs.dropped.clear()
+        self.blobs.commit()
+        self._inputs.clear()
+
     def _lost(self) -> JournalLost:
         by = self._store.about().holder
         return JournalLost(
@@ -232,10 +270,18 @@ class Journal:
     # -- checkpoints ----------------------------------------------------------------------
 
     @property
+    def is_private(self) -> bool:
+        """Whether it ends with the program of the cluster."""
+        return self._log is not None
+
+    @property
     def is_checkpoint_due(self) -> bool:
         """Whether the turns since the last checkpoint are many, and none is being made."""
         limits = self._limits
+        if self._is_given_up:
+            return False
         is_much = self._bytes >= limits.bytes or self._turns >= limits.turns
+        is_much = is_much and self._bytes >= self._base_bytes
         return (is_much or self.seconds_to_cut == 0) and self._child is None and not self._inputs
 
     @property
@@ -293,7 +339,9 @@ class Journal:
             JournalLost: another process has taken the journal over.
         """
         status = self._reap()
-        if status:
+        if self._is_given_up:
+            self._store.checkpoints.remove(self._base.checkpoint)
+        elif status:
             self._failed(_exit_of(status))
         else:
             self._adopt()
@@ -319,6 +367,8 @@ class Journal:
             self._failed(f"{error}", may_be_needed=True)
             return
         self._dropped = []
+        with suppress(OSError):  # then the next one is made as early as the limits say
+            self._base_bytes = self._store.checkpoints.size(self._base.checkpoint)
         if is_certain:
             self._keep_checkpoints()
 
@@ -349,10 +399,6 @@ class Journal:
             self._complain(str(lost))
         except (OSError, Damaged) as error:
             self._failed(f"{error}")
-
-    def shrink(self) -> None:
-        """Give room back that isn't used."""
-        self._store.shrink()
 
     def close(self) -> None:
         """Let another process have it."""

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-__all__ = ["CUT_SECONDS", "Limits"]
+__all__ = ["CUT_SECONDS", "PRIVATE_LIMITS", "Limits"]
 
 CUT_SECONDS: Final = 60.0
 """How long after a change a checkpoint is made, if some are kept."""
@@ -15,7 +15,8 @@ CUT_SECONDS: Final = 60.0
 class Limits(msgspec.Struct, frozen=True):
     """When a checkpoint is made, and how many are kept.
 
-    One is made as soon as this much was written since the one before. If some are kept, one is also
+    One is made as soon as this much was written since the one before, and at least as much as that
+    one has. If some are kept, one is also
     made so many seconds after the first change that the one before doesn't have.
     """
 
@@ -24,3 +25,7 @@ class Limits(msgspec.Struct, frozen=True):
     seconds: float = CUT_SECONDS
     cuts: int = 0
     """How many are kept to look back at, with the one in which the journal begins."""
+
+
+PRIVATE_LIMITS: Final = Limits(bytes=16 * 2**20, turns=50_000)
+"""Those of a private journal: a coordinator takes up so much in about a second."""

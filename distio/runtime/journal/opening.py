@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import Final
 
 from distio.runtime.journal.database import Database
-from distio.runtime.journal.store import Access, Store
+from distio.runtime.journal.store import Access, SharedStore
 
 SCHEMES: Final = ("postgresql://", "postgres://")
 
 __all__ = ["open_store"]
 
 
-def open_store(where: Path | str, access: Access | None, *, is_power_safe: bool = False) -> Store:
+def open_store(
+    where: Path | str, access: Access | None, *, is_power_safe: bool = False
+) -> SharedStore:
     """Open a journal.
 
     Args:

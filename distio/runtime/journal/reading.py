@@ -17,7 +17,7 @@ from distio.coordination.state.store import Keep
 from distio.errors import JournalError
 from distio.runtime.journal.opening import open_store
 from distio.runtime.journal.replaying import Replayed, replay
-from distio.runtime.journal.store import About, Base, Store
+from distio.runtime.journal.store import About, Base, SharedStore
 
 __all__ = ["Moment", "NoSuchCut", "cuts_of", "make", "reading"]
 
@@ -31,7 +31,7 @@ class NoSuchCut(Exception):
 class Moment(NamedTuple):
     """The coordinator as it was when a turn was committed."""
 
-    store: Store
+    store: SharedStore
     found: Replayed
 
     @property
@@ -77,13 +77,13 @@ def reading(where: Path | str, cut: int | None = None) -> Iterator[Moment]:
             store.close()
 
 
-def cuts_of(store: Store) -> list[Base]:
+def cuts_of(store: SharedStore) -> list[Base]:
     """The checkpoints of a journal that can be looked at, the oldest first."""
     base = store.about().base
     return [*(cut.base for cut in store.cuts()), *([base] if base.checkpoint else [])]
 
 
-def _find(store: Store, cut: int) -> Base:
+def _find(store: SharedStore, cut: int) -> Base:
     bases = cuts_of(store)
     for base in bases:
         if base.turn == cut:

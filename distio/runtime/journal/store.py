@@ -27,6 +27,7 @@ __all__ = [
     "Fenced",
     "Holder",
     "NotWritten",
+    "SharedStore",
     "Store",
     "checked",
     "checked_about",
@@ -38,7 +39,7 @@ __all__ = [
     "keep_last",
 ]
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """Raised whenever the coordinator's state, its inputs, or what follows from them changes."""
 
 
@@ -175,9 +176,6 @@ class Store(Protocol):
     def about(self) -> About:
         """What it says of itself."""
 
-    def held_by(self) -> str:
-        """The process that holds it now, in words; empty: none does."""
-
     def hold(self, holder: Holder) -> None:
         """Become its holder: whoever was before can't write any more."""
 
@@ -220,6 +218,13 @@ class Store(Protocol):
 
     def blobs(self) -> Iterator[int]:
         """The numbers of all blobs."""
+
+
+class SharedStore(Store, Protocol):
+    """A store that any process may open, to look at it or to hold it."""
+
+    def held_by(self) -> str:
+        """The process that holds it now, in words; empty: none does."""
 
     def damages(self) -> Iterator[str]:
         """All that can be found of damages, without opening what it holds."""

@@ -8,6 +8,8 @@ from distio.coordination.coordinator import Coordinator
 from distio.coordination.membership.handshakes import Handshakes
 from distio.coordination.membership.lease import MARGIN
 from distio.coordination.membership.session import ACKNOWLEDGE_AT_MOST, ACKNOWLEDGE_SECONDS
+from distio.coordination.settings import Settings
+from distio.errors import ProcessExit
 from distio.protocol import messages as m
 from distio.protocol.domains import MemberKind
 from distio.protocol.messages.actors import CallsHeld
@@ -325,3 +327,59 @@ def test_watched_worker_whose_lease_is_over_is_lost_before_its_exit_is_reported(
     assert list(board.machine.members) == [2]
     board.hear(41.0, b"speaks 1", [m.WorkerExited(1, "killed by SIGKILL")], 1)
     assert not board.machine.features.membership.exits._reports
+
+
+def test_watched_worker_whose_process_has_ended_is_lost_when_its_exit_is_reported() -> None:
+    board = Board("family", lease=4.0)
+    life = "host", 8, b"1", "family", 0
+    board.greet(0.0, m.Hello(PROTOCOL, PYTHON, "client", 1, *life, proof=b"other"))
+    board.process_ended(1.0, 1)
+    assert list(board.machine.members) == [1, 2]
+    exit = ProcessExit(signal="SIGKILL")
+    board.hear(2.0, b"speaks 1", [m.WorkerExited(1, "killed by SIGKILL", exit)], 1)
+    assert list(board.machine.members) == [2]
+
+
+def test_unwatched_worker_whose_process_has_ended_is_lost_at_once() -> None:
+    board = Board(lease=4.0)
+    board.process_ended(1.0, 1)
+    assert not board.machine.members
+    assert "member 1 is lost: its process has ended" in board.notes
+
+
+# -- a coordinator that goes on from its journal ----------------------------------------------
+
+SETTINGS = Settings(
+    grace=10.0, max_losses=3, keep_seconds=60.0, absence=ABSENCE, lease=4.0, outage=600.0
+)
+
+
+def restarted(said_before: int, said_since: int) -> Board:
+    board = Board()
+    board.tell(said_before)
+    board.said()
+    board.restart(1.0, SETTINGS)
+    board.tell(said_since)
+    board.said()
+    return board
+
+
+def test_member_that_has_heard_what_the_journal_knows_comes_back_after_a_restart() -> None:
+    board = restarted(said_before=2, said_since=3)
+    *_, last = board.resume(2.0, 1, heard=2)
+    assert isinstance(last, m.DropOutcomes)
+    board.break_all(3.0, 1)
+    assert board.resume(4.0, 2, heard=5)[1:] == [m.Resumed(0)]
+
+
+def test_member_that_knows_more_than_the_journal_is_fenced_whatever_was_said_since() -> None:
+    for said_since in range(4):
+        for restarts in (1, 2):
+            board = restarted(said_before=2, said_since=said_since)
+            for _ in range(restarts - 1):
+                board.restart(1.0, SETTINGS)
+            [answer] = board.resume(2.0, 1, heard=3)
+            assert isinstance(answer, m.Shutdown)
+            assert "has gone back to an earlier state of its journal" in answer.reason
+            assert "has heard message 3, but 2 were said" in answer.reason
+            assert not board.machine.members
