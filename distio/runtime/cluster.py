@@ -20,6 +20,7 @@ from distio.protocol.domains import SNAPSHOTS, Snapshots
 from distio.result import Result
 from distio.runtime.adapting import Adapting, StartsWorkers, bounds_for
 from distio.runtime.cores import usable_cores
+from distio.runtime.engines.clusters import OnEngines
 from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.runtime.handshake import connect
 from distio.runtime.interrupts import interruptible
@@ -35,7 +36,6 @@ from distio.runtime.processes import START_SECONDS, LocalProcesses, LocalProvide
 from distio.runtime.records import tagging
 from distio.runtime.refusals import REFUSALS, require_sockets, system_refused
 from distio.runtime.roster import MemberStatus, list_members, wait_for_workers
-from distio.runtime.starting import StartsElsewhere
 from distio.runtime.submitting import LEVELS
 from distio.runtime.threads import CannotStartThread, start_thread
 from distio.runtime.workers import Worker, as_workers
@@ -99,7 +99,7 @@ def _require_least(name: str, number: Any, least: int) -> None:
         raise ValueError(f"Cluster.local: {expected}, but got {number}")
 
 
-class Cluster(StartsElsewhere):
+class Cluster(OnEngines):
     """A coordinator and its workers, on which programs run.
 
     >>> from distio import Cluster, io

@@ -260,7 +260,7 @@ class Fleet:
             places=[slot.number for slot in slots],
             environment=self._environment,
             patience=self._patience,
-            keys=self._coordinator.keys_of_workers(),
+            keys=self._coordinator.keys_of("worker"),
         )
 
     def _let_go(self, names: Sequence[str]) -> None:

@@ -27,6 +27,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final, final
 
+from distio.coordination.membership.keys import KeyRole
 from distio.coordination.recovery.coordinator import MAX_LOSSES
 from distio.coordination.state.store import IN_MEMORY_BYTES
 from distio.errors import ClusterError
@@ -232,9 +233,9 @@ class LocalProcesses:
             child.must_start_within(self._start_seconds)
             self._supervisor.add_soon(child)
 
-    def keys_of_workers(self) -> dict[str, bytes]:
-        """The files of a worker's folder of keys; empty if the cluster needs none."""
-        return {} if self.keys is None else files_of(self.keys / "worker")
+    def keys_of(self, role: KeyRole) -> dict[str, bytes]:
+        """The files of the folder of keys for this role; empty if the cluster needs none."""
+        return {} if self.keys is None else files_of(self.keys / role)
 
     def stop_workers(self, names: Sequence[str]) -> None:
         """Have the workers of these names leave, for good."""

@@ -63,9 +63,16 @@ class MemberStatus:
         return f"<{', '.join(parts)}>"
 
 
-def list_members(host: LinkedHost) -> list[MemberStatus]:
-    """All members, as they have joined; raises ClusterClosed."""
-    answer = host.questions.ask(ListMembers)
+def list_members(host: LinkedHost, seconds: float | None = None) -> list[MemberStatus]:
+    """All members, as they have joined.
+
+    Raises:
+        TimeoutError: the coordinator hasn't answered within so many seconds.
+        ClusterClosed: the cluster is closed, or its coordinator lost.
+    """
+    answer = host.questions.ask(ListMembers, timeout=seconds)
+    if answer is None:
+        raise TimeoutError(f"the coordinator hasn't answered within {seconds:g} s")
     assert isinstance(answer, MembersListed)
     return _statuses(answer.members)
 

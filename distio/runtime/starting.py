@@ -233,7 +233,7 @@ class StartsElsewhere(Submits):
             stop()
             raise
         try:
-            meeting.announce(coordinator.url, coordinator.keys_of_workers())
+            meeting.announce(coordinator.url, coordinator.keys_of("worker"))
             wait_for_workers(cluster._host, rank.size - 1, timeout)
         except BaseException:
             cluster.close()

