@@ -54,6 +54,7 @@ from distio.coordination.state.events import (
     Expelled,
     Forked,
     Joined,
+    PeerRefused,
     Received,
     Send,
 )
@@ -278,6 +279,8 @@ class Coordinator:
             self.features.endings.empty(event.reason, event.grace)
         elif isinstance(event, Forked):
             self._fork(event)
+        elif isinstance(event, PeerRefused):
+            self.state.tally("peers refused")
 
     def _fork(self, event: Forked) -> None:
         """End all runs but one, whose fibers go on as if all members were lost together."""

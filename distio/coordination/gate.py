@@ -113,6 +113,7 @@ class Gate:
         member = self._machine.members.get(id)
         self.incidents.append(Incident("" if member is None else member.name(), reason, error))
         if member is not None:
+            self._machine.state.tally("members expelled")
             self._attempt(self._machine.features.membership.expel, id, reason)
 
     def _go_on(self) -> list[Send]:

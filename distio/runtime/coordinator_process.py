@@ -48,7 +48,6 @@ from distio.protocol.messages import HANDSHAKE
 from distio.protocol.version import VERSION
 from distio.runtime.addresses import URL_FILE, ipc_path
 from distio.runtime.binding import Binding
-from distio.runtime.blocking import in_background
 from distio.runtime.decider import Decider
 from distio.runtime.doorkeeper import Doorkeeper, cut, revoked
 from distio.runtime.failure_detector import PATIENCE_SECONDS, FailureDetector, silence_of
@@ -300,6 +299,8 @@ class CoordinatorProcess:
         told = self._board.machine.features.overview.overview(self._decider.now())
         lines = [f"distio: process {os.getpid()}, coordinator at {self.url}"]
         # by another thread: nobody may read what is printed
+        from distio.runtime.blocking import in_background  # which knows programs
+
         in_background(partial(say, [*lines, *lines_of_overview(told)]))
 
     def run(self) -> None:

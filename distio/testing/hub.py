@@ -316,6 +316,9 @@ class Hub:
         self._tell_witnesses()
         outgoing, self.board.outgoing = self.board.outgoing, {}
         for address, batch in outgoing.items():
+            wire = self._listeners.get(address)
+            if wire is None and all(isinstance(message, m.Refused) for message in batch):
+                continue  # half a handshake was refused: a process reads where it listens
             frames = from_coordinator.encode(batch, *self.board.header(address))
             self._listeners[address].send(frames, self._world.arrival())
         self._world.tell_of_losses()

@@ -271,13 +271,20 @@ def test_val_traverse_by_a_function_that_returns_no_io_is_a_match_error(run: Run
 # -- clusters ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [0, -1, "2", True, 1.5], ids=repr)
+@pytest.mark.parametrize("number", [0, -1, True, 1.5], ids=repr)
 def test_local_cluster_without_workers_or_threads_is_a_cluster_error(number: Any) -> None:
     said = "a local cluster takes at least 1 worker of at least 1 thread, but got "
     with pytest.raises(ClusterError, match=re.escape(f"{said}workers={number!r}; give whole")):
         Cluster.local(number)
     with pytest.raises(ClusterError, match=re.escape(f"{said}threads={number!r}; give whole")):
         Cluster.local(1, number)
+
+
+def test_local_cluster_of_what_are_no_workers_is_a_match_error() -> None:
+    with pytest.raises(
+        MatchError, match=r"a number of workers from 1, or a list of Worker, but got"
+    ):
+        Cluster.local("2")  # type: ignore[arg-type]  # that is the test
 
 
 @pytest.mark.parametrize("url", [None, 5, "", "localhost:7077", "tcp://localhost:99999"], ids=repr)
@@ -332,8 +339,8 @@ OPTIONS: list[tuple[dict[str, Any], str]] = [
     ({"schedule": 5}, "a schedule is a list like '3:1 9:2' (which choice, what was chosen), but"),
     (
         {"faults": [Crash]},
-        "faults is a list of Crash(), Fail(), Pause(), Partition(), Disconnect(), Interrupt(), "
-        "Leave(), Restart(), Shutdown() and Stop(), but got [<cl",
+        "faults is a list of Crash(), Fail(), Pause(), Partition(), Disconnect(), FullDisk(), "
+        "Interrupt(), Leave(), Restart(), Shutdown(), SlowDisk() and Stop(), but got [<cl",
     ),
 ]
 

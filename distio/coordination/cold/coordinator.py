@@ -24,7 +24,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from distio.coordination.admission import Inadmissible, Late, cut_short, part_of, require
+from distio.coordination.admission import Inadmissible, Late, part_of, require
 from distio.coordination.dispatch import admits, handles
 from distio.coordination.feature.coordinator import CoordinatorFeature
 from distio.coordination.references.coordinator import References
@@ -167,7 +167,7 @@ class Cold(CoordinatorFeature):
         for snapshot, records in together.items():
             sleepers = self._leave(sender, snapshot, records)
             run.move(sender.id, NOWHERE, len(records))
-            named = {fiber: cut_short(names[fiber]) for fiber in records if fiber in names}
+            named = {fiber: names[fiber] for fiber in records if fiber in names}
             self._add(ColdGroup(message.run, snapshot, sleepers, named, is_bare=message.is_bare))
         run.note_progress()
         if run.ending is not None:

@@ -73,6 +73,7 @@ from distio.coordination.state.events import (
     Event,
     Expelled,
     Joined,
+    PeerRefused,
     Received,
     Tick,
 )
@@ -260,7 +261,7 @@ class Handshakes:
         if link is not None:
             self._expel(link.member, reason)
             return
-        self.machine.state.tally("peers refused")
+        self._happened(self._now, PeerRefused())
         self._log.log_limited(self._now, "refusals", f"refused a peer: {reason}")
         if is_seen and address not in self._refused and len(self._refused) < _MOST_REFUSED:
             self._refused.add(address)
@@ -621,8 +622,6 @@ class Handshakes:
         incidents, self.gate.incidents = self.gate.incidents, []
         self.incidents.extend(incidents)
         for name, reason, error in incidents:
-            if name:
-                self.machine.state.tally("members expelled")
             text = f"{name} is no member any more: {reason}" if name else reason
             self._log.log_limited(self._now, "failures" if error else "expulsions", text, error)
         for member in self._links.members - self.machine.members.keys():

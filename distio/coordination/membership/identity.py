@@ -56,10 +56,10 @@ def refusal_of_kind(identity: Identity, kind: MemberKind) -> str | None:
     """
     if kind in _KINDS[identity.role]:
         return None
-    needed = "worker" if kind != "client" else "client"
+    needed = "worker" if kind == "supervisor" else kind
     return (
         f"the key {identity.name!r} has the role {identity.role}, which {_MAY[identity.role]}, "
-        f"but this process wants to be a {kind}; give it a key with the role {needed}"
+        f"but this process wants to join as {kind}; give it a key with the role {needed}"
     )
 
 

@@ -15,6 +15,7 @@ __all__ = [
     "Event",
     "Expelled",
     "Joined",
+    "PeerRefused",
     "Received",
     "Send",
     "Tick",
@@ -34,6 +35,10 @@ class Joined(NamedTuple):
     enough, or it has ended then."""
     role: Role = "any"
     """That of its key."""
+
+
+class PeerRefused(NamedTuple):
+    """A process can't join, and was told why."""
 
 
 class Received(NamedTuple):
@@ -91,7 +96,9 @@ class Forked(NamedTuple):
     """The name of the run in the copy."""
 
 
-Event = Joined | Received | Disconnected | Expelled | Tick | Closing | Emptying | Forked
+Event = (
+    Joined | PeerRefused | Received | Disconnected | Expelled | Tick | Closing | Emptying | Forked
+)
 
 
 class Send(NamedTuple):

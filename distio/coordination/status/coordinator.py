@@ -74,8 +74,8 @@ class StatusQueries(CoordinatorFeature):
         del self._pending[message.query_id]
         if message.state:
             where = sender.id if message.state != "ended" else 0
-            name = None if message.name is None else cut_short(message.name)
-            self._reply(pending.member, pending.query, cut_short(message.state), name, where)
+            state = cut_short(message.state)
+            self._reply(pending.member, pending.query, state, message.name, where)
         else:
             self._look_up(pending.member, pending.query, pending.place)
 
