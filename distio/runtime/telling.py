@@ -12,12 +12,10 @@ import os
 import signal
 import sys
 from collections.abc import Iterable, Iterator
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
 from distio.coordination.overview.text import count_of, line_of_fiber
-from distio.runtime.blocking import in_background
 from distio.runtime.main_thread import is_main_thread
 from distio.runtime.messenger import hand_over, start_messenger
 
@@ -57,7 +55,13 @@ def tell_no_more() -> None:
 
 def on_sigusr1(*_: Any) -> None:
     """Have it told by another thread; never raises."""
-    hand_over(partial(in_background, _tell))
+    hand_over(_begin_to_tell)
+
+
+def _begin_to_tell() -> None:
+    from distio.runtime.blocking import in_background  # which knows programs; a coordinator doesn't
+
+    in_background(_tell)
 
 
 def _tell() -> None:
