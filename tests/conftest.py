@@ -10,8 +10,10 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from functools import cache
+from types import ModuleType
 from typing import Any
 
+import cloudpickle
 import psutil
 import pytest
 from hypothesis import settings
@@ -76,7 +78,13 @@ def pytest_collection_finish() -> None:
 
 
 def leave_the_past_alone() -> None:
-    """Have Python's collector look at nothing that is there now, after it has done so once more."""
+    """Have Python's collector look at nothing that is there now, after it has done so once more.
+
+    And files that `distio run` has loaded in this process aren't scripts of later tests.
+    """
+    for name in cloudpickle.list_registry_pickle_by_value():
+        if name.startswith("__distio_main_"):
+            cloudpickle.unregister_pickle_by_value(ModuleType(name))
     gc.collect()
     gc.freeze()
 
