@@ -10,6 +10,7 @@ import pytest
 
 from distio import io
 from distio.cli import main as cli
+from distio.cli.saved import run_in
 from distio.cli.stories import NotThere, Stories, look_at
 from distio.core.fiber import Fiber
 from distio.core.interpreter import step
@@ -85,9 +86,7 @@ def two_that_sleep() -> Cluster:
     ]
     snapshot = SnapshotSaved(1, dumped.payload, dumped.code, True, True)
     attachments = [*dumped.attachments.items()]
-    return Cluster(
-        {"fibers": told, "is_last": False}, {"snapshots": [snapshot], "attachments": attachments}
-    )
+    return Cluster({"fibers": told}, {"snapshots": [snapshot], "attachments": attachments})
 
 
 def test_values_that_fibers_have_captured_are_shown() -> None:
@@ -103,9 +102,21 @@ def test_values_that_fibers_have_captured_are_shown() -> None:
     assert (found.as_data()["runs"][0]["unsaved"], found.as_data()["missing"]) == (0, [])
 
 
+def test_what_snapshots_refer_to_is_taken_from_all_pages() -> None:
+    pages = Cluster(
+        {"attachments": [(b"code", b"1")]}, {"attachments": [(b"data", b"2")]}, {}
+    ).pages
+    run = run_in(RUN, pages)
+    assert run is not None
+    assert {digest: each.load() for digest, each in run.stored.items()} == {
+        b"code": b"1",
+        b"data": b"2",
+    }
+
+
 def test_snapshot_that_cannot_be_opened_is_said_to_be_so() -> None:
     cluster = two_that_sleep()
-    cluster.pages[1].snapshots[0] = SnapshotSaved(1, b"damaged", b"", True, True)
+    cluster.pages[-1].snapshots[0] = SnapshotSaved(1, b"damaged", b"", True, True)
     story, _ = cluster.shows().runs[0].stories
     assert story.closed
     assert story.state == "was saved as it went on at worker 1" or story.state.startswith("sleeps")

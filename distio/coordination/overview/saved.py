@@ -8,7 +8,7 @@ Rules
   next page is made when it is asked for, so a process that doesn't read has one page before it.
 - A listing has the fibers that had a record when it began, and each as it was when its page was
   made. A snapshot that several fibers share is told once, and so is an attachment.
-- The ids of a run are copied when its listing begins, by one call of the interpreter (some
+- The ids of a run are copied when its listing begins, by one call of the interpreter (some ten
   milliseconds for a million). Nothing else is done for all fibers at once.
 - A client has one listing at a time, and few clients have one: a further listing ends the oldest.
   A listing ends with its last page, with its run, or with its client.
