@@ -85,9 +85,11 @@ def inspect(
     snapshots imports the modules that they name, and makes their objects, in
     this process.
     """
-    if is_typed(context, "connect") and journal is not None:
-        report.complain("--journal and --connect are two places to look at; leave one out")
-        return report.USAGE
+    if is_typed(context, "connect"):
+        if is_typed(context, "journal"):
+            report.complain("--journal and --connect are two places to look at; leave one out")
+            return report.USAGE
+        journal = None  # a setting says where it is, for other days
     if journal is None and connect is None:
         report.complain("say where the run is: --journal DIR, or --connect URL")
         return report.USAGE

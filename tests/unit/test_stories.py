@@ -194,3 +194,15 @@ def test_options_that_do_not_fit_are_refused(
         cli.main()
     assert exit.value.code == 64
     assert said in capfd.readouterr().err
+
+
+def test_address_that_is_typed_comes_before_a_journal_that_is_set(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DISTIO_INSPECT_JOURNAL", "nowhere")
+    monkeypatch.setattr(sys, "argv", ["distio", "inspect", "2.0", "--connect", "no address"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    said = capfd.readouterr().err
+    assert "no address" in said
+    assert "journal" not in said

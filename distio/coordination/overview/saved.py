@@ -4,8 +4,8 @@ Rules
 -----
 - What is kept has values of users, so the question is for clients; observers don't see them.
 - The coordinator opens nothing: snapshots and attachments are bytes that the asking process opens.
-- A page costs as much as it has: some fibers and about a MiB, or one payload if that is larger. The
-  next page is made when it is asked for, so a process that doesn't read has one page before it.
+- A page costs as much as it has: some fibers, and a MiB; its last payload may go beyond that. The
+  next page is made when it is asked for, which a process does when it has read the one before.
 - A listing has the fibers that had a record when it began, and each as it was when its page was
   made. A snapshot that several fibers share is told once, and so is an attachment.
 - The ids of a run are copied when its listing begins, by one call of the interpreter (some ten
