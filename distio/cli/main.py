@@ -413,7 +413,8 @@ app.command(
     "the journal can't be read."
 )(check)
 app.command(
-    epilog="Exits with 0, or with 64 if the journal can't be read, or has no such run or fiber."
+    epilog="Exits with 0, with 1 if a member didn't answer, or with 64 if the journal can't be "
+    "read, the cluster can't be joined, or there is no such run or fiber."
 )(inspect)
 app.command(
     epilog="Exits with 0, or with 64 if a journal can't be read or made, or the run can't go on "

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from distio.protocol.messages.overview import OverviewTold
     from distio.runtime.observing import Observer
 
-__all__ = ["NoSuchRun", "id_of", "register", "run_called"]
+__all__ = ["NoSuchRun", "id_of", "register", "run_called", "runs_in"]
 
 _EVERY_SECONDS: Final = 1.0
 _ANSWER_SECONDS: Final = 5.0
@@ -206,15 +206,20 @@ def run_called(text: str, told: OverviewTold) -> int:
     Raises:
         NoSuchRun: none has.
     """
-    from distio.coordination.overview.text import shown
-    from distio.protocol.ids import name_of
-
     named = [each.id for each in told.runs if each.name == text]
     asked = named[0] if named else id_of(text)
     is_known = any(each.id == asked for each in told.runs)
     if asked is None or not (is_known or told.cluster.runs > len(told.runs)):
-        there = [shown(each.name) or name_of(each.id) for each in told.runs[:_MOST_NAMED]]
-        more = told.cluster.runs - len(there)
-        listed = ", ".join(there) + (f" and {more} more" if more > 0 else "")
-        raise NoSuchRun(f"no run {text!r} goes on; those that do: {listed or 'none'}")
+        raise NoSuchRun(f"no run {text!r} goes on; those that do: {runs_in(told)}")
     return asked
+
+
+def runs_in(told: OverviewTold) -> str:
+    """The names of the first runs that go on, for messages."""
+    from distio.coordination.overview.text import shown
+    from distio.protocol.ids import name_of
+
+    there = [shown(each.name) or name_of(each.id) for each in told.runs[:_MOST_NAMED]]
+    more = told.cluster.runs - len(there)
+    listed = ", ".join(there) + (f" and {more} more" if more > 0 else "")
+    return listed or "none"

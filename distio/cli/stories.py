@@ -1,14 +1,21 @@
-"""What `distio inspect` shows: the story of each fiber in a journal, as far as it was saved."""
+"""What `distio inspect` shows: the story of each fiber of a run, as far as it was saved.
+
+The run comes from a journal, or from a coordinator that lives. That one has members, which tell of
+the fibers that nobody has saved where these stand.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from distio.cli.saved import SavedFiber, SavedRun, runs_of
-from distio.coordination.state.registry import NOWHERE
+from distio.cli.observe import id_of, run_called, runs_in
+from distio.cli.saved import SavedFiber, SavedRun, run_in, runs_of
+from distio.cli.views import lines_of_missing
+from distio.coordination.overview.text import key_of, shown, wait_of
 from distio.core.describe import (
     Place,
     describe_holds,
@@ -16,11 +23,14 @@ from distio.core.describe import (
     describe_wait,
     text_of,
 )
+from distio.protocol.ids import name_of
+from distio.protocol.messages.overview import FiberSaved, FiberTold
 from distio.protocol.text import readable_exception
 from distio.runtime.journal.journal import describe
-from distio.runtime.journal.reading import Moment, NoSuchCut, reading
+from distio.runtime.journal.reading import NoSuchCut, reading
+from distio.runtime.observing import COORDINATOR, Dump, Observer
 
-__all__ = ["NotThere", "Story", "look"]
+__all__ = ["NotThere", "Stories", "Story", "look", "look_at"]
 
 
 class NotThere(Exception):
@@ -36,7 +46,7 @@ class Story:
     state: str
     """What it does, in words."""
     wakes_at: str | None = None
-    """When its sleep ends, by the wall clock of the coordinator."""
+    """When its sleep ends, by the wall clock of the coordinator's journal, or of this process."""
     holds: list[str] = field(default_factory=list)
     """The locks that it holds."""
     locals: dict[str, str] = field(default_factory=dict)
@@ -46,6 +56,8 @@ class Story:
     last_loss: str = ""
     closed: str = ""
     """Why its snapshot can't be opened here."""
+    unsaved: str = ""
+    """Why there is no snapshot of it; then its member tells the rest, and no values."""
 
     def lines(self) -> Iterator[str]:
         """For people who read it."""
@@ -55,6 +67,8 @@ class Story:
         if self.restored:
             times = "once" if self.restored == 1 else f"{self.restored} times"
             yield f"    has gone on elsewhere {times}, the last time since {self.last_loss}"
+        if self.unsaved:
+            yield f"    isn't saved: {self.unsaved}"
         for held in self.holds:
             yield f"    holds {held}"
         for name, text in self.locals.items():
@@ -70,46 +84,57 @@ class Story:
 
 
 @dataclass
+class RunStories:
+    """The stories of a run."""
+
+    run: SavedRun
+    stories: Sequence[Story]
+    untold: int
+    """How many of its fibers have no story here."""
+
+
+@dataclass
 class Stories:
     """The stories of some runs."""
 
     when: str
-    runs: list[tuple[SavedRun, int, list[Story]]]
-    """Each run, how many of its fibers have no snapshot, and the stories of the others."""
-    are_listed: bool
+    runs: Sequence[RunStories]
+    are_listed: bool = False
     """Whether runs are only listed."""
+    missing: Sequence[str] = ()
+    """The members that haven't told all that they have."""
 
     def as_data(self) -> dict[str, Any]:
         """For programs that read it."""
         runs = [
             {
-                "run": run.name,
-                "unsaved": unsaved,
+                "run": each.run.name,
+                "unsaved": each.run.unsaved,
                 "fibers": [
-                    {**asdict(each), "places": [place._asdict() for place in each.places]}
-                    for each in stories
+                    {**asdict(story), "places": [place._asdict() for place in story.places]}
+                    for story in each.stories
                 ],
             }
-            for run, unsaved, stories in self.runs
+            for each in self.runs
         ]
-        return {"when": self.when, "runs": runs}
+        return {"when": self.when, "runs": runs, "missing": [*self.missing]}
 
     def lines(self) -> Iterator[str]:
         """For people who read it."""
         yield f"as it was at {self.when}"
-        for run, unsaved, stories in self.runs:
-            alive = run.run.alive
+        for each in self.runs:
+            alive = each.run.alive
             count = "1 fiber goes on" if alive == 1 else f"{alive} fibers go on"
-            saved = f"{alive - unsaved} of them saved"
-            yield f"run {run.name}: {count}, {saved}"
-            for story in stories:
+            yield f"run {each.run.name}: {count}, {max(0, alive - each.run.unsaved)} of them saved"
+            for story in each.stories:
                 yield from story.lines()
-            if unsaved and not self.are_listed:
-                yield f"  {unsaved} more, which their workers or their program have"
+            if each.untold and not self.are_listed:
+                yield f"  {each.untold} more, which their workers or their program have"
+        yield from self.missing
 
 
 def look(journal: Path, run: str | None, fiber: str | None, cut: int | None = None) -> Stories:
-    """Look at the fibers of a run, or at one of them; without a run, list all runs.
+    """Look into a journal at the fibers of a run, or at one of them; without a run, list all runs.
 
     Args:
         journal: where they are.
@@ -136,71 +161,139 @@ def _look(journal: Path, run: str | None, fiber: str | None, cut: int | None) ->
             if not runs:
                 at = "" if cut is None else f" at cut {cut}"
                 raise NotThere(f"no run {run} goes on in {journal}{at}; those that do: {named}")
-        found = [
-            (each, each.unsaved, [] if run is None else [*_stories(moment, each, fiber)])
-            for each in runs
-        ]
-        if fiber is not None and not found[0][2]:
+        found = []
+        for each in runs:
+            stories = [] if run is None else [*_stories(each, fiber, moment.wall_clock)]
+            found.append(RunStories(each, stories, each.unsaved))
+        if fiber is not None and not found[0].stories:
             raise NotThere(f"run {run} has no snapshot of a fiber {fiber}")
         when = describe(moment.wall_clock) if moment.wall_clock else "the beginning"
         return Stories(when, found, run is None)
 
 
-def _stories(moment: Moment, run: SavedRun, fiber: str | None) -> Iterator[Story]:
+def look_at(observer: Observer, run: str | None, fiber: str | None, seconds: float) -> Stories:
+    """Look into a cluster at the fibers of a run, or at one of them.
+
+    Args:
+        observer: asks the coordinator what it keeps, and members about what isn't saved.
+        run: the name of the run, or how it is called in messages.
+        fiber: how the fiber is called in messages.
+        seconds: how long a member may take for each page.
+
+    Raises:
+        ClusterError: the coordinator doesn't answer.
+        NoSuchRun: there is no such run.
+        NotThere: no run is named, or there is no such fiber.
+    """
+    overview = observer.overview()
+    if run is None:
+        raise NotThere(f"say which run is to be shown; those that go on: {runs_in(overview)}")
+    id, one = run_called(run, overview), None if fiber is None else id_of(fiber)
+    if fiber is not None and one is None:
+        raise NotThere(f"{fiber!r} is no fiber; fibers are called like 2.7")
+    now = time.time()
+    saved = run_in(id, observer.saved(id, one))
+    if saved is None:
+        raise NotThere(f"run {run} has ended meanwhile")
+    stories = [*_stories(saved, fiber, now)]
+    dump = Dump()
+    if (not stories) if one is not None else saved.unsaved:
+        dump = observer.dump(id, seconds)
+        stories += _unsaved(saved, dump, one)
+    missing = [*lines_of_missing(dump)]
+    if one is not None and not (stories or missing):
+        raise NotThere(f"run {run} has no fiber {fiber} that goes on")
+    return Stories(describe(now), [RunStories(saved, stories, 0)], missing=missing)
+
+
+def _stories(run: SavedRun, fiber: str | None, wall_clock: float) -> Iterator[Story]:
     for saved in run.fibers:
         if fiber in (None, saved.label):
-            yield _story(moment, saved)
+            yield _story(saved, wall_clock)
 
 
-def _story(moment: Moment, saved: SavedFiber) -> Story:
-    record = saved.record
-    name = None if record.rare.group is None else record.rare.group.names.get(saved.id)
-    story = Story(saved.label, name, "")
-    story.restored, story.last_loss = record.rare.restored, record.rare.last_loss
+def _story(saved: SavedFiber, wall_clock: float) -> Story:
+    told = saved.told
+    story = _begun(told)
     wait = ""
     try:
         opened = saved.open(saved.compare().stand_ins)
     except Exception as error:  # noqa: BLE001 (whatever unpickling user data raises)
         story.closed = readable_exception(error)
     else:
-        story.name = opened.name or name
+        story.name = opened.name or story.name
         story.holds = describe_holds(opened)
         story.locals = {key: text_of(value) for key, value in (opened.locals or {}).items()}
         story.places = describe_places(opened)
-        wait = describe_wait(opened) if saved.snapshot.chunk.is_waiting else ""
-    story.state = _state(moment, saved, wait)
-    story.wakes_at = _wakes_at(moment, saved)
+        wait = describe_wait(opened) if saved.snapshot.is_waiting else ""
+    story.state = _state(saved, wait)
+    if told.wakes_in is not None:
+        story.wakes_at = describe(wall_clock + told.wakes_in)
     return story
 
 
-def _state(moment: Moment, saved: SavedFiber, wait: str) -> str:
-    record = saved.record
-    if record.rare.group is not None:
-        return wait or "sleeps"
-    if record.host == NOWHERE:
-        code = saved.snapshot.chunk.code
-        is_misfit = code in moment.machine.state.misfits
-        return "waits for a worker with its code" if is_misfit else "waits for a worker"
-    host = moment.machine.members.get(record.host)
-    where = f"at {host.name()}" if host is not None else "at a member that is gone"
-    if moment.machine.features.timers.deadline_of(saved.id) is not None:
+def _begun(told: FiberSaved) -> Story:
+    """What is known of a fiber without a look into its snapshot."""
+    story = Story(name_of(told.fiber), told.name or None, "")
+    story.restored, story.last_loss = told.restored, told.last_loss
+    return story
+
+
+def _state(saved: SavedFiber, wait: str) -> str:
+    told = saved.told
+    if not told.at:
+        if told.is_asleep:
+            return wait or "sleeps"
+        return f"waits for a worker{' with its code' if told.is_misfit else ''}"
+    where = f"at {told.at}"
+    if told.is_asleep:
         return f"sleeps, {where}"
-    if wait and record.rare.reply is None:
+    if wait and not told.is_answered:
         return f"{wait}, {where}"
     if wait:
         return f"has got what it waited for when it was saved, and went on {where}"
-    how = "went on" if saved.snapshot.is_saved else "came"
+    how = "went on" if saved.snapshot.is_taken else "came"
     return f"was saved as it {how} {where}"
 
 
-def _wakes_at(moment: Moment, saved: SavedFiber) -> str | None:
-    """When the sleep of a fiber ends, on the wall clock."""
-    machine, record = moment.machine, saved.record
-    deadline = record.rare.wakes_at
-    if record.rare.group is not None:
-        deadline = record.rare.group.deadline_of(saved.id)
-    elif machine.features.timers.deadline_of(saved.id) is not None:
-        deadline = machine.features.timers.deadline_of(saved.id)
-    if deadline is None:
-        return None
-    return describe(moment.wall_clock + deadline - machine.state.now)
+# -- fibers that aren't saved -----------------------------------------------------------------
+
+
+def _unsaved(run: SavedRun, dump: Dump, one: int | None) -> Iterator[Story]:
+    """The stories of fibers without a snapshot, by what their members and the coordinator tell."""
+    known = {each.fiber: each for each in run.told}
+    for fiber in dict.fromkeys([*known, *dump.fibers]):
+        saved = known.get(fiber)
+        if one in (None, fiber) and (saved is None or not saved.snapshot):
+            member, told = dump.fibers.get(fiber, ("", None))
+            yield _unsaved_story(run, fiber, saved, member, told)
+
+
+def _unsaved_story(
+    run: SavedRun, fiber: int, saved: FiberSaved | None, member: str, told: FiberTold | None
+) -> Story:
+    """Tell what the coordinator knows of a fiber, and what the member tells that has it."""
+    story = Story(name_of(fiber), None, "")
+    if saved is not None:
+        story = _begun(saved)
+        story.state = f"is at {saved.at}" if saved.at else "waits for a place"
+        member = member or saved.at
+    if told is not None:
+        story.name = shown(told.name) or story.name
+        at = "" if member == COORDINATOR else f", at {shown(member)}"
+        story.state = f"{wait_of(told)}{at}"
+        story.holds = [f"lock {key_of(key)}" for key in told.holds]
+        if told.function:
+            story.places = [Place("stands in", shown(told.function), shown(told.where))]
+    story.unsaved = _why(run, saved, member)
+    return story
+
+
+def _why(run: SavedRun, saved: FiberSaved | None, member: str) -> str:
+    if run.keeps == "off":
+        return "the coordinator keeps no snapshots of this run"
+    if member and member == run.owner:
+        return "it is at the client of its run, and ends with that"
+    if saved is not None and saved.unsaved:
+        return shown(saved.unsaved)
+    return "nobody but its worker has seen it; it is saved with the fiber that has started it"

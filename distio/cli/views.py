@@ -11,7 +11,7 @@ from distio.protocol.ids import label_of, name_of
 from distio.protocol.messages.overview import FiberTold, OverviewTold
 from distio.runtime.observing import COORDINATOR, Dump, name_of_member
 
-__all__ = ["dot_of", "dump_as_data", "lines_of_dump", "overview_as_data"]
+__all__ = ["dot_of", "dump_as_data", "lines_of_dump", "lines_of_missing", "overview_as_data"]
 
 _DEEPEST: Final = 30
 """Fibers that stand deeper in the tree are indented no further."""
@@ -124,7 +124,7 @@ def lines_of_dump(dump: Dump) -> Iterator[str]:
                     told.add(fiber)
                     yield "  " * min(depth, _DEEPEST) + _line(*dump.fibers[fiber])
                     pending += [(child, depth + 1) for child in reversed(children.get(fiber, ()))]
-    yield from _what_is_missing(dump)
+    yield from lines_of_missing(dump)
 
 
 def _parents(dump: Dump) -> dict[int, int]:
@@ -143,7 +143,8 @@ def _line(member: str, fiber: FiberTold) -> str:
     return line_of_fiber(fiber, "" if member == COORDINATOR else member)
 
 
-def _what_is_missing(dump: Dump) -> Iterator[str]:
+def lines_of_missing(dump: Dump) -> Iterator[str]:
+    """The members that haven't told all that they have."""
     for what, members in (
         ("didn't answer", dump.silent),
         ("was lost meanwhile", dump.gone),

@@ -36,6 +36,7 @@ from distio.coordination.membership.coordinator import Membership
 from distio.coordination.outcomes.coordinator import Outcomes
 from distio.coordination.outcomes.unverified_waits import UnverifiedWaits
 from distio.coordination.overview.coordinator import Overview
+from distio.coordination.overview.saved import SavedState
 from distio.coordination.placement.coordinator import Placement
 from distio.coordination.pressure.coordinator import Pressure
 from distio.coordination.primitives.coordinator import Primitives
@@ -91,6 +92,7 @@ class Features(NamedTuple):
     deadlocks: DeadlockDetector
     status: StatusQueries
     overview: Overview
+    saved: SavedState
     placement: Placement  # late: what has become of members and runs in this event is known
     roster: Roster  # after placement: what waits then has found no place
     pressure: Pressure  # after placement: it tells how much is left that has no place
@@ -160,6 +162,7 @@ def _make(
         ),
         status=StatusQueries(state),
         overview=Overview(state, endings.begin, locks, timers),
+        saved=SavedState(state, timers.deadline_of),
         roster=Roster(state),
         placement=placement,
         pressure=pressure,

@@ -70,7 +70,7 @@ from distio.protocol.domains import Snapshots
 from distio.protocol.endings import Cause
 from distio.protocol.messages.code import CodeReported
 from distio.protocol.messages.logs import LogLevels
-from distio.protocol.messages.overview import CancelTold, FibersTold, OverviewTold
+from distio.protocol.messages.overview import CancelTold, FibersTold, OverviewTold, SavedTold
 from distio.protocol.messages.roster import MembersListed
 from distio.protocol.requests import AwaitBlocking, AwaitCallback, Request
 from distio.result import Result
@@ -170,7 +170,7 @@ _JOINING: Final = (
     m.Welcome, m.LeaseRenewed, m.LinkBroke, m.Resumed, m.Refused, m.Shutdown,
 )  # fmt: skip
 _FOR_THE_HOST: Final = (
-    *_JOINING, m.Leave, m.MemberDrained, OverviewTold, FibersTold, CancelTold,
+    *_JOINING, m.Leave, m.MemberDrained, OverviewTold, FibersTold, SavedTold, CancelTold,
 )  # fmt: skip
 """The process itself joins, comes back, and ends; a program asks for others to leave, or looks at
 the cluster."""

@@ -39,7 +39,7 @@ from distio.protocol.domains import Snapshots
 from distio.protocol.endings import Cause
 from distio.protocol.messages.code import CodeReported
 from distio.protocol.messages.logs import LogLevels
-from distio.protocol.messages.overview import CancelTold, FibersTold, OverviewTold
+from distio.protocol.messages.overview import CancelTold, FibersTold, OverviewTold, SavedTold
 from distio.protocol.messages.roster import MembersListed
 from distio.runtime.blocking import in_background
 from distio.runtime.deliveries import Deliveries, levels_now
@@ -74,7 +74,7 @@ _BROKE: Final = "the connection to the coordinator broke"
 _FAREWELL_MS: Final = 500
 """How long the last words may take on their way, if the coordinator is gone."""
 
-Told = OverviewTold | FibersTold | CancelTold
+Told = OverviewTold | FibersTold | SavedTold | CancelTold
 """What the coordinator tells a process that looks at the cluster."""
 _FOR_THE_PROCESS: Final = (m.Leave, m.MemberDrained, *get_args(Told))
 """Messages that concern no fiber."""

@@ -7,9 +7,10 @@ answer in time is named, and all others are told nevertheless.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from queue import Empty
 from typing import Final, TypeVar, final
@@ -17,18 +18,19 @@ from typing import Final, TypeVar, final
 import msgspec
 
 from distio.errors import ClusterClosed, ClusterError
-from distio.protocol.base import MemberMessage
 from distio.protocol.domains import MemberKind
-from distio.protocol.ids import NOBODY, member_name
+from distio.protocol.ids import NOBODY, member_name, name_of
 from distio.protocol.messages.overview import (
     AskFibers,
     AskOverview,
+    AskSaved,
     AskToCancel,
     CancelTold,
     FibersTold,
     FiberTold,
     MemberTold,
     OverviewTold,
+    SavedTold,
     unpack_page,
 )
 from distio.runtime.handshake import HANDSHAKE_SECONDS, connect
@@ -44,7 +46,7 @@ _HOSTS: Final = ("worker", "client")
 _LEAVING_MAY_TAKE_SECONDS: Final = 2.0
 _READY: Final = "is ready"
 
-_T = TypeVar("_T", OverviewTold, CancelTold)
+_T = TypeVar("_T", OverviewTold, SavedTold, CancelTold)
 
 
 def name_of_member(member: MemberTold) -> str:
@@ -79,7 +81,7 @@ class Observer:
 
     Args:
         url: where the coordinator listens.
-        kind: as what it joins: an observer, or a client, which may cancel.
+        kind: as what it joins: an observer; or a client, which may cancel, and see values.
         timeout: for how many seconds to wait for the coordinator.
         keys: the folder of the keys of this process; None: it has none.
 
@@ -111,11 +113,33 @@ class Observer:
         Raises:
             ClusterError: the coordinator doesn't answer.
         """
-        return self._ask(AskOverview, OverviewTold)
+        return self._ask(AskOverview(self._next_question()), OverviewTold)
 
     def cancel(self, run: int) -> bool:
         """Cancel a run; return whether it goes on (as `overview` raises)."""
-        return self._ask(lambda question: AskToCancel(question, run), CancelTold).is_known
+        return self._ask(AskToCancel(self._next_question(), run), CancelTold).is_known
+
+    def saved(self, run: int, fiber: int | None = None) -> Iterator[SavedTold]:
+        """What the coordinator keeps of the fibers of a run, page by page.
+
+        Args:
+            run: whose.
+            fiber: this one alone; None: all of them.
+
+        Raises:
+            ClusterError: the coordinator doesn't answer, or leaves something out.
+        """
+        question = self._next_question()
+        for page in count():
+            told = self._ask(AskSaved(question, run, fiber or 0, page), SavedTold)
+            if told.is_cut:
+                raise ClusterError(
+                    f"the coordinator has dropped the list of what is saved of run {name_of(run)}, "
+                    f"as others list what is saved at the same time; ask again"
+                )
+            yield told
+            if told.is_last:
+                return
 
     def dump(self, run: int | None, seconds: float = ANSWER_SECONDS) -> Dump:
         """List the fibers of a run, or of all runs.
@@ -165,11 +189,11 @@ class Observer:
             dump.cut.append(name)
         return told.is_last
 
-    def _ask(self, message: Callable[[int], MemberMessage], kind: type[_T]) -> _T:
-        question, until = self._next_question(), time.monotonic() + self._timeout
-        self._host.say(message(question))
+    def _ask(self, message: AskOverview | AskSaved | AskToCancel, kind: type[_T]) -> _T:
+        until = time.monotonic() + self._timeout
+        self._host.say(message)
         while (told := self._receive(until)) is not None:
-            if isinstance(told, kind) and told.question == question:
+            if isinstance(told, kind) and told.question == message.question:
                 return told
         raise ClusterError(
             f"the coordinator doesn't answer (waited {self._timeout:g} s); its log says what it "

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from distio import Cluster, RunHandle, io
+from distio import Cluster, RunHandle, io, resource
 from distio.cli import main as cli
+from distio.protocol.messages.overview import OverviewTold
 from distio.runtime.observing import observing
 from tests.conftest import PATIENCE
 from tests.harness.daemons import Coordinate, coordinate, worker_at
@@ -48,6 +49,29 @@ def program() -> Any:
     return io.named("top", io.zip_par(fetching))
 
 
+class Order(NamedTuple):
+    number: int
+
+
+def approve(order: Order) -> Any:
+    return io.sleep(50).flat_map(lambda _: io.pure(order))
+
+
+def approval() -> Any:
+    """A fiber that was saved with a lock, and waits for one that only its worker has seen."""
+    order = Order(7)
+    waits = io.checkpoint.then(io.zip_par([approve(order)]))
+    return resource.lock("approvals").with_(waits.map(lambda _: order))
+
+
+def until(url: str, holds: Callable[[OverviewTold], bool]) -> None:
+    with observing(url) as observer:
+        deadline = time.monotonic() + PATIENCE
+        while not holds(observer.overview()):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
 @pytest.fixture
 def scene(
     coordinate: Coordinate, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
@@ -64,11 +88,7 @@ def scene(
 
     with worker_at(url) as worker, Cluster.connect(url) as cluster:
         run = cluster.submit(program(), None)
-        with observing(url) as observer:
-            deadline = time.monotonic() + PATIENCE
-            while observer.overview().cluster.states["sleeping"] < 3:
-                assert time.monotonic() < deadline
-                time.sleep(0.01)
+        until(url, lambda told: told.cluster.states["sleeping"] == 3)
         yield Scene(types, url, run, worker.pid)
         run.cancel()
         worker.terminate()
@@ -121,3 +141,21 @@ def test_dump_names_a_member_that_does_not_answer(scene: Scene) -> None:
     assert dump.code == 1
     assert f"(process {scene.worker} on " in dump.out
     assert "didn't answer" in dump.out
+
+
+def test_inspect_shows_what_the_fibers_of_a_living_cluster_have_captured(scene: Scene) -> None:
+    with Cluster.connect(scene.url) as cluster:
+        run = cluster.submit(approval(), None)
+        until(scene.url, lambda told: told.cluster.states["sleeping"] == 4)
+        *_, newest = json.loads(scene.types("status", "--json").out)["runs"]
+        name = newest["run"]
+        shown = scene.types("inspect", name)
+        inspected = scene.types("inspect", name, name, "--json")
+        run.cancel()
+    assert (shown.code, shown.err) == (0, "")
+    assert f"run {name}: 2 fibers go on, 1 of them saved" in shown.out
+    assert "      order = Order(number=7)" in shown.out.splitlines()
+    assert "nobody but its worker has seen it" in shown.out
+    (fiber,) = json.loads(inspected.out)["runs"][0]["fibers"]
+    assert (fiber["fiber"], fiber["holds"]) == (name, ["lock 'approvals'"])
+    assert scene.types("inspect", name).code == 64

@@ -9,7 +9,7 @@ from distio.protocol.ids import label_of, name_of
 from distio.protocol.messages.overview import FiberTold, LockTold, OverviewTold, RunTold
 from distio.protocol.version import VERSION
 
-__all__ = ["count_of", "key_of", "line_of_fiber", "lines_of_overview", "shown"]
+__all__ = ["count_of", "key_of", "line_of_fiber", "lines_of_overview", "shown", "wait_of"]
 
 _MOST_LOCKS: Final = 20
 """So many locks are shown."""
@@ -153,14 +153,20 @@ def line_of_fiber(fiber: FiberTold, at: str = "") -> str:
     """
     named = label_of(fiber.fiber, shown(fiber.name))
     place = f" in {shown(fiber.function)} ({shown(fiber.where)})" if fiber.function else ""
-    parts = [f"{named}: {shown(fiber.state)}"]
-    if fiber.lock is not None:
-        parts[0] += f" {key_of(fiber.lock)}"
-    if fiber.fibers:
-        some = ", ".join(map(name_of, fiber.fibers[:5]))
-        left = len(fiber.fibers[5:]) + fiber.more
-        parts[0] += f" {some}" + (f" and {left} more" if left else "")
+    parts = [f"{named}: {wait_of(fiber)}"]
     if fiber.holds:
         parts.append(f"holds {', '.join(map(key_of, fiber.holds))}")
     member = f" at {shown(at)}" if at else ""
     return f"{'; '.join(parts)}{place}{member}"
+
+
+def wait_of(fiber: FiberTold) -> str:
+    """What a fiber does or waits for, in words."""
+    said = shown(fiber.state)
+    if fiber.lock is not None:
+        said += f" {key_of(fiber.lock)}"
+    if fiber.fibers:
+        some = ", ".join(map(name_of, fiber.fibers[:5]))
+        left = len(fiber.fibers[5:]) + fiber.more
+        said += f" {some}" + (f" and {left} more" if left else "")
+    return said

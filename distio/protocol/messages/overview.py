@@ -10,15 +10,24 @@ from typing import ClassVar
 
 import msgspec
 
-from distio.protocol.base import CLIENTS, READERS, CoordinatorMessage, MemberMessage, Payload
-from distio.protocol.domains import Count, Epoch, Id, Key, Number, Role, Seconds
+from distio.protocol.base import (
+    CLIENTS,
+    READERS,
+    CoordinatorMessage,
+    FiberId,
+    MemberMessage,
+    Payload,
+)
+from distio.protocol.domains import Count, Epoch, Id, Key, Number, Role, Seconds, Snapshots
 
 __all__ = [
     "AskFibers",
     "AskOverview",
+    "AskSaved",
     "AskToCancel",
     "CancelTold",
     "ClusterTold",
+    "FiberSaved",
     "FiberTold",
     "FibersListed",
     "FibersTold",
@@ -27,6 +36,8 @@ __all__ = [
     "MemberTold",
     "OverviewTold",
     "RunTold",
+    "SavedTold",
+    "SnapshotSaved",
     "StopListing",
     "pack_page",
     "unpack_page",
@@ -133,6 +144,46 @@ class FiberTold(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """The locks that it has."""
 
 
+class FiberSaved(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """A fiber that the coordinator knows, and the snapshot from which it would go on."""
+
+    fiber: FiberId
+    epoch: Epoch
+    snapshot: Count
+    """The number of its snapshot in the listing; 0: it has none."""
+    place: Count
+    """Which of the fibers in the snapshot it is."""
+    name: str
+    """Empty: none is known."""
+    at: str
+    """The name of the member where it is; empty: it is at none."""
+    is_asleep: bool
+    is_answered: bool
+    """Whether the reply has come to the call in which the snapshot waits."""
+    is_misfit: bool
+    """Whether some worker doesn't take it, as its code is another."""
+    wakes_in: Seconds | None
+    """When the sleep ends that the coordinator knows of."""
+    restored: Count
+    """How many times it has gone on elsewhere after a loss."""
+    last_loss: str
+    unsaved: str
+    """Why it has no snapshot, if its member has said so."""
+
+
+class SnapshotSaved(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """A snapshot, which several fibers may share."""
+
+    number: Count
+    payload: Payload
+    code: bytes
+    """As in a `Chunk`."""
+    is_waiting: bool
+    """Whether its only fiber waits for an answer in it."""
+    is_taken: bool
+    """Whether it was taken at a worker, or is how its fibers came to theirs."""
+
+
 _page = msgspec.msgpack.Decoder(list[FiberTold])
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -174,6 +225,19 @@ class AskFibers(MemberMessage, frozen=True, gc=False):
     """`NOBODY`: those that wait for a place, or sleep, at the coordinator."""
     run: Id | None
     """Whose; None: those of all runs."""
+    page: Epoch
+    """From 0; each page is asked for when the one before has come."""
+
+
+class AskSaved(MemberMessage, frozen=True, gc=False):
+    """Say how the fibers of a run were saved last, page by page; an answer follows to each page."""
+
+    roles: ClassVar[frozenset[Role]] = CLIENTS  # an observer isn't shown what programs have
+    question: Number
+    """The same for all pages of a listing."""
+    run: Id
+    fiber: FiberId
+    """This one alone; 0: all of them."""
     page: Epoch
     """From 0; each page is asked for when the one before has come."""
 
@@ -236,6 +300,31 @@ class FibersTold(CoordinatorMessage, frozen=True, gc=False):
     is_cut: bool = False
     gone: bool = False
     """Whether the member is none any more."""
+
+
+class SavedTold(CoordinatorMessage, frozen=True, gc=False):
+    """A page of what was saved of a run.
+
+    What a fiber needs stands on the same page or on a later one. Each snapshot and each attachment
+    is told once in a listing.
+    """
+
+    question: Number
+    is_known: bool
+    """Whether the run goes on."""
+    is_last: bool
+    is_cut: bool = False
+    """Whether the rest is left out, as the listing was dropped."""
+    owner: str = ""
+    """The name of the client of the run; empty: it belongs to nobody."""
+    keeps: Snapshots = "off"
+    """What is kept of its fibers."""
+    alive: Count = 0
+    """How many fibers of the run go on."""
+    fibers: list[FiberSaved] = msgspec.field(default_factory=list)
+    snapshots: list[SnapshotSaved] = msgspec.field(default_factory=list)
+    attachments: list[tuple[bytes, Payload]] = msgspec.field(default_factory=list)
+    """By digest: what snapshots refer to."""
 
 
 class CancelTold(CoordinatorMessage, frozen=True, gc=False):

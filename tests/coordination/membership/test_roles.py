@@ -17,6 +17,7 @@ from distio.protocol.base import MemberMessage
 from distio.protocol.codec import from_member
 from distio.protocol.domains import MemberKind, Role
 from distio.protocol.ids import fiber_id
+from distio.protocol.messages.overview import AskSaved
 from distio.protocol.version import PROTOCOL, PYTHON
 
 WORKER, CLIENT, OBSERVER = (
@@ -82,6 +83,7 @@ def test_role_of_workers_lets_them_start_and_operate_nothing() -> None:
     named = {each.__name__ for each in MemberMessage.__subclasses__() if "worker" not in each.roles}
     runs = {"ActOnNamedRun", "ListNamedRuns", "StartRun", "SubmitNamedRun"}
     looks = {"AskFibers", "AskOverview", "AskToCancel", "ListMembers", "WithdrawListing"}
+    looks |= {"AskSaved"}
     assert named == runs | looks | {"DrainMember"}
 
 
@@ -93,6 +95,8 @@ def test_role_of_workers_lets_them_start_and_operate_nothing() -> None:
         (OBSERVER, m.ActOnNamedRun(1, "nightly", "cancel"), "client"),
         (OBSERVER, m.ActOnNamedRun(1, "nightly", "forget"), "client"),
         (OBSERVER, m.ActOnNamedRun(1, "nightly", "attach"), "client"),
+        (OBSERVER, AskSaved(1, fiber_id(1, 0), 0, 0), "client"),
+        (WORKER, AskSaved(1, fiber_id(1, 0), 0, 0), "client"),
         (WORKER, m.StartRun(fiber_id(1, 0)), "client"),
         (WORKER, m.ActOnNamedRun(1, "nightly", "cancel"), "client"),
     ],

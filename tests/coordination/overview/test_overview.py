@@ -300,11 +300,12 @@ def test_client_cancels_a_run_of_another_by_its_id() -> None:
     [
         m.StartRun(fiber_id(2, 0)),
         o.AskToCancel(5, fiber_id(1, 0)),
+        o.AskSaved(5, fiber_id(1, 0), 0, 0),
         m.DrainMember("1", 1.0),
         m.ActOnNamedRun(1, "nightly", "cancel"),
     ],
 )
-def test_observer_that_would_change_something_is_put_out(message: m.MemberMessage) -> None:
+def test_observer_that_asks_for_more_than_what_goes_on_is_put_out(message: m.MemberMessage) -> None:
     scene = Scene()
     scene.starts()
     observer = scene.join("observer")
@@ -313,7 +314,9 @@ def test_observer_that_would_change_something_is_put_out(message: m.MemberMessag
     assert len(scene.machine.runs) == 1
 
 
-@pytest.mark.parametrize("message", [o.AskOverview(1), o.AskFibers(1, 2, None, 0)])
+@pytest.mark.parametrize(
+    "message", [o.AskOverview(1), o.AskFibers(1, 2, None, 0), o.AskSaved(1, 1, 0, 0)]
+)
 def test_worker_that_asks_what_goes_on_elsewhere_is_put_out(message: m.MemberMessage) -> None:
     scene = Scene(workers=1)
     Gate(scene.machine).handle(0.0, Received(2, message))
