@@ -397,7 +397,7 @@ def drain(
     end_on_sigterm()
     try:
         with Cluster.connect(connect, keys=keys) as cluster:
-            drained = cluster._host.drain(worker, grace)
+            drained = cluster._host.inquiries.drain(worker, grace)
     except (ClusterError, ClusterClosed) as error:
         report.complain(error)
         return report.USAGE

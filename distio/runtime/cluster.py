@@ -70,7 +70,7 @@ class _Runner:
             tagging,
         ):
             try:
-                self._pending = self._host.begin(io, context, self._snapshots)
+                self._pending = self._host.runs.begin(io, context, self._snapshots)
             except KeyRefused as error:
                 return panic_of(error)
             if self._is_cancelled:
@@ -129,7 +129,7 @@ class Cluster(OnEngines):
             host.start(threads, "distio-client")
             self._link = start_thread("distio-link", host.listen, host.fail)
         except CannotStartThread:
-            host.leave()
+            host.leaving.request()
             host.listen()  # which closes the link
             raise
         current_space().reach.add(id(self), None if processes is None else processes.path)
@@ -481,14 +481,14 @@ class Cluster(OnEngines):
             self._adapting.stop()
         current_space().reach.remove(id(self))
         try:
-            self._host.finish_runs("the cluster was closed")
+            self._host.runs.finish("the cluster was closed")
         finally:
             self._end()
 
     def _end(self) -> None:
         if self._stop is not None:
             self._stop()
-        self._host.leave()
+        self._host.leaving.request()
         if threading.current_thread() is not self._link:  # it may be, in a `__del__`
             self._link.join(_MAY_TAKE_SECONDS)
         self._host.deliveries.finish(_MAY_TAKE_SECONDS)

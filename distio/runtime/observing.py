@@ -11,12 +11,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from queue import Empty
 from typing import Final, TypeVar, final
 
 import msgspec
 
-from distio.errors import ClusterClosed, ClusterError
+from distio.errors import ClusterError
 from distio.protocol.base import MemberMessage
 from distio.protocol.domains import MemberKind
 from distio.protocol.ids import NOBODY, member_name
@@ -32,7 +31,7 @@ from distio.protocol.messages.overview import (
     unpack_page,
 )
 from distio.runtime.handshake import HANDSHAKE_SECONDS, connect
-from distio.runtime.link import LinkedHost, Told
+from distio.runtime.link import LinkedHost
 from distio.runtime.threads import start_thread
 
 __all__ = ["ANSWER_SECONDS", "COORDINATOR", "Dump", "Observer", "name_of_member", "observing"]
@@ -102,7 +101,7 @@ class Observer:
 
     def close(self) -> None:
         """Leave the cluster."""
-        self._host.leave()
+        self._host.leaving.request()
         self._link.join(_LEAVING_MAY_TAKE_SECONDS)
 
     def overview(self) -> OverviewTold:
@@ -134,7 +133,7 @@ class Observer:
         deadlines = dict.fromkeys(names, now + seconds)
         self._host.say(*[AskFibers(question, member, run, 0) for member in names])
         while deadlines:
-            told = self._receive(min(deadlines.values()))
+            told = self._host.inquiries.next_told(min(deadlines.values()))
             if told is None:
                 now = time.monotonic()
                 for member in [each for each, at in deadlines.items() if at <= now]:
@@ -168,7 +167,7 @@ class Observer:
     def _ask(self, message: Callable[[int], MemberMessage], kind: type[_T]) -> _T:
         question, until = self._next_question(), time.monotonic() + self._timeout
         self._host.say(message(question))
-        while (told := self._receive(until)) is not None:
+        while (told := self._host.inquiries.next_told(until)) is not None:
             if isinstance(told, kind) and told.question == question:
                 return told
         raise ClusterError(
@@ -179,17 +178,6 @@ class Observer:
     def _next_question(self) -> int:
         self._questions += 1
         return self._questions
-
-    def _receive(self, until: float) -> Told | None:
-        """What is told next; None: nothing was by then."""
-        try:
-            told = self._host.told.get(timeout=max(0.0, until - time.monotonic()))
-        except Empty:
-            return None
-        if told is None:
-            self._host.told.put(None)
-            raise ClusterClosed(self._host.closed_because or "the cluster was closed")
-        return told
 
 
 @contextmanager

@@ -285,7 +285,7 @@ class LocalProcesses:
             if self._failure:
                 raise ClusterError(self._failure)
         except BaseException:
-            host.leave()
+            host.leaving.request()
             host.listen()  # to its end, which is at once
             raise
         return host
