@@ -5,9 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from os import PathLike
-from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, NoReturn, Self, TypeVar, final
+from typing import Any, Final, NoReturn, Self, TypeVar
 
 from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.recovery.coordinator import MAX_LOSSES
@@ -15,30 +14,26 @@ from distio.coordination.state.store import IN_MEMORY_BYTES
 from distio.core import expect
 from distio.core.ops.base import IO, require_io
 from distio.core.pickling.spaces import current_space
-from distio.errors import ClusterError, KeyRefused, MatchError, NotPicklable
+from distio.errors import ClusterError, MatchError, NotPicklable
 from distio.protocol.domains import SNAPSHOTS, Snapshots
 from distio.result import Result
 from distio.runtime.adapting import Adapting, StartsWorkers, bounds_for
-from distio.runtime.cores import usable_cores
 from distio.runtime.engines.clusters import OnEngines
 from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.runtime.handshake import connect
-from distio.runtime.interrupts import interruptible
 from distio.runtime.joining import join
 from distio.runtime.keys import chosen_keys
 from distio.runtime.link import LinkedHost
 from distio.runtime.logs import log
-from distio.runtime.main_thread import serving_on_main, wake_main_thread
-from distio.runtime.nesting import nested_within, stopped_with_its_fiber, waiting
-from distio.runtime.pending_runs import PendingRun, closed, inherited, panic_of
+from distio.runtime.process_options import START_SECONDS, ProcessOptions, workers_asked_for
 from distio.runtime.process_supervisor import MAX_RESTARTS, WITHIN_SECONDS
-from distio.runtime.processes import START_SECONDS, LocalProcesses, LocalProvider
-from distio.runtime.records import tagging
+from distio.runtime.processes import LocalProcesses, LocalProvider
 from distio.runtime.refusals import REFUSALS, require_sockets, system_refused
+from distio.runtime.rooted_run import RootedRun
 from distio.runtime.roster import MemberStatus, list_members, wait_for_workers
 from distio.runtime.submitting import LEVELS
 from distio.runtime.threads import CannotStartThread, start_thread
-from distio.runtime.workers import Worker, as_workers
+from distio.runtime.workers import Worker
 
 __all__ = ["Cluster"]
 
@@ -46,57 +41,6 @@ E = TypeVar("E", covariant=True)
 A = TypeVar("A", covariant=True)
 
 _MAY_TAKE_SECONDS: Final = 3.0
-
-
-@final
-class _Runner:
-    """A run whose root is in this process, for the thread that waits for it."""
-
-    def __init__(self, host: LinkedHost, snapshots: Snapshots) -> None:
-        self._host = host
-        self._snapshots = snapshots
-        self._pending: PendingRun | None = None
-        self._is_cancelled = False
-
-    def run(self, io: IO[Any, Any, Any], context: Any) -> Result[Any, Any]:
-        if self._host.is_inherited:
-            return closed(inherited(self._host.process))
-        stop = self.cancel
-        with (
-            waiting(),
-            interruptible(stop, self._describe),
-            stopped_with_its_fiber(stop),
-            serving_on_main(wake_main_thread),
-            tagging,
-        ):
-            try:
-                self._pending = self._host.begin(io, context, self._snapshots)
-            except KeyRefused as error:
-                return panic_of(error)
-            if self._is_cancelled:
-                self.cancel()
-            try:
-                with nested_within(self._host, self._pending.run):
-                    self._pending.wait()
-            except BaseException:
-                self._pending.is_abandoned = True
-                raise
-            return self._pending.result()
-
-    def cancel(self) -> None:
-        """Cancel the run, also if it is still to begin; returns at once."""
-        self._is_cancelled = True
-        if self._pending is not None:
-            self._host.cancel_run(self._pending.run)
-
-    def _describe(self) -> str:
-        return "" if self._pending is None else self._host.describe_run(self._pending.run)
-
-
-def _require_least(name: str, number: Any, least: int) -> None:
-    expected = f"{name} is a whole number from {least}"
-    if expect.integer(number, "Cluster.local", expected) < least:
-        raise ValueError(f"Cluster.local: {expected}, but got {number}")
 
 
 class Cluster(OnEngines):
@@ -129,7 +73,7 @@ class Cluster(OnEngines):
             host.start(threads, "distio-client")
             self._link = start_thread("distio-link", host.listen, host.fail)
         except CannotStartThread:
-            host.leave()
+            host.leaving.request()
             host.listen()  # which closes the link
             raise
         current_space().reach.add(id(self), None if processes is None else processes.path)
@@ -212,59 +156,26 @@ class Cluster(OnEngines):
             ValueError: `max_restarts`, `snapshot_memory` or `keep_snapshots` is below 0, or
                 `max_losses` below 1.
         """
-        _require_least("max_restarts", max_restarts, 0)
-        _require_least("max_losses", max_losses, 1)
-        _require_least("snapshot_memory", snapshot_memory, 0)
-        _require_least("keep_snapshots", keep_snapshots, 0)
-        if wrong := expect.no_window(within_seconds, "Cluster.local, within_seconds"):
-            raise MatchError(wrong)
-        for seconds in (timeout, patience):
-            if wrong := expect.no_window(seconds, "Cluster.local"):
-                raise MatchError(wrong)
-        if wrong := expect.no_time(grace, "Cluster.local", "grace is a number of seconds"):
-            raise MatchError(wrong)
+        options = ProcessOptions(
+            blas_threads=blas_threads,
+            grace=grace,
+            restart=restart,
+            max_restarts=max_restarts,
+            within_seconds=within_seconds,
+            start_seconds=timeout,
+            max_losses=max_losses,
+            snapshot_memory=snapshot_memory,
+            patience=patience,
+            journal=journal,
+            accepts_other_code=bool(accept_changed_code),
+            keep_snapshots=keep_snapshots,
+        )
+        options.require_right("Cluster.local")
         expect.one_of(LEVELS, snapshots, "Cluster.local", "snapshots")
-        place: Any = journal
-        if not isinstance(place, bool | str | PathLike):
-            raise MatchError(
-                f"Cluster.local: journal is a directory, True or False, "
-                f"but got {expect.shown(place)}"
-            )
-        if keep_snapshots and isinstance(place, bool):
-            raise MatchError(
-                "Cluster.local: keep_snapshots keeps them in the journal's directory; give one as "
-                "journal"
-            )
-        if workers is None:
-            workers = usable_cores()
-        counts: dict[str, Any] = {"threads": threads, "blas_threads": blas_threads}
-        if not isinstance(workers, Sequence):
-            counts = {"workers": workers, **counts}
-        for name, number in counts.items():
-            is_left_out = name == "blas_threads" and number is None
-            if not (is_left_out or expect.is_count(number)):
-                raise ClusterError(
-                    f"a local cluster takes at least 1 worker of at least 1 thread, "
-                    f"but got {name}={number!r}; give whole numbers from 1"
-                )
-        each = as_workers(workers, threads, "Cluster.local")
+        each = workers_asked_for(workers, threads, blas_threads)
         try:
             require_sockets()
-            processes = LocalProcesses(
-                each,
-                blas_threads,
-                grace,
-                restart=restart,
-                max_restarts=max_restarts,
-                within_seconds=within_seconds,
-                start_seconds=timeout,
-                max_losses=max_losses,
-                snapshot_memory=snapshot_memory,
-                patience=patience,
-                journal=journal if isinstance(journal, bool) else Path(journal),
-                accepts_other_code=bool(accept_changed_code),
-                keep_snapshots=keep_snapshots,
-            )
+            processes = LocalProcesses(each, options)
             try:
                 provider = LocalProvider(processes)
                 return cls(processes.join(), 1, processes, snapshots=snapshots, provider=provider)
@@ -369,8 +280,8 @@ class Cluster(OnEngines):
     ) -> Self:
         return cls(host, 1, coordinator, stop=stop, snapshots=snapshots, provider=provider)
 
-    def _runner(self, snapshots: Snapshots | None = None) -> _Runner:
-        return _Runner(self._host, snapshots or self._snapshots)
+    def _runner(self, snapshots: Snapshots | None = None) -> RootedRun:
+        return RootedRun(self._host, snapshots or self._snapshots)
 
     @property
     def url(self) -> str:
@@ -481,14 +392,14 @@ class Cluster(OnEngines):
             self._adapting.stop()
         current_space().reach.remove(id(self))
         try:
-            self._host.finish_runs("the cluster was closed")
+            self._host.runs.finish("the cluster was closed")
         finally:
             self._end()
 
     def _end(self) -> None:
         if self._stop is not None:
             self._stop()
-        self._host.leave()
+        self._host.leaving.request()
         if threading.current_thread() is not self._link:  # it may be, in a `__del__`
             self._link.join(_MAY_TAKE_SECONDS)
         self._host.deliveries.finish(_MAY_TAKE_SECONDS)

@@ -1,69 +1,41 @@
 """The threads that step the fibers of one member.
 
 The machine decides under `mutex`; what an `Executor` performs, and so all user code, runs without
-it.
+it, by way of `WorkServices`.
 An idle thread blocks on `_work_ready` and is woken the moment there is work for it.
 """
 
 from __future__ import annotations
 
-import logging
-import random
 import threading
-import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from functools import cache, partial
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
-from distio.coordination.calls.callbacks import Callback
 from distio.coordination.executor.executor import Executor
-from distio.coordination.executor.hands import Hand
 from distio.coordination.member import Member
 from distio.coordination.placement.tasks import PickleFibers
-from distio.core.explain import place_of
 from distio.core.fiber import Fiber
-from distio.core.interpreter import Tank
 from distio.core.interrupts import is_interrupt
-from distio.core.pickling.code_records import Comparison, Difference, Records, compare
-from distio.core.pickling.copies import shared_by_fibers, why_numbers_repeat
-from distio.core.pickling.generators import Departures
-from distio.core.pickling.spaces import current_space
-from distio.core.snapshot import why_it_cannot_ship
 from distio.errors import TracedException
-from distio.protocol import requests as rq
-from distio.protocol.messages.logs import LogLevels
 from distio.protocol.text import readable_exception
 from distio.result import Panic, Result
-from distio.runtime.blocking import blocking_threads
-from distio.runtime.current import (
-    begin_task,
-    call_on_behalf_of,
-    executors_here,
-    on_behalf_of,
-    origin,
-)
+from distio.runtime.current import executors_here, on_behalf_of, origin
 from distio.runtime.fail_stop import FailStop, what_failed
 from distio.runtime.failures import FailureLog
 from distio.runtime.forked import EndsChild
-from distio.runtime.forks import drop_in_children, end_child, without_forks
+from distio.runtime.forks import drop_in_children, end_child
 from distio.runtime.inbox import Inbox
-from distio.runtime.interrupts import noted
 from distio.runtime.logs import log
-from distio.runtime.main_thread import (
-    HEARING_SECONDS,
-    call_on_main_thread,
-    has_calls,
-    is_main_thread,
-    serve,
-)
+from distio.runtime.main_thread import HEARING_SECONDS, has_calls, is_main_thread, serve
 from distio.runtime.messenger import hand_over
 from distio.runtime.nesting import Seat, here
 from distio.runtime.pending_runs import PendingRuns
 from distio.runtime.telling import hosts
 from distio.runtime.threads import CannotStartThread, start_thread
 from distio.runtime.timeouts import MAX_WAIT_SECONDS
-from distio.runtime.unpacking import unpacked
 from distio.runtime.watchdog import PoolWatch
+from distio.runtime.work_services import WorkServices
 
 __all__ = ["Host", "Link"]
 
@@ -89,10 +61,11 @@ class Link(Protocol):
         """The thread that `idle` gave a number of seconds no longer waits."""
 
 
-class Host:
+class Host(WorkServices):
     """A pool of threads for one member."""
 
     def __init__(self, member: Member) -> None:
+        super().__init__()
         self.member = member
         self.within = origin()
         """The fiber whose code has made the host, if there is one."""
@@ -113,22 +86,12 @@ class Host:
         """Whether a thread may have to do what isn't work: to end, or to make calls."""
         self._has_advised = False
         self._pool_name = ""
-        self._random: Callable[[], float] | None = None
-        """Made for the first number: to seed a generator takes as long as a tenth of a run."""
         self._main_executor: Executor | None = None
         """The executor of the main thread, if the main thread belongs to the pool."""
         self.failures = FailureLog(self)
         self.pool = PoolWatch(self)
         member.watch_handles(lambda: self._handle_died)
         member.features.overview.in_hand = self.pool.in_hand
-        self._warned: set[object] = set()
-        """The places from which a fiber could not be shipped, and a warning said so."""
-        self._departures = Departures()
-        self._warned_of_copies: set[object] = set()
-        """The places at which several fibers took along one generator, and a warning said so."""
-        self.accepts_other_code = False
-        """Whether fibers are taken that were saved with other code than that of this process."""
-        self._warned_of_code: set[Difference] = set()
         drop_in_children(self)
         hosts.add(self)
 
@@ -394,125 +357,7 @@ class Host:
         """Wake the threads that wait for runs of this host (mutex held)."""
         self.pending_runs.fail(Panic([failure], []))
 
-    # -- what work needs ------------------------------------------------------------------
-
-    def hand(self) -> Hand | None:
-        """Nobody watches the process."""
-        return None
-
-    loop_hand = hand
-
-    def tank(self) -> Tank | None:
-        """Each step gets all its fuel at once: fibers here go on nowhere else."""
-        return None
-
-    def may_call(self, fiber: Fiber) -> bool:
-        """At any time."""
-        return True
-
-    def wall_clock(self) -> float:
-        """The system's."""
-        return time.time()
-
-    def random(self) -> float:
-        """Drawn by a generator of this host's own: a program may have seeded Python's."""
-        if self._random is None:
-            self._random = random.Random().random
-        return self._random()
-
-    def interrupted(self, interrupt: BaseException, fiber: Fiber | None) -> bool:
-        """Let the interrupt become a panic; the run of the main thread ends if it was there."""
-        noted(interrupt)
-        return True
-
-    def run_in_thread(
-        self, call: Callable[[], None], withdrawn: Callable[[], None], fiber: Fiber
-    ) -> Callable[[], None]:
-        """Make a call on one of the threads for blocking calls."""
-        return blocking_threads.call(partial(call_on_behalf_of, fiber, self, call), withdrawn)
-
-    def on_main_thread(
-        self, call: Callable[[], None], refuse: Callable[[], None], fiber: Fiber
-    ) -> Callable[[], bool]:
-        """Hand a call to the main thread of the process, if that takes calls."""
-        return call_on_main_thread(partial(call_on_behalf_of, fiber, self, call), refuse)
-
-    def on_loop(self, run: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
-        """Run a coroutine on the event loop that all hosts of the process share."""
-        return _run_on_loop()(run)
-
-    def begin_task(self, fiber: Fiber) -> Callable[[Result[Any, Any]], None]:
-        """Tag the logs of the task with the fiber; a child that the task forks ends with it."""
-        end = begin_task(fiber, self)
-
-        def ended(result: Result[Any, Any]) -> None:
-            end()
-            if self.is_inherited:
-                end_child(result)
-
-        return ended
-
-    def use_log_levels(self, levels: Mapping[int, LogLevels]) -> None:
-        """Fibers here log as this process does."""
-
-    def use_archives(self, archives: Sequence[bytes], attachments: dict[bytes, bytes]) -> None:
-        """A worker unpacks what is new; the program that has sent it has the code."""
-        if current_space().is_worker:
-            unpacked.use(archives, attachments)
-
-    def compare_code(self, records: Records) -> Comparison:
-        """Compare with what this process imports, and warn once of each difference."""
-        compared = compare(records)
-        if not compared.differences:
-            return compared
-        with self.mutex:
-            fresh = [each for each in compared.differences if each not in self._warned_of_code]
-            self._warned_of_code.update(fresh)
-        # what is refused the coordinator tells to all whom it concerns
-        level = logging.WARNING if self.accepts_other_code else logging.INFO
-        what = "goes on with other code" if self.accepts_other_code else "leaves for its own code"
-        for each in fresh:
-            log.log(level, "a fiber has come that %s: here %s", what, each)
-        return compared._replace(differences=()) if self.accepts_other_code else compared
-
-    def on_unpicklable(self, fiber: Fiber) -> None:
-        """Warn, once for each place of a program."""
-        if self._is_first(fiber, self._warned):
-            log.warning(
-                "fiber %s stays in this process, because it can't be pickled: %s",
-                fiber.label,
-                why_it_cannot_ship(fiber),
-            )
-
-    def copied(self, fibers: Sequence[Fiber], generators: Sequence[Any]) -> None:
-        """Warn of those that several fibers take along, once for each place of a program."""
-        with self.mutex:
-            again = self._departures.note(generators)
-        shared = shared_by_fibers(fibers, again)
-        if shared is not None and self._is_first(shared[0], self._warned_of_copies):
-            log.warning("%s", why_numbers_repeat(*shared))
-
-    def _is_first(self, fiber: Fiber, warned: set[object]) -> bool:
-        """Whether no fiber from the same place of the program was warned of; now one is."""
-        place = place_of(fiber)
-        with self.mutex:
-            if place in warned:
-                return False
-            warned.add(place)
-        return True
-
-    def called_back(self, callback: Callback, result: Result[Any, Any]) -> None:
-        """A callback was called."""
-        if self.is_inherited:
-            if isinstance(callback.request, rq.AwaitBlocking):
-                end_child(result)
-            return
-        self.inbox.put(self.member.called_back, callback.fiber, callback.request, result)
-
-    def on_callback_dropped(self, callback: Callback) -> None:
-        """A callback died."""
-        if not self.is_stopping:
-            self.inbox.put(self.member.callback_dropped, callback.fiber, callback.request)
+    # -- news for the machine -------------------------------------------------------------
 
     def _see_to_news(self) -> None:
         """Calls from anywhere have changed the machine (mutex held)."""
@@ -520,26 +365,10 @@ class Host:
         if self._idle:
             self.wake()
 
-    # -- failures -------------------------------------------------------------------------
-
-    def report_failures(self) -> None:
-        """Log them."""
-        try:
-            self.failures.report()
-        except KeyboardInterrupt as interrupt:
-            self.interrupted(interrupt, None)
-
     def _handle_died(self) -> None:
         """The handle of a fiber that has failed died: in any thread, with any lock held."""
         if not self.is_stopping:
             self.inbox.put(self.member.report_failures_later)
-
-
-@cache
-def _run_on_loop() -> Callable[[Callable[[], Coroutine[Any, Any, None]]], Callable[[], None]]:
-    with without_forks():  # in a child that another thread forks it would stay half imported
-        from distio.runtime.event_loop import run_on_loop  # asyncio takes long to import
-    return run_on_loop
 
 
 def _outcome_in(executor: Executor) -> Result[Any, Any] | None:

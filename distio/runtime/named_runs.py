@@ -101,7 +101,7 @@ class NamedRuns:
         return _found(self._host.questions.ask(message))
 
     def _attach(self, message: Callable[[int], m.MemberMessage]) -> PendingRun:
-        self._host.tell_levels()
+        self._host.runs.tell_levels()
         attached: list[PendingRun] = []
 
         def heard(answer: Answer) -> None:

@@ -12,12 +12,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from queue import Empty
 from typing import Final, TypeVar, final
 
 import msgspec
 
-from distio.errors import ClusterClosed, ClusterError
+from distio.errors import ClusterError
 from distio.protocol.domains import MemberKind
 from distio.protocol.ids import NOBODY, member_name, name_of
 from distio.protocol.messages.overview import (
@@ -34,7 +33,7 @@ from distio.protocol.messages.overview import (
     unpack_page,
 )
 from distio.runtime.handshake import HANDSHAKE_SECONDS, connect
-from distio.runtime.link import LinkedHost, Told
+from distio.runtime.link import LinkedHost
 from distio.runtime.threads import start_thread
 
 __all__ = ["ANSWER_SECONDS", "COORDINATOR", "Dump", "Observer", "name_of_member", "observing"]
@@ -104,7 +103,7 @@ class Observer:
 
     def close(self) -> None:
         """Leave the cluster."""
-        self._host.leave()
+        self._host.leaving.request()
         self._link.join(_LEAVING_MAY_TAKE_SECONDS)
 
     def overview(self) -> OverviewTold:
@@ -158,7 +157,7 @@ class Observer:
         deadlines = dict.fromkeys(names, now + seconds)
         self._host.say(*[AskFibers(question, member, run, 0) for member in names])
         while deadlines:
-            told = self._receive(min(deadlines.values()))
+            told = self._host.inquiries.next_told(min(deadlines.values()))
             if told is None:
                 now = time.monotonic()
                 for member in [each for each, at in deadlines.items() if at <= now]:
@@ -192,7 +191,7 @@ class Observer:
     def _ask(self, message: AskOverview | AskSaved | AskToCancel, kind: type[_T]) -> _T:
         until = time.monotonic() + self._timeout
         self._host.say(message)
-        while (told := self._receive(until)) is not None:
+        while (told := self._host.inquiries.next_told(until)) is not None:
             if isinstance(told, kind) and told.question == message.question:
                 return told
         raise ClusterError(
@@ -203,17 +202,6 @@ class Observer:
     def _next_question(self) -> int:
         self._questions += 1
         return self._questions
-
-    def _receive(self, until: float) -> Told | None:
-        """What is told next; None: nothing was by then."""
-        try:
-            told = self._host.told.get(timeout=max(0.0, until - time.monotonic()))
-        except Empty:
-            return None
-        if told is None:
-            self._host.told.put(None)
-            raise ClusterClosed(self._host.closed_because or "the cluster was closed")
-        return told
 
 
 @contextmanager

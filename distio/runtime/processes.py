@@ -8,60 +8,43 @@ coordinator that has a journal is started again, too; with one that has none the
 
 from __future__ import annotations
 
-import itertools
-import json
 import logging
 import os
 import platform
-import secrets
 import select
-import shutil
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import replace
-from functools import partial
-from pathlib import Path
 from typing import Final, final
 
 from distio.coordination.membership.keys import KeyRole
-from distio.coordination.recovery.coordinator import MAX_LOSSES
-from distio.coordination.state.store import IN_MEMORY_BYTES
 from distio.errors import ClusterError
 from distio.protocol.ids import default_name
 from distio.protocol.messages import WorkerExited
 from distio.protocol.text import readable
-from distio.runtime.addresses import URL_FILE, ipc_path, private_directory
-from distio.runtime.cores import share_of_cores, thread_limits
-from distio.runtime.failure_detector import PATIENCE_SECONDS
+from distio.runtime.equipment import Equipment
 from distio.runtime.handshake import connect
-from distio.runtime.journal.log import PRIVATE, Log, private_journal
-from distio.runtime.keys import files_of, make_cluster_keys
-from distio.runtime.launching import Lifeline, OwnStderr, Program, StartLog, describe_exit
+from distio.runtime.keys import files_of
+from distio.runtime.launching import describe_exit
 from distio.runtime.link import LinkedHost
 from distio.runtime.post_mortem import MemoryWatch, examine
+from distio.runtime.process_options import ProcessOptions
 from distio.runtime.process_supervisor import (
     LOST,
-    MAX_RESTARTS,
     NEAR_LIMIT,
-    WITHIN_SECONDS,
     Child,
     ProcessSupervisor,
-    RestartLimit,
 )
-from distio.runtime.python_options import import_options, python_options
 from distio.runtime.refusals import REFUSALS
 from distio.runtime.workers import Worker
 
-__all__ = ["START_SECONDS", "LocalProcesses", "LocalProvider"]
+__all__ = ["LocalProcesses", "LocalProvider"]
 
 log: Final = logging.getLogger("distio")
 
-START_SECONDS: Final = 120.0
-"""How long a process of a local cluster may take to start: the machine may be busy."""
 _MAY_TAKE_SECONDS: Final = 3.0
 _MOST_FAILED_STARTS: Final = 3
 _TOLD_TO_END_SECONDS: Final = 1.0
@@ -73,60 +56,19 @@ class LocalProcesses:
     """The processes of a local cluster.
 
     Args:
-        workers: what each of them is like.
-        blas_threads: see `thread_limits`.
-        grace: how many seconds a run that is ended may take to release what it holds.
-        restart: whether workers that end are started again.
-        max_restarts: how often each of them at most,
-        within_seconds: in such a time.
-        start_seconds: how long at most each process may take to start.
-        max_losses: see `Coordinator`.
-        snapshot_memory: how many bytes of snapshots and outcomes are kept in memory.
-        patience: for how many seconds a process may be stopped.
-        journal: the directory of the coordinator's journal; True: it has a private one; False: it
-            has none.
-        accepts_other_code: whether workers take fibers that were saved with other code.
-        keep_snapshots: how many cuts the journal keeps.
-        bind: where the coordinator listens; by default at a socket in a private directory.
-        workers_are_elsewhere: whether others start the workers, on whatever host; `workers` is 0.
+        workers: what each of them is like; none, if others start the workers.
+        options: those of all of them.
 
     Raises:
         ClusterError, OSError: they can't be started; those that were have ended again.
     """
 
-    def __init__(
-        self,
-        workers: Sequence[Worker],
-        blas_threads: int | None,
-        grace: float,
-        *,
-        restart: bool = True,
-        max_restarts: int = MAX_RESTARTS,
-        within_seconds: float = WITHIN_SECONDS,
-        start_seconds: float = START_SECONDS,
-        max_losses: int = MAX_LOSSES,
-        snapshot_memory: int = IN_MEMORY_BYTES,
-        patience: float = PATIENCE_SECONDS,
-        journal: Path | bool = False,
-        accepts_other_code: bool = False,
-        keep_snapshots: int = 0,
-        bind: str = "",
-        workers_are_elsewhere: bool = False,
-    ) -> None:
-        self._workers_are_elsewhere = workers_are_elsewhere
-        self._accepts_other_code = accepts_other_code
+    def __init__(self, workers: Sequence[Worker], options: ProcessOptions) -> None:
+        self._options = options
         self.worker = replace(workers[-1], name="") if workers else Worker()
         """What workers are like that are started later."""
-        self._new_limit = partial(RestartLimit, max_restarts, within_seconds)
-        self.family = secrets.token_hex(8)
-        self.path = None if workers_are_elsewhere else list(sys.path)
+        self.path = None if options.workers_are_elsewhere else list(sys.path)
         """Where the workers look for modules; None: nobody knows."""
-        self._grace = grace
-        self._max_losses = max_losses
-        self._snapshot_memory = snapshot_memory
-        self._keep_snapshots = keep_snapshots
-        self._restart = restart
-        self._start_seconds = start_seconds
         self._host: LinkedHost | None = None
         self._changed = threading.Condition()
         self._unreported: list[WorkerExited] = []
@@ -137,30 +79,29 @@ class LocalProcesses:
         """Whether a worker has joined."""
         self._failure = ""
         """Why the cluster has ended, or can't begin."""
-        self._serials = itertools.count(1)
         self._memory = MemoryWatch()
         self._thread: threading.Thread | None = None
-        self._directory = private_directory()
-        self._journal = journal
-        self.url = bind or f"ipc://{self._directory / 'coordinator'}"
-        self.keys: Path | None = None
-        """The folder with the keys of the cluster, if it has some: on TCP."""
-        with ExitStack() as undo:
-            undo.callback(shutil.rmtree, self._directory, ignore_errors=True)
-            if ipc_path(self.url) is None:
-                self.keys = self._directory / "keys"
-                make_cluster_keys(self.keys)
-            self._lifeline = Lifeline()
-            undo.callback(self._lifeline.close)
-            self._stderr = OwnStderr()
-            undo.callback(self._stderr.close)
-            self._supervisor = ProcessSupervisor(self, patience)
-            undo.pop_all()
+        self._equipment = Equipment(options, len(workers))
         try:
-            self._begin(workers, blas_threads)
+            self._supervisor = ProcessSupervisor(self, options.patience)
+        except BaseException:
+            self._equipment.remove()
+            raise
+        try:
+            self._begin(workers)
         except BaseException:
             self.stop()
             raise
+
+    @property
+    def url(self) -> str:
+        """Where the coordinator listens."""
+        return self._equipment.url
+
+    @property
+    def family(self) -> str:
+        """What the processes of this cluster share; see `Hello.family`."""
+        return self._equipment.family
 
     @property
     def coordinator(self) -> subprocess.Popen[bytes]:
@@ -179,63 +120,30 @@ class LocalProcesses:
 
     # -- starting -------------------------------------------------------------------------
 
-    def _begin(self, workers: Sequence[Worker], blas_threads: int | None) -> None:
-        coordinator = Program("distio.runtime.coordinator_process", options=import_options())
-        worker = Program(
-            "distio_worker.local",
-            options=python_options(),
-            environment=thread_limits(blas_threads, share_of_cores(len(workers) or 1), os.environ),
-        )
-        limits = self._grace, self._max_losses, self._snapshot_memory, self._keep_snapshots
-        journal = PRIVATE if self._journal is True else ""
-        if isinstance(self._journal, Path):
-            journal = str(self._journal.absolute())
-        elsewhere = "elsewhere" * self._workers_are_elsewhere
-        keys = "" if self.keys is None else str(self.keys)
-        given = str(self._directory), *map(str, limits), journal, elsewhere, keys
-        self._supervisor.add(self._new_child(coordinator, self.url, *given, has_box=False))
-        accepts = "accepts" * self._accepts_other_code
-        arguments = self.family, f"{self._start_seconds:g}", accepts
-        self._supervisor.children[0].must_start_within(self._start_seconds)
-        self._worker_program, self._worker_arguments = worker, arguments
+    def _begin(self, workers: Sequence[Worker]) -> None:
+        coordinator = self._equipment.coordinator()
+        self._supervisor.add(coordinator)
+        coordinator.must_start_within(self._options.start_seconds)
         for each in workers:
-            self._supervisor.add(self._new_worker(each))
+            self._supervisor.add(self._equipment.worker(each))
         self._thread = threading.Thread(
             target=self._supervisor.run, name="distio-processes", daemon=True
         )
         self._thread.start()
-
-    def _new_worker(self, worker: Worker) -> Child:
-        equipment = json.dumps(worker.fields())
-        child = self._new_child(self._worker_program, self.url, equipment, *self._worker_arguments)
-        child.name = worker.name
-        return child
-
-    def _new_child(self, program: Program, *arguments: str, has_box: bool = True) -> Child:
-        """A child, whose processes are given what all of them are given besides."""
-        lifeline, stderr = self._lifeline.reader, self._stderr.descriptor
-
-        def launch(child: Child) -> tuple[subprocess.Popen[bytes], StartLog]:
-            child.serial = next(self._serials)
-            log = StartLog(stderr)
-            inherits = [lifeline, stderr, *([child.new_box()] if has_box else [])]
-            given = str(child.serial), *map(str, inherits)
-            return program.start(*arguments, *given, inherits=inherits, log=log), log
-
-        return Child(launch, self._new_limit())
 
     # -- more and fewer of them (on any thread) -------------------------------------------
 
     def start(self, count: int) -> None:
         """Begin to start more workers, like the last one that was asked for at the beginning."""
         for _ in range(count):
-            child = self._new_worker(self.worker)
-            child.must_start_within(self._start_seconds)
+            child = self._equipment.worker(self.worker)
+            child.must_start_within(self._options.start_seconds)
             self._supervisor.add_soon(child)
 
     def keys_of(self, role: KeyRole) -> dict[str, bytes]:
         """The files of the folder of keys for this role; empty if the cluster needs none."""
-        return {} if self.keys is None else files_of(self.keys / role)
+        keys = self._equipment.keys
+        return {} if keys is None else files_of(keys / role)
 
     def stop_workers(self, names: Sequence[str]) -> None:
         """Have the workers of these names leave, for good."""
@@ -250,7 +158,7 @@ class LocalProcesses:
         Raises:
             ClusterError: a process has ended before, or takes too long; and what it wrote.
         """
-        if self._workers_are_elsewhere:  # the system may choose the port
+        if self._options.workers_are_elsewhere:  # the system may choose the port
             with self._changed:
                 self._changed.wait_for(lambda: self._has_begun or self._failure)
         try:
@@ -263,9 +171,9 @@ class LocalProcesses:
                 "client",
                 1,
                 family=self.family,
-                timeout=self._start_seconds + _MAY_TAKE_SECONDS,
+                timeout=self._options.start_seconds + _MAY_TAKE_SECONDS,
                 coordinator=coordinator,
-                keys=self.keys,
+                keys=self._equipment.keys,
             )
         except ClusterError as error:
             is_refused_here = isinstance(error.__cause__, REFUSALS)
@@ -280,12 +188,12 @@ class LocalProcesses:
         host.say(*unreported)
         try:
             with self._changed:
-                is_used = self._workers_are_elsewhere  # whoever starts them waits for them
+                is_used = self._options.workers_are_elsewhere  # whoever starts them waits for them
                 self._changed.wait_for(lambda: is_used or self._is_used or self._failure)
             if self._failure:
                 raise ClusterError(self._failure)
         except BaseException:
-            host.leave()
+            host.leaving.request()
             host.listen()  # to its end, which is at once
             raise
         return host
@@ -296,12 +204,12 @@ class LocalProcesses:
         """A worker has joined, or the coordinator listens: workers can join from now on."""
         if self._is_coordinator(child):
             with self._changed:
-                if self._workers_are_elsewhere:
-                    self.url = (self._directory / URL_FILE).read_text()
+                if self._options.workers_are_elsewhere:
+                    self._equipment.read_url()
                 self._has_begun = True
                 self._changed.notify_all()
             for worker in self._supervisor.children[1:]:
-                worker.must_start_within(self._start_seconds)
+                worker.must_start_within(self._options.start_seconds)
             return
         with self._changed:
             self._is_used = True
@@ -311,9 +219,9 @@ class LocalProcesses:
         """Say so, tell the coordinator, and decide whether it is started again."""
         reason = describe_exit(code)
         if child.is_late:
-            reason = f"killed, because the start took more than {self._start_seconds:g} s"
+            reason = f"killed, because the start took more than {self._options.start_seconds:g} s"
         elif child.was_stopped:
-            patience = self._supervisor.patience
+            patience = self._options.patience
             reason = f"killed, because it was stopped for {patience:g} s (patience= sets the limit)"
         elif code == LOST:
             reason = "lost the connection to the coordinator"
@@ -358,10 +266,8 @@ class LocalProcesses:
 
     def _coordinator_may_return(self, child: Child, code: int) -> bool:
         """Whether another process can go on from its journal."""
-        if self._journal is False or self._failure or child.is_late:
+        if self._failure or child.is_late or not self._equipment.has_journal():
             return False
-        if self._journal is True and not Log.is_there(private_journal(self._directory)):
-            return False  # it was given up, or was never there
         was_killed = code < 0 and self._has_begun
         return child.has_started or (was_killed and child.failed_starts < _MOST_FAILED_STARTS)
 
@@ -390,7 +296,7 @@ class LocalProcesses:
         return bool(poller.poll(_MAY_TAKE_SECONDS * 1000))
 
     def _may_return(self, child: Child) -> bool:
-        if not self._restart or self._failure or child.is_late:
+        if not self._options.restart or self._failure or child.is_late:
             return False
         return child.failed_starts < _MOST_FAILED_STARTS
 
@@ -431,7 +337,8 @@ class LocalProcesses:
         if host is not None:
             log.error("%s", reason)
             host.close(reason)
-        self._end(self._grace)  # workers that have lost their coordinator release what they hold
+        # workers that have lost their coordinator release what they hold
+        self._end(self._options.grace)
 
     # -- the end --------------------------------------------------------------------------
 
@@ -440,7 +347,7 @@ class LocalProcesses:
             seconds + _MAY_TAKE_SECONDS
         )  # first: their ends are no losses from now on
         with self._changed:
-            self._lifeline.close()
+            self._equipment.cut_lifeline()
 
     def stop(self) -> None:
         """End all of them, and remove what they leave behind."""
@@ -449,8 +356,7 @@ class LocalProcesses:
             self._supervisor.run()
         elif self._thread is not threading.current_thread():
             self._thread.join()
-        shutil.rmtree(self._directory, ignore_errors=True)
-        self._stderr.close()
+        self._equipment.remove()
 
 
 def _last_lines(child: Child) -> str:

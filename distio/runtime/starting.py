@@ -22,6 +22,7 @@ from distio.runtime.addresses import own_address
 from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.runtime.fleet import Fleet
 from distio.runtime.link import LinkedHost
+from distio.runtime.process_options import ProcessOptions
 from distio.runtime.process_supervisor import MAX_RESTARTS, WITHIN_SECONDS, RestartLimit
 from distio.runtime.processes import LocalProcesses
 from distio.runtime.provider import Provider
@@ -132,16 +133,15 @@ class StartsElsewhere(Submits):
         expect.integer(max_restarts, "Cluster.start", "max_restarts is a whole number from 0")
         try:
             require_sockets()
-            coordinator = LocalProcesses(
-                [],
-                None,
-                grace,
+            options = ProcessOptions(
+                grace=grace,
                 max_losses=max_losses,
                 snapshot_memory=snapshot_memory,
                 patience=patience,
                 bind=bind or provider.bind,
                 workers_are_elsewhere=True,
             )
+            coordinator = LocalProcesses([], options)
             fleet = Fleet(
                 provider,
                 coordinator,
@@ -219,9 +219,10 @@ class StartsElsewhere(Submits):
         meeting.remove()
         if not bind and not rank.is_on_one_host:
             bind = f"tcp://{own_address()}:0"
-        coordinator = LocalProcesses(
-            [], None, grace, patience=patience, bind=bind, workers_are_elsewhere=True
+        options = ProcessOptions(
+            grace=grace, patience=patience, bind=bind, workers_are_elsewhere=True
         )
+        coordinator = LocalProcesses([], options)
 
         def stop() -> None:
             meeting.remove()

@@ -94,7 +94,7 @@ class Submits:
         if name is None:
             if keep_for is not None or replace is not False:
                 raise MatchError("Cluster.submit: keep_for and replace are for runs with a name")
-            return RunHandle(self._host, self._host.submit(io, context, level))
+            return RunHandle(self._host, self._host.runs.submit(io, context, level))
         name = expect.run_name(name, "Cluster.submit")
         if keep_for is not None:
             keep_for = expect.seconds(keep_for, "Cluster.submit", "keep_for")
@@ -136,7 +136,7 @@ class Submits:
         from distio.runtime.archives import pack  # few need it
 
         archives = [pack(path) for path in paths]
-        self._host.ship(archives)
+        self._host.runs.ship(archives)
 
     def attach(self, name: str) -> NamedRun[Any, Any]:
         """Get hold of a run that was submitted under a name, by any process.

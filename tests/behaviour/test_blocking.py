@@ -237,7 +237,7 @@ def test_runs_in_blocking_calls_may_be_nested_deeper_than_the_limit(
 def no_threads(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """From the call on, the system starts no thread, and none is idle."""
     monkeypatch.setattr(blocking, "blocking_threads", Threads("none"))
-    monkeypatch.setattr("distio.runtime.host.blocking_threads", Threads("none"))
+    monkeypatch.setattr("distio.runtime.work_services.blocking_threads", Threads("none"))
     monkeypatch.setattr(blocking, "helpers", Threads("none"))
     return lambda: monkeypatch.setattr(threading.Thread, "start", refuse)
 

@@ -286,6 +286,14 @@ def test_distio_run_shows_the_traceback_of_user_code_alone(
             ["programs.py", "--patience", "1", "--workers", "0"],
             "--patience, --retry and --keys say how to reach a cluster that is there already; add",
         ),
+        (
+            ["programs.py", "--symmetric", "--workers", "0"],
+            "--symmetric runs on the processes that srun or mpirun has started; leave it out, or",
+        ),
+        (
+            ["programs.py", "--directory", "x"],
+            "--directory and --bind say how the processes of --symmetric meet",
+        ),
     ],
 )
 def test_distio_run_says_in_one_line_why_a_target_cannot_be_run(

@@ -110,7 +110,7 @@ def test_observer_may_look_and_neither_run_nor_drain(
             lambda: cluster.submit(io.pure(1), None, name="mine"),
             lambda: cluster.attach("mine"),
             lambda: cluster.cancel("mine"),
-            lambda: cluster._host.drain("1", 0.0),
+            lambda: cluster._host.inquiries.drain("1", 0.0),
         ):
             with pytest.raises(KeyRefused, match=role):
                 attempt()

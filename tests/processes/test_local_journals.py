@@ -50,7 +50,7 @@ def test_run_goes_on_when_the_coordinator_of_a_local_cluster_is_ended(
 def test_directory_of_a_cluster_is_gone_with_it_though_its_coordinator_was_killed() -> None:
     with Cluster.local(workers=1, journal=True) as cluster:
         assert cluster._processes is not None
-        directory = cluster._processes._directory
+        directory = cluster._processes._equipment.directory
         os.kill(coordinator_of(cluster), signal.SIGKILL)
         assert cluster.run(io.zip_par(io.pure(1)), None) == Ok([1])
     assert not directory.exists()

@@ -40,7 +40,7 @@ def main():
     with Cluster.local(workers=2) as cluster:
         for process in (*cluster._processes.workers, cluster._processes.coordinator):
             print(process.pid)
-        print(cluster._processes._directory)
+        print(cluster._processes._equipment.directory)
         io.zip_par(io.defer(os.getpid), io.defer(os.getpid)).run(None, on=cluster)
         print("running", flush=True)
         HOW_IT_GOES_ON
@@ -480,4 +480,4 @@ def test_local_cluster_without_workers_is_refused() -> None:
 
 def test_local_cluster_has_its_socket_in_a_private_directory(cluster: Cluster) -> None:
     assert cluster._processes is not None
-    assert cluster._processes._directory.stat().st_mode & 0o777 == 0o700
+    assert cluster._processes._equipment.directory.stat().st_mode & 0o777 == 0o700

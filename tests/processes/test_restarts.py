@@ -170,11 +170,11 @@ def test_run_of_a_cluster_that_ends_says_why_and_not_what_follows_from_that(
         handle = cluster.submit(io.sleep(1000), None)
         (run,) = host.member.state.runs
         with monkeypatch.context() as patch:
-            patch.setattr(host._waker, "wake", lambda: None)  # the link thread is held up
+            patch.setattr(host.waker, "wake", lambda: None)  # the link thread is held up
             host.close("the last worker was lost")
             follows = m.RunEnded(run, Cause.CLUSTER_CLOSED, "the program has ended")
             host._take_up(Batch([follows], []))
-        host._waker.wake()
+        host.waker.wake()
         result = handle.result()
     assert isinstance(result, Panic)
     assert "the last worker was lost" in str(result.exceptions[0].exception)

@@ -114,9 +114,9 @@ def serve(
     host = join(url, connect_within, retry, log=log.log, timeout=timeout, lifeline=lifeline)
     host.black_box = black_box
     host.accepts_other_code = accepts_other_code
-    host.belongs_to_program = is_of_program
+    host.leaving.belongs_to_program = is_of_program
     for number in told:
-        end_on(number, partial(host.leave, f"told to end by {number.name}", grace))
+        end_on(number, partial(host.leaving.request, f"told to end by {number.name}", grace))
     joined(host)
     memory = _watch_memory(host, worker, grace)
     host.relay_logs(takes_all=is_of_program)
@@ -124,7 +124,7 @@ def serve(
     def listen() -> None:
         host.listen()
         # a call of a fiber may hold the main thread for good
-        code = FAILED if host.failure else LOST if host.is_lost else 0
+        code = FAILED if host.failure else LOST if host.keeper.is_lost else 0
         if memory is not None and memory.has_to_leave:
             code = code or NEAR_LIMIT
         late = threading.Timer(_MAIN_THREAD_MAY_TAKE_SECONDS, end, [code])
@@ -138,7 +138,7 @@ def serve(
         raise system_refused(f"start a worker of {worker.threads} threads", error) from error
     if host.failure is not None:
         end(FAILED)  # why, it has logged
-    if host.is_lost:
+    if host.keeper.is_lost:
         raise ClusterClosed(host.closed_because)
     if memory is not None and memory.has_to_leave:
         log.warning("left the cluster: %s", host.closed_because)
@@ -157,7 +157,7 @@ def _watch_memory(host: LinkedHost, worker: Worker, grace: float) -> MemoryThrea
     def take(takes: bool) -> None:
         host.say(TakesFibers(takes))
 
-    return MemoryThread(limit, take, lambda reason: host.leave(reason, grace))
+    return MemoryThread(limit, take, lambda reason: host.leaving.request(reason, grace))
 
 
 def end(code: int) -> None:

@@ -56,14 +56,30 @@ def _version_and_exit(is_asked: bool) -> None:
 def _worker(
     threads: int, name: str, tags: list[str], resources: list[str], memory_limit: str
 ) -> Worker:
-    """What the options say of each process; raises MatchError."""
-    amounts: dict[str, float] = {}
-    for key, value in pairs(resources, "--resource").items():
+    """What the options say of each process."""
+    try:
+        given = pairs(resources, "--resource").items()
+        amounts = {key: _amount(key, value) for key, value in given}
+        return Worker(threads, name, pairs(tags, "--tag"), amounts, memory_limit)
+    except MatchError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def _amount(key: str, value: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        raise MatchError(f"--resource: the amount of {key} is no number: {value!r}") from None
+
+
+def _import_migrations(modules: list[str]) -> None:
+    """Import what says what stands in for changed code; end the process if that fails."""
+    for module in modules:
         try:
-            amounts[key] = float(value)
-        except ValueError:
-            raise MatchError(f"--resource: the amount of {key} is no number: {value!r}") from None
-    return Worker(threads, name, pairs(tags, "--tag"), amounts, memory_limit)
+            importlib.import_module(module)
+        except Exception as error:  # noqa: BLE001 (whatever a module of the user raises)
+            print(f"distio-worker: can't import {module}: {error!r}", file=sys.stderr)
+            end(REFUSED)
 
 
 @app.command(
@@ -250,17 +266,8 @@ def worker(
     log.setLevel(logging.WARNING if tethered else log_level.number)
     os.environ.update(thread_limits(blas_threads, share_of_cores(processes), os.environ))
 
-    for module in migrations or []:
-        try:
-            importlib.import_module(module)
-        except Exception as error:  # noqa: BLE001 (whatever a module of the user raises)
-            print(f"distio-worker: can't import {module}: {error!r}", file=sys.stderr)
-            end(REFUSED)
-
-    try:
-        worker = _worker(threads, name, tags or [], resources or [], memory_limit)
-    except MatchError as error:
-        raise typer.BadParameter(str(error)) from error
+    _import_migrations(migrations or [])
+    worker = _worker(threads, name, tags or [], resources or [], memory_limit)
 
     def joined(host: LinkedHost) -> None:
         nonlocal stderr

@@ -66,7 +66,7 @@ class Reporter:
             self._is_closed.set()
             host = self._host
         if host is not None:
-            host.leave()
+            host.leaving.request()
 
     def _stay(self) -> None:
         while not self._is_closed.is_set():
@@ -79,7 +79,7 @@ class Reporter:
                 self._host = host
                 unreported, self._unreported = self._unreported, []
                 if self._is_closed.is_set():
-                    host.leave()
+                    host.leaving.request()
             host.say(*unreported)
             host.listen()
             with self._mutex:

@@ -12,6 +12,7 @@ from distio.protocol.domains import SNAPSHOTS, Snapshots
 from distio.runtime.addresses import own_address
 from distio.runtime.engines.hosted import Launch
 from distio.runtime.failure_detector import PATIENCE_SECONDS
+from distio.runtime.process_options import ProcessOptions
 from distio.runtime.processes import LocalProcesses
 from distio.runtime.refusals import REFUSALS, system_refused
 from distio.runtime.roster import wait_for_workers
@@ -184,9 +185,10 @@ class OnEngines(StartsElsewhere):
                 engine.end()
 
         try:
-            coordinator = LocalProcesses(
-                [], None, grace, patience=patience, bind=bind, workers_are_elsewhere=True
+            options = ProcessOptions(
+                grace=grace, patience=patience, bind=bind, workers_are_elsewhere=True
             )
+            coordinator = LocalProcesses([], options)
             try:
                 cluster = cls._around(coordinator.join(), coordinator, stop, snapshots)
             except BaseException:
