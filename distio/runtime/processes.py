@@ -180,7 +180,7 @@ class LocalProcesses:
     # -- starting -------------------------------------------------------------------------
 
     def _begin(self, workers: Sequence[Worker], blas_threads: int | None) -> None:
-        coordinator = Program("distio.runtime.coordinator_process", options=import_options())
+        coordinator = Program("distio.runtime.local_coordinator", options=import_options())
         worker = Program(
             "distio_worker.local",
             options=python_options(),
