@@ -344,7 +344,7 @@ class Handshakes(Memberships):
             why = f"{WENT_BACK}, in which this process hadn't joined"
         self._log.log(Note(f"member {member} can't come back: {why}", member=member))
         reason = f"the coordinator had held this process for lost: {why}"
-        self._say(caller.listens_at, m.Shutdown(reason, is_for_all=False))
+        self._say(caller.listens_at, fence_of(reason))
 
     # -- absence --------------------------------------------------------------------------
 
@@ -366,7 +366,7 @@ class Handshakes(Memberships):
         self.outgoing.pop(listens_at, None)
         if listens_at and address != listens_at:
             reason = "a connection to the coordinator broke"
-            self._say(listens_at, m.Shutdown(reason, is_for_all=False))
+            self._say(listens_at, fence_of(reason))
         self._log.log(Note(f"{link.label} is gone", member=link.member))
         self._happened(now, Disconnected(link.member))
 
