@@ -94,6 +94,12 @@ class Worker(subprocess.Popen[str]):
             self.kill()
         super().__exit__(kind, *error)
 
+    def wait_until_joined(self) -> None:
+        """Read its log, which is a pipe, until it says that it has joined."""
+        assert self.stderr is not None
+        while "joined the cluster" not in (line := self.stderr.readline()):
+            assert line, "the worker has ended"
+
 
 def worker_at(
     url: str, *options: str, stderr: int = subprocess.DEVNULL, path: Path | None = None
