@@ -65,7 +65,7 @@ def refusal_of_hello(
     if (reason := refusal(hello.protocol, hello.python)) is not None:
         return Refusal(reason, kind="another version")
     if (reason := refusal_of_kind(identity, hello.kind)) is not None:
-        return Refusal(reason, kind="another version")
+        return Refusal(reason, kind="a key for another role")
     if is_closing:
         return Refusal("the coordinator is about to end")
     if known is not None and known.identity != identity:
