@@ -206,6 +206,7 @@ def coordinator(
     `distio run FILE --connect URL`, or in Python with `Cluster.connect(URL)`.
     """
     from distio.cli.journal import opened
+    from distio.runtime.coordinator_options import CoordinatorOptions
     from distio.runtime.coordinator_process import serve
 
     if journal is None and (standby or take_over):
@@ -230,13 +231,19 @@ def coordinator(
         is_done = serve(
             bind,
             _say_ready,
-            grace=grace,
-            patience=patience,
-            absence=absence,
-            max_losses=max_losses,
-            max_members=max_members,
-            snapshot_memory=snapshot_memory << 20,
-            unread_memory=unread_memory << 20,
+            CoordinatorOptions(
+                grace=grace,
+                patience=patience,
+                absence=absence,
+                max_losses=max_losses,
+                max_members=max_members,
+                snapshot_memory=snapshot_memory << 20,
+                unread_memory=unread_memory << 20,
+                outage=outage,
+                keep_seconds=keep_for,
+                keys=folder,
+                is_insecure=insecure,
+            ),
             journal=None
             if journal is None
             else opened(
@@ -249,10 +256,6 @@ def coordinator(
                 has_keys=folder is not None,
                 is_insecure=insecure,
             ),
-            outage=outage,
-            keep_seconds=keep_for,
-            keys=folder,
-            is_insecure=insecure,
             metrics=metrics,
         )
     except ClusterError as error:

@@ -26,7 +26,7 @@ from distio.errors import ClusterError
 from distio.runtime.keys import CoordinatorKeys
 from distio.runtime.watching import DirectoryWatch
 
-__all__ = ["Doorkeeper", "cut"]
+__all__ = ["Doorkeeper", "cut", "revoked"]
 
 log: Final = logging.getLogger("distio.coordinator")
 

@@ -66,7 +66,7 @@ class Equipment:
             self._stderr = OwnStderr()
             undo.callback(self._stderr.close)
             self._coordinator_program = Program(
-                "distio.runtime.coordinator_process", options=import_options()
+                "distio.runtime.local_coordinator", options=import_options()
             )
             limits = thread_limits(options.blas_threads, share_of_cores(count or 1), os.environ)
             self._worker_program = Program(

@@ -67,7 +67,7 @@ def numbers_of(board: Handshakes, heard: int, longest_turn: float) -> Numbers:
         fibers_lost=counts.get("fibers lost", 0),
         refused={
             "stale message": counts["stale messages"],
-            "message of a stranger": board.strangers,
+            "message of a stranger": board.unknown.messages,
             "peer": counts.get("peers refused", 0),
             "member": counts.get("members expelled", 0),
         },

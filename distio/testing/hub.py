@@ -20,7 +20,8 @@ from distio.coordination.journal.inputs import (
     Restarted,
     Ticked,
 )
-from distio.coordination.membership.handshakes import WENT_BACK, Handshakes
+from distio.coordination.membership.admission import WENT_BACK
+from distio.coordination.membership.handshakes import Handshakes
 from distio.coordination.recovery.coordinator import MAX_LOSSES
 from distio.coordination.settings import Settings
 from distio.coordination.state.store import InMemory, Keep

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import pytest
 
 from distio.coordination.membership.session import ABSENCE_SECONDS
+from distio.runtime.coordinator_options import CoordinatorOptions
 from distio.runtime.coordinator_process import CoordinatorProcess
 from tests.conftest import PATIENCE
 
@@ -36,7 +37,8 @@ def coordinate() -> Iterator[Coordinate]:
 
     def start(patience: float, *, absence: float = ABSENCE_SECONDS) -> str:
         process = CoordinatorProcess(
-            "tcp://127.0.0.1:0", is_insecure=True, patience=patience, absence=absence
+            "tcp://127.0.0.1:0",
+            CoordinatorOptions(is_insecure=True, patience=patience, absence=absence),
         )
         thread = threading.Thread(target=process.run)
         thread.start()
@@ -91,6 +93,12 @@ class Worker(subprocess.Popen[str]):
         if kind is not None:
             self.kill()
         super().__exit__(kind, *error)
+
+    def wait_until_joined(self) -> None:
+        """Read its log, which is a pipe, until it says that it has joined."""
+        assert self.stderr is not None
+        while "joined the cluster" not in (line := self.stderr.readline()):
+            assert line, "the worker has ended"
 
 
 def worker_at(

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from distio.runtime.coordinator_options import CoordinatorOptions
 from distio.runtime.coordinator_process import CoordinatorProcess
 from distio.runtime.keys import make_cluster_keys
 
@@ -22,7 +23,7 @@ def keys_in(folder: Path) -> Path:
 @contextmanager
 def keyed_coordinator(keys: Path | None, url: str = "tcp://127.0.0.1:0") -> Iterator[str]:
     """Run a coordinator that asks for keys, and yield its URL; None: it asks for none."""
-    process = CoordinatorProcess(url, keys=keys, is_insecure=keys is None)
+    process = CoordinatorProcess(url, CoordinatorOptions(keys=keys, is_insecure=keys is None))
     thread = threading.Thread(target=process.run)
     thread.start()
     try:

@@ -22,6 +22,7 @@ from typing import Any, Final
 import pytest
 
 from distio import Cluster, Ok, io
+from distio.runtime.coordinator_options import CoordinatorOptions
 from distio.runtime.coordinator_process import CoordinatorProcess
 from distio.runtime.processes import LocalProcesses
 from tests.conftest import PATIENCE
@@ -123,7 +124,8 @@ class Workers:
 
     def __init__(self, stack: ExitStack, count: int) -> None:
         coordinator = CoordinatorProcess(
-            "tcp://127.0.0.1:0", is_insecure=True, patience=PATIENCE_OF_COORDINATOR
+            "tcp://127.0.0.1:0",
+            CoordinatorOptions(is_insecure=True, patience=PATIENCE_OF_COORDINATOR),
         )
         thread = threading.Thread(target=coordinator.run)
         thread.start()

@@ -15,6 +15,7 @@ import pytest
 
 from distio import Cluster, Ok, Panic, Queue, Var, io
 from distio.errors import ClusterClosed, WorkerLost
+from distio.runtime.coordinator_options import CoordinatorOptions
 from distio.runtime.coordinator_process import CoordinatorProcess
 from tests.conftest import PATIENCE
 from tests.harness import daemons
@@ -116,7 +117,9 @@ def start() -> Iterator[Start]:
     ends: list[Callable[[], None]] = []
 
     def begin(absence: float) -> tuple[CoordinatorProcess, Proxy]:
-        process = CoordinatorProcess("tcp://127.0.0.1:0", is_insecure=True, absence=absence)
+        process = CoordinatorProcess(
+            "tcp://127.0.0.1:0", CoordinatorOptions(is_insecure=True, absence=absence)
+        )
         thread = threading.Thread(target=process.run)
         thread.start()
         proxy = Proxy(process.url)

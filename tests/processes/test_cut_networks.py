@@ -20,6 +20,7 @@ from typing import Any, Final
 import pytest
 
 from distio import Cluster, Ok, io
+from distio.runtime.coordinator_options import CoordinatorOptions
 from distio.runtime.coordinator_process import CoordinatorProcess
 from tests.conftest import PATIENCE
 from tests.harness.chaos import calls_of, note
@@ -71,7 +72,8 @@ class FarWorker:
     ) -> None:
         self._joinings = stack.enter_context(hear_joinings())
         coordinator = CoordinatorProcess(
-            "tcp://127.0.0.1:0", is_insecure=True, patience=patience_of_coordinator
+            "tcp://127.0.0.1:0",
+            CoordinatorOptions(is_insecure=True, patience=patience_of_coordinator),
         )
         thread = threading.Thread(target=coordinator.run)
         thread.start()

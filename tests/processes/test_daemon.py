@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from distio import Cluster, Ok, io
+from distio.runtime.coordinator_options import CoordinatorOptions
 from distio.runtime.coordinator_process import CoordinatorProcess
 from tests.conftest import PATIENCE
 
@@ -93,7 +94,7 @@ class Coordinator:
         self.begin()
 
     def begin(self) -> None:
-        self._process = CoordinatorProcess(self.url, is_insecure=True)
+        self._process = CoordinatorProcess(self.url, CoordinatorOptions(is_insecure=True))
         self.url = self._process.url
         self._thread = threading.Thread(target=self._process.run)
         self._thread.start()

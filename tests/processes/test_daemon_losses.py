@@ -15,6 +15,7 @@ import pytest
 
 from distio import Cluster, Ok, Panic, io
 from distio.errors import WorkerLost
+from distio.runtime.coordinator_options import CoordinatorOptions
 from distio.runtime.coordinator_process import CoordinatorProcess
 from tests.conftest import PATIENCE
 from tests.harness.daemons import hear_joinings
@@ -30,7 +31,9 @@ class Daemon:
 
     def __init__(self, stack: ExitStack) -> None:
         joinings = stack.enter_context(hear_joinings())
-        coordinator = CoordinatorProcess("tcp://127.0.0.1:0", is_insecure=True, absence=FOR_EVER)
+        coordinator = CoordinatorProcess(
+            "tcp://127.0.0.1:0", CoordinatorOptions(is_insecure=True, absence=FOR_EVER)
+        )
         thread = threading.Thread(target=coordinator.run)
         thread.start()
         stack.callback(thread.join)

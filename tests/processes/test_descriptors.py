@@ -10,6 +10,7 @@ import pytest
 
 from distio import Cluster
 from distio.errors import ClusterError
+from distio.runtime.coordinator_options import CoordinatorOptions
 from distio.runtime.coordinator_process import CoordinatorProcess
 from distio.runtime.waking import Waker
 from tests.conftest import shared_cluster
@@ -22,7 +23,7 @@ def opened() -> int:
 
 @pytest.fixture
 def coordinator() -> Iterator[str]:
-    process = CoordinatorProcess("tcp://127.0.0.1:0", is_insecure=True)
+    process = CoordinatorProcess("tcp://127.0.0.1:0", CoordinatorOptions(is_insecure=True))
     thread = threading.Thread(target=process.run)
     thread.start()
     yield process.url
@@ -58,7 +59,7 @@ def test_coordinator_that_ends_leaves_no_descriptor() -> None:
     before = opened()
     processes = []
     for _ in range(3):
-        process = CoordinatorProcess("tcp://127.0.0.1:0", is_insecure=True)
+        process = CoordinatorProcess("tcp://127.0.0.1:0", CoordinatorOptions(is_insecure=True))
         process.stop()
         process.run()
         processes.append(process)
@@ -68,7 +69,7 @@ def test_coordinator_that_ends_leaves_no_descriptor() -> None:
 def test_coordinator_that_cannot_listen_leaves_no_descriptor(coordinator: str) -> None:
     before = opened()
     with pytest.raises(ClusterError) as refused:
-        CoordinatorProcess(coordinator, is_insecure=True)
+        CoordinatorProcess(coordinator, CoordinatorOptions(is_insecure=True))
     assert opened() == before
     del refused
 

@@ -24,6 +24,7 @@ from distio.errors import ClusterClosed, WorkerLost
 from distio.protocol import messages as m
 from distio.protocol.domains import MemberKind
 from distio.protocol.version import PROTOCOL, PYTHON
+from distio.runtime.coordinator_options import CoordinatorOptions
 from distio.runtime.coordinator_process import CoordinatorProcess
 from distio.runtime.link import LinkedHost
 from tests.conftest import PATIENCE
@@ -173,7 +174,9 @@ def test_log_handler_that_raises_harms_no_run(
 @pytest.fixture
 def clustered() -> Iterator[tuple[Cluster, LinkedHost, Coordinator]]:
     """A cluster of one client, and the machine of its coordinator."""
-    process = CoordinatorProcess("tcp://127.0.0.1:0", is_insecure=True, absence=0)
+    process = CoordinatorProcess(
+        "tcp://127.0.0.1:0", CoordinatorOptions(is_insecure=True, absence=0)
+    )
     thread = threading.Thread(target=process.run)
     thread.start()
     cluster = Cluster.connect(process.url)

@@ -138,7 +138,7 @@ def test_member_that_is_too_silent_is_told_and_lost_with_the_reason() -> None:
     assert board.machine.state.departed.who(1)[1] == "no sign of life for 9 s"
     board.hear(2.0, b"speaks", [m.Progress(0, 0, [])])
     board.disconnect(2.0, b"speaks")
-    assert board.strangers == 1
+    assert board.unknown.messages == 1
 
 
 # -- processes --------------------------------------------------------------------------------

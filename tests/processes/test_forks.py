@@ -291,9 +291,12 @@ def test_worker_that_ends_is_seen_to_end_while_a_child_of_its_task_lives() -> No
     lines = output_of(
         """
 import subprocess, tempfile
+from distio.runtime.coordinator_options import CoordinatorOptions
 from distio.runtime.coordinator_process import CoordinatorProcess
 
-process = CoordinatorProcess("tcp://127.0.0.1:0", is_insecure=True, absence=0)
+process = CoordinatorProcess(
+    "tcp://127.0.0.1:0", CoordinatorOptions(is_insecure=True, absence=0)
+)
 threading.Thread(target=process.run, daemon=True).start()
 worker = subprocess.Popen(
     [sys.executable, "-m", "distio_worker.main", process.url], stderr=subprocess.DEVNULL

@@ -20,6 +20,7 @@ from distio.errors import ClusterError, HandshakeRefused, KeyRefused
 from distio.protocol.codec import from_member
 from distio.protocol.messages import Listen
 from distio.result import Panic
+from distio.runtime.coordinator_options import CoordinatorOptions
 from distio.runtime.coordinator_process import CoordinatorProcess
 from distio.runtime.handshake import connect
 from distio.runtime.keys import KEYS_VARIABLE, MemberKeys
@@ -132,7 +133,7 @@ def test_coordinator_logs_refusals_of_one_kind_once_a_second(
 
 def test_coordinator_without_its_keys_says_where_it_looked(tmp_path: Path) -> None:
     with pytest.raises(ClusterError, match=f"can't read the keys in {tmp_path}"):
-        CoordinatorProcess("tcp://127.0.0.1:0", keys=tmp_path)
+        CoordinatorProcess("tcp://127.0.0.1:0", CoordinatorOptions(keys=tmp_path))
 
 
 def test_worker_that_tries_again_joins_when_its_key_is_added(keys: Path, tmp_path: Path) -> None:

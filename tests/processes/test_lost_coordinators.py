@@ -224,8 +224,8 @@ def test_worker_without_fibers_leaves_at_once_while_there_is_no_coordinator(
     daemons: Daemons,
 ) -> None:
     worker = daemons.work(stderr=subprocess.PIPE)
+    worker.wait_until_joined()
     assert worker.stderr is not None
-    assert "joined the cluster" in worker.stderr.readline()
     daemons.kill()
     assert "doesn't answer; waiting for it for up to 600 s" in worker.stderr.readline()
     worker.send_signal(signal.SIGTERM)
@@ -278,8 +278,7 @@ def test_worker_on_ipc_whose_process_has_ended_is_not_waited_for(tmp_path: Path)
         private = stack.enter_context(TemporaryDirectory())
         daemons = Daemons(stack, tmp_path, f"ipc://{private}/c")
         worker = daemons.work(stderr=subprocess.PIPE)
-        assert worker.stderr is not None
-        assert "joined the cluster" in worker.stderr.readline()
+        worker.wait_until_joined()
         worker.kill()
         assert daemons.coordinator.stderr is not None
         lost = next(line for line in daemons.coordinator.stderr if "is lost: " in line)

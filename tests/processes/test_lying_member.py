@@ -18,6 +18,7 @@ from distio.protocol.codec import from_coordinator, from_member
 from distio.protocol.ids import fiber_id
 from distio.protocol.version import PROTOCOL, PYTHON
 from distio.runtime import coordinator_process
+from distio.runtime.coordinator_options import CoordinatorOptions
 from distio.runtime.coordinator_process import CoordinatorProcess
 from tests.conftest import PATIENCE
 
@@ -123,7 +124,7 @@ def test_honest_run_ends_rightly_beside_a_member_that_lies() -> None:
 
 @pytest.fixture
 def coordinator() -> Iterator[str]:
-    process = CoordinatorProcess("tcp://127.0.0.1:0", is_insecure=True)
+    process = CoordinatorProcess("tcp://127.0.0.1:0", CoordinatorOptions(is_insecure=True))
     thread = threading.Thread(target=process.run)
     thread.start()
     yield process.url

@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from distio.errors import ClusterError
 from distio.runtime import metrics
+from distio.runtime.coordinator_options import CoordinatorOptions
 from distio.runtime.coordinator_process import CoordinatorProcess
 from distio.runtime.metrics import Metrics, Numbers, address_of, families
 from distio.runtime.observing import observing
@@ -27,8 +28,8 @@ NUMBERS = Numbers({"worker": 2}, 1, {"sleeping": 3}, 0, 0, 5, 6, 1, 2, 0, {"peer
 
 @pytest.fixture
 def coordinator() -> Iterator[CoordinatorProcess]:
-    process = CoordinatorProcess("tcp://127.0.0.1:0")
-    process.serve_metrics("127.0.0.1:0")
+    process = CoordinatorProcess("tcp://127.0.0.1:0", CoordinatorOptions(is_insecure=True))
+    process.instruments.serve_metrics("127.0.0.1:0")
     thread = threading.Thread(target=process.run)
     thread.start()
     yield process
@@ -46,8 +47,8 @@ def get(url: str) -> tuple[int, str]:
 
 @pytest.mark.slow
 def test_coordinator_serves_its_numbers_and_its_health(coordinator: CoordinatorProcess) -> None:
-    assert coordinator._metrics is not None
-    url = coordinator._metrics.url
+    assert coordinator.instruments.metrics is not None
+    url = coordinator.instruments.metrics.url
     with observing(coordinator.url) as observer:
         observer.overview()
         code, page = get(f"{url}/metrics")

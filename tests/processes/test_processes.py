@@ -29,6 +29,7 @@ from distio.errors import (
 from distio.protocol import messages as m
 from distio.protocol.codec import from_coordinator, from_member
 from distio.protocol.version import PROTOCOL, PYTHON
+from distio.runtime.coordinator_options import CoordinatorOptions
 from distio.runtime.coordinator_process import CoordinatorProcess
 from tests.conftest import PATIENCE
 
@@ -379,7 +380,7 @@ THREADED: dict[str, CoordinatorProcess] = {}
 
 @pytest.fixture
 def coordinator() -> Iterator[str]:
-    process = CoordinatorProcess("tcp://127.0.0.1:0", is_insecure=True)
+    process = CoordinatorProcess("tcp://127.0.0.1:0", CoordinatorOptions(is_insecure=True))
     THREADED[process.url] = process
     thread = threading.Thread(target=process.run)
     thread.start()
@@ -460,7 +461,7 @@ def test_connect_to_a_text_that_is_no_url_says_so(url: str) -> None:
 @pytest.mark.parametrize("host", ["0.0.0.0", "*", "192.168.0.1", "[::]", "example.org"])
 def test_coordinator_that_would_listen_beyond_loopback_without_keys_is_refused(host: str) -> None:
     with pytest.raises(ClusterError, match="--insecure is for loopback alone"):
-        CoordinatorProcess(f"tcp://{host}:7077", is_insecure=True)
+        CoordinatorProcess(f"tcp://{host}:7077", CoordinatorOptions(is_insecure=True))
 
 
 def test_coordinator_that_would_listen_on_loopback_without_keys_is_refused() -> None:
@@ -470,7 +471,7 @@ def test_coordinator_that_would_listen_on_loopback_without_keys_is_refused() -> 
 
 def test_coordinator_at_a_port_in_use_says_so(coordinator: str) -> None:
     with pytest.raises(ClusterError, match="Address already in use"):
-        CoordinatorProcess(coordinator, is_insecure=True)
+        CoordinatorProcess(coordinator, CoordinatorOptions(is_insecure=True))
 
 
 def test_local_cluster_without_workers_is_refused() -> None:

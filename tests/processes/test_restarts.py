@@ -237,7 +237,7 @@ def test_workers_that_end_while_they_start_are_a_clear_error(
 def test_coordinator_that_ends_while_it_starts_is_a_clear_error(
     sitecustomize: Sitecustomize,
 ) -> None:
-    sitecustomize(BREAKS.replace("MODULE", "distio.runtime.coordinator_process"))
+    sitecustomize(BREAKS.replace("MODULE", "distio.runtime.local_coordinator"))
     with pytest.raises(ClusterError) as raised:
         Cluster.local(workers=1)
     assert str(raised.value) == (
@@ -250,7 +250,7 @@ def test_coordinator_that_ends_while_it_starts_is_a_clear_error(
     ("module", "seconds", "message"),
     [
         ("distio_worker.local", 5, r"the last worker process \d+ ended before it had joined"),
-        ("distio.runtime.coordinator_process", 1, r"the coordinator process ended before it could"),
+        ("distio.runtime.local_coordinator", 1, r"the coordinator process ended before it could"),
     ],
 )
 def test_process_that_takes_too_long_to_start_is_named(

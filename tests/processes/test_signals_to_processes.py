@@ -22,9 +22,11 @@ from distio.runtime.waking import Waker
 from tests.conftest import PATIENCE
 
 COORDINATOR = """
+from distio.runtime.coordinator_options import CoordinatorOptions
 from distio.runtime.coordinator_process import serve
 told()
-serve("tcp://127.0.0.1:0", lambda url: print(url, flush=True), is_insecure=True)
+options = CoordinatorOptions(is_insecure=True)
+serve("tcp://127.0.0.1:0", lambda url: print(url, flush=True), options)
 """
 
 DAEMON = """

@@ -88,12 +88,14 @@ def test_daemons_that_are_asked_tell_what_they_have() -> None:
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         return subprocess.Popen([sys.executable, "-m", *command], text=True, **pipes)  # type: ignore[call-overload,no-any-return]  # pipes
 
-    with begin("distio.cli.main", "coordinator", "--bind", "tcp://127.0.0.1:0") as coordinator:
+    coordinates = "distio.cli.main", "coordinator", "--bind", "tcp://127.0.0.1:0", "--insecure"
+    with begin(*coordinates) as coordinator:
         assert coordinator.stdout is not None
         url = coordinator.stdout.readline().split()[-1]
         with begin("distio_worker.main", url) as worker, Cluster.connect(url) as cluster:
             assert worker.stderr is not None
-            assert "joined" in worker.stderr.readline()
+            while "joined" not in (line := worker.stderr.readline()):
+                assert line, "the worker has ended"
             run = cluster.submit(io.named("sleeper", io.sleep(50)), None, name="nightly")
             while "(sleeper): sleeps" not in asked(worker, r"^  \d|has 0 fibers"):
                 pass  # it is on its way

@@ -97,7 +97,7 @@ def test_coordinator_whose_lock_file_is_removed_meanwhile_locks_another_one(
     def open_late(file: str | Path, *arguments: int) -> int:
         descriptor = really_open(file, *arguments)
         if file == lock_file and os.stat(descriptor).st_ino == before.st_ino:
-            first._binding.release()
+            first._connections.binding.release()
         return descriptor
 
     before = os.stat(lock_file)

@@ -92,7 +92,7 @@ def test_cluster_whose_modules_are_not_found_leaves_nothing(
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ClusterError, match=r"distio\.runtime\.coordinator_process"):
+    with pytest.raises(ClusterError, match=r"distio\.runtime\.local_coordinator"):
         Cluster.local(workers=1)
     assert not [*tmp_path.iterdir()]
     assert not launching._held
@@ -108,7 +108,7 @@ sys.path[:] = [entry for entry in sys.path if "site-packages" not in entry]
 Cluster.local(workers=1)
 """
     error = last_line_of_failure(script)
-    assert "need the module distio.runtime.coordinator_process, which isn't found" in error
+    assert "need the module distio.runtime.local_coordinator, which isn't found" in error
 
 
 @pytest.mark.slow

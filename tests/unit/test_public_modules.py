@@ -76,7 +76,7 @@ def test_unknown_name_of_distio_is_an_attribute_error_that_names_it() -> None:
 
 
 def test_coordinator_imports_neither_programs_nor_fibers() -> None:
-    found = modules_after("import distio.runtime.coordinator_process")
+    found = modules_after("import distio.runtime.local_coordinator")
     of_programs = (
         "distio.core",
         "distio.io",

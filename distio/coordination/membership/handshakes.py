@@ -3,30 +3,24 @@
 Rules
 -----
 - A member has two connections: it speaks on one and listens on the other. A random token pairs
-  them; when both are there, and the versions fit, it has joined.
+  them; when both are there, and the process is admitted (see `admission`), it has joined.
 - An address is taken once, by one handshake, for one of the two. A peer that says Hello or Listen
-  again is refused, and loses what it had: its half of a handshake, or its membership. A process
-  that isn't a member any more needs new connections to become another.
+  again is refused, and loses what it had: its half of a handshake, or its membership.
 - A handshake that isn't completed is kept as long as its connection, but for no more than a minute,
-  and no more of them than a limit allows: the oldest make room. There is a limit to members, too.
-- Messages of a member reach the gate in order, each of them once; see `session`. Messages of an
-  unknown peer are counted and dropped. Of those that come from a former member, the log tells.
+  and no more of them than a limit allows: the oldest make room.
+- Messages of a member reach the gate in order, each of them once; see `session`. Those of unknown
+  peers are dropped; see `unknown_peers`.
 - A member has joined with one key, or with none: both connections have it, those with which the
   member comes back have it, and its role says what the member may say; see `identity`.
 - Frames that aren't of our protocol are refused. A member that sends one loses its membership, for
-  some of what it has said is missing. An unknown peer is told once; no more than `_MOST_REFUSED` of
-  them are remembered, and while there are as many, others are told nothing, so that none of them
-  makes a queue grow here. One that was refused can't shake hands any more on that connection.
+  some of what it has said is missing.
 - Each refusal is counted by its reason.
 - A member is absent when either of its connections breaks. It makes two others, on which it says
   Resume with the token of its Hello, and goes on as the same member. The machine sees nothing of
   that. If the connection that it listens on is left, it is told that the other one broke.
-- A member that stays absent for too long is lost, and so is one whose process is known to have
-  ended, a client that was about to leave, and one that the shell gives up because it was silent for
-  too long. If it comes back, or still listens, it is fenced: it is told that it is no member any
-  more.
-- A member that has had too much before it for too long, and reads nothing, is lost as well; see
-  `pressure`.
+- A member that stays absent for too long is lost, and so is an absent one whose process is known to
+  have ended, and a client that was about to leave. If it comes back, it is fenced: it is told that
+  it is no member any more. How a membership ends in other ways is said in `memberships`.
 - A member gives up when it has been absent for `absence` seconds. It is lost here when a share of
   `MARGIN` more has passed since its connection was seen to break. So it has stopped by then, as
   long as a message takes less than the margin. The clocks of both only have to run at one rate.
@@ -40,63 +34,54 @@ An address is what the transport calls one connection: here, any bytes.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Final
 
 from msgspec.structs import replace
 
-from distio.coordination.code.words import describe_code
 from distio.coordination.coordinator import Coordinator
-from distio.coordination.endings.words import describe_unplaced
-from distio.coordination.gate import Gate, Incident
-from distio.coordination.membership.callers import Caller, Callers, TokenInUse
-from distio.coordination.membership.identity import (
-    ANYBODY,
-    Identity,
-    refusal_of_kind,
-    refusal_of_message,
+from distio.coordination.membership.admission import (
+    WENT_BACK,
+    Refusal,
+    refusal_of_hello,
+    refusal_of_name,
+    refusal_of_resume,
 )
+from distio.coordination.membership.callers import Caller, Callers, TokenInUse
+from distio.coordination.membership.identity import ANYBODY, Identity, refusal_of_message
 from distio.coordination.membership.lease import MARGIN
-from distio.coordination.membership.links import Link, Links
-from distio.coordination.membership.rate_limited_log import Note, RateLimitedLog
+from distio.coordination.membership.links import Link
+from distio.coordination.membership.memberships import Memberships, fence_of
+from distio.coordination.membership.rate_limited_log import Note
 from distio.coordination.membership.session import Ahead, Breach, begin_session
-from distio.coordination.placement.words import describe_unfit
-from distio.coordination.recovery.words import describe_loss
+from distio.coordination.membership.words import describe_joined
 from distio.coordination.refusals import count_refusal
 from distio.coordination.settings import MAX_MEMBERS, Settings
-from distio.coordination.state.events import (
-    OPERATOR,
-    Closing,
-    Disconnected,
-    Emptying,
-    Event,
-    Expelled,
-    Joined,
-    PeerRefused,
-    Received,
-    Tick,
-)
-from distio.coordination.state.members import MemberRecord
+from distio.coordination.state.events import Disconnected, Joined, PeerRefused, Received, Tick
 from distio.protocol import messages as m
-from distio.protocol.ids import name_of
-from distio.protocol.messages.code import CodeReported
-from distio.protocol.version import refusal
 
-__all__ = ["WENT_BACK", "Handshakes"]
+__all__ = ["Handshakes"]
 
-_MOST_REFUSED: Final = 1_024
-_MOST_INCIDENTS: Final = 10
 _BREACH: Final = "a breach of the session"
-_ENDED: Final = "its process has ended"
 _TOO_SLOW: Final = "the handshake takes too long"
-WENT_BACK: Final = "the coordinator has gone back to an earlier state of its journal"
 _LONGEST_REASON: Final = 500
 """Characters: a peer may have chosen some of them."""
 
 
-class Handshakes:
-    """Connects addresses with members; its shell carries frames and keeps the clock."""
+class Handshakes(Memberships):
+    """Connects addresses with members; its shell carries frames and keeps the clock.
+
+    Args:
+        machine: the machine.
+        note: takes lines for the operator.
+        warn: takes warnings for the operator; None: as `note`.
+        absence: for how many seconds a member may be absent; 0: it is lost when its connection
+            breaks.
+        lease: how many seconds the leases of workers last; 0: they have none.
+        outage: for how many seconds members wait for another process that goes on as the
+            coordinator; 0: none ever does.
+        max_members: how many members there may be; others are refused.
+    """
 
     def __init__(
         self,
@@ -109,52 +94,13 @@ class Handshakes:
         outage: float = 0.0,
         max_members: int = MAX_MEMBERS,
     ) -> None:
-        """
-        Args:
-            machine: the machine.
-            note: takes lines for the operator.
-            warn: takes warnings for the operator; None: as `note`.
-            absence: for how many seconds a member may be absent; 0: it is lost when its connection
-                breaks.
-            lease: how many seconds the leases of workers last; 0: they have none.
-            outage: for how many seconds members wait for another process that goes on as the
-                coordinator; 0: none ever does.
-            max_members: how many members there may be; others are refused.
-        """
-        self.machine = machine
-        self.gate = Gate(machine)
-        self.outgoing: dict[bytes, list[m.CoordinatorMessage]] = {}
-        """What is to be sent, in order, to each address; the shell takes it out, with `header`."""
-        self.messages_said = 0
-        """How many messages were said to members."""
-        self.strangers = 0
-        """How many messages came from unknown peers: their addresses aren't those of members."""
-        self.outdated = 0
-        """How many of them came from processes that had been members."""
-        self.inform(note, warn)
-        self._now = 0.0
+        super().__init__(machine, note, warn, lease=lease)
         self._callers = Callers()
-        self._links = Links()
-        self._not_back: set[int] = set()
-        """The members that have been absent since a process began to be the coordinator."""
         self._absence = absence
-        self._lease = lease
         self._outage = outage
         self._max_members = max_members
-        self._refused: set[bytes] = set()
-        """Unknown peers that were told that they are refused, and are still connected."""
         self._refused_for: dict[str, int] = {}
         """By reason: how many peers, or batches of members, were refused."""
-        self._spent: set[bytes] = set()
-        """Addresses that were those of members, and are still connected."""
-        self.incidents: deque[Incident] = deque(maxlen=_MOST_INCIDENTS)
-        """The last things that went wrong."""
-
-    def inform(
-        self, note: Callable[[str], None], warn: Callable[[str], None] | None = None
-    ) -> None:
-        """Tell the operator by these from now on."""
-        self._log = RateLimitedLog(note, warn or note)
 
     # -- coming in ------------------------------------------------------------------------
 
@@ -184,7 +130,7 @@ class Handshakes:
             if link.session.has_heard_enough and link.listens_at:
                 self.outgoing.setdefault(link.listens_at, [])  # an empty batch, if nothing is said
         for message in messages:
-            if isinstance(message, m.HANDSHAKE) and address not in self._refused:
+            if isinstance(message, m.HANDSHAKE) and not self.unknown.is_refused(address):
                 self._shake_hands(now, address, message, identity)
             elif link is not None and self._links.at(address) is link:
                 if (reason := refusal_of_message(identity, message)) is not None:
@@ -200,9 +146,7 @@ class Handshakes:
 
     def _drop(self, address: bytes) -> None:
         """Nothing follows from a message of a peer that is no member."""
-        self.strangers += 1
-        if address in self._spent:
-            self.outdated += 1
+        if self.unknown.count_message(address):
             what = "dropped a message of a process that is no member any more"
             self._log.log_limited(self._now, "such messages", what)
 
@@ -227,7 +171,9 @@ class Handshakes:
 
     def is_refused(self, address: bytes) -> bool:
         """Whether nothing more is taken up from this address."""
-        return address in self._refused or address in self._spent
+        return self.unknown.is_refused(address) or self.unknown.is_spent(address)
+
+    # -- refusals -------------------------------------------------------------------------
 
     def refuse(
         self,
@@ -251,7 +197,7 @@ class Handshakes:
             may_retry: whether the peer may try again, on other connections.
         """
         self._now = self._now if now is None else now
-        if address in self._spent:
+        if self.unknown.is_spent(address):
             self._drop(address)
             return
         count_refusal(self._refused_for, kind or reason.partition(" (")[0])
@@ -263,9 +209,14 @@ class Handshakes:
             return
         self._happened(self._now, PeerRefused())
         self._log.log_limited(self._now, "refusals", f"refused a peer: {reason}")
-        if is_seen and address not in self._refused and len(self._refused) < _MOST_REFUSED:
-            self._refused.add(address)
+        if is_seen and self.unknown.refuse(address):
             self._say(address, m.Refused(reason, may_retry))
+
+    def _refuse_handshake(self, address: bytes, refusal: Refusal) -> None:
+        reason, kind, may_retry = refusal
+        self.refuse(address, reason, kind=kind, may_retry=may_retry)
+
+    # -- joining --------------------------------------------------------------------------
 
     def _shake_hands(
         self,
@@ -274,7 +225,7 @@ class Handshakes:
         message: m.Hello | m.Listen | m.Resume,
         identity: Identity,
     ) -> None:
-        if self._links.at(address) or address in self._callers or address in self._spent:
+        if self._links.at(address) or address in self._callers or self.unknown.is_spent(address):
             self.refuse(address, "two handshakes on one connection")
             return
         try:
@@ -292,20 +243,17 @@ class Handshakes:
                 self._resume(caller, caller.begins)
 
     def _admit(self, now: float, caller: Caller, hello: m.Hello) -> None:
-        kind = "another version"
-        reason = refusal(hello.protocol, hello.python)
-        if reason is None:
-            reason = refusal_of_kind(caller.identity, hello.kind)
-        if reason is None and self.machine.is_closing:
-            kind = reason = "the coordinator is about to end"
         known = self._links.with_proof(hello.proof)
-        if reason is None and known is None and len(self._links.members) >= self._max_members:
-            kind = "the cluster is full"
-            reason = f"{kind}: it has {self._max_members} members, and takes no more"
-        if reason is None and known is not None and known.identity != caller.identity:
-            kind = reason = "a proof that is in use"
-        if reason is not None:
-            self.refuse(caller.listens_at, reason, kind=kind)
+        refusal = refusal_of_hello(
+            hello,
+            caller.identity,
+            known,
+            is_closing=self.machine.is_closing,
+            members=len(self._links.members),
+            max_members=self._max_members,
+        )
+        if refusal is not None:
+            self._refuse_handshake(caller.listens_at, refusal)
             return
         if known is not None:  # its connections broke before it was told that it has joined
             self._go_on(caller, known, 0, hello.attempt)
@@ -313,45 +261,45 @@ class Handshakes:
         membership = self.machine.features.membership
         holder = membership.holder_of_name(hello)
         if holder is not None:
-            self._refuse_name(caller, hello.name, holder)
+            lost_within = self._absence if holder.id in self._links.absent else None
+            refusal = refusal_of_name(hello.name, holder, lost_within=lost_within)
+            self._refuse_handshake(caller.listens_at, refusal)
             return
         hello = replace(hello, name=membership.name_for(hello))
         member = self.machine.state.next_incarnation
         link = Link(member, hello, begin_session(self._absence), caller.identity)
         self._links.connect(link, caller.speaks_from, caller.listens_at)
-        key = f", with the key {link.identity.name!r}" if link.identity.name else ""
-        text = f"{hello.kind} {member} joined: process {hello.pid}, named {hello.name}{key}"
-        self._log.log(Note(text, member=member, process=hello.pid))
+        self._log.log(describe_joined(link, hello))
         self._say(caller.listens_at, self._welcome(link))
         fence = self._lease * (1 + MARGIN) if link.is_worker and self._absence else 0.0
         self._happened(now, Joined(hello, fence, caller.identity.role))
 
-    def _refuse_name(self, caller: Caller, name: str, holder: MemberRecord) -> None:
-        """A process asks for a name that another one has, which may be lost before long."""
-        is_absent = holder.id in self._links.absent
-        reason = f"the name {name} is that of {holder.name()}"
-        if is_absent:
-            reason += (
-                f", whose connection broke, and which is lost within {self._absence:g} s unless it "
-                f"comes back; try again then (--retry does)"
-            )
-        else:
-            reason += ", which is a member; give this process another name (--name), or none"
-        self.refuse(caller.listens_at, reason, may_retry=is_absent)
+    def _welcome(self, link: Link) -> m.Welcome:
+        # a client that waits for a coordinator may be held for lost meanwhile, as workers may
+        has_lease = link.is_worker or self._outage > 0
+        absence = max(self._absence, self._outage)
+        lease = self._lease if has_lease else 0.0
+        identity = link.identity
+        return m.Welcome(link.member, absence, lease, identity.role, identity.name, link.name)
+
+    def _renew(self, link: Link, question: m.RenewLease) -> None:
+        """A member asks for its lease; one that was lost isn't heard here any more."""
+        if link.listens_at:
+            self._say(link.listens_at, m.LeaseRenewed(question.asked_at))
+
+    # -- coming back ----------------------------------------------------------------------
 
     def _resume(self, caller: Caller, resume: m.Resume) -> None:
         """A process says that it is a member whose connections broke."""
-        member = resume.incarnation
-        link = self._links.of(member)
-        if link is None or member not in self.machine.members:
-            self._fence(caller, member)
+        link = self._links.of(resume.incarnation)
+        if link is None or link.member not in self.machine.members:
+            self._fence(caller, resume.incarnation)
             return
-        is_same = link.proof == resume.proof and link.identity == caller.identity
-        if not (link.proof and is_same):
-            reason = "this process isn't the member that it says it is"
-            if self._outage > 0:
-                reason += f", or {WENT_BACK}, in which that number wasn't given yet"
-            self.refuse(caller.listens_at, reason, kind="not the member that it says it is")
+        refusal = refusal_of_resume(
+            resume, caller.identity, link, may_have_gone_back=self._outage > 0
+        )
+        if refusal is not None:
+            self._refuse_handshake(caller.listens_at, refusal)
             return
         self._go_on(caller, link, resume.heard, resume.attempt)
 
@@ -359,7 +307,7 @@ class Handshakes:
         """A member that has heard so much has other connections, and is the same as before."""
         member = link.member
         if attempt <= link.attempt:  # an earlier one, whose connections it has given up
-            self._spent.update(caller.addresses)
+            self.unknown.spend(caller.addresses)
             return
         try:
             again = link.session.resume(heard)
@@ -371,7 +319,7 @@ class Handshakes:
         link.attempt = attempt
         self._not_back.discard(member)
         self.outgoing.pop(link.listens_at, None)
-        self._spent.update(self._links.connect(link, caller.speaks_from, caller.listens_at))
+        self.unknown.spend(self._links.connect(link, caller.speaks_from, caller.listens_at))
         text = f"{link.label} is back; it is told {len(again)} messages again"
         self._log.log(Note(text, member=member))
         # a member that has joined already takes no notice of its welcome
@@ -387,35 +335,23 @@ class Handshakes:
             return f"{WENT_BACK}: this process {breach}"
         return f"{_BREACH}: it {breach}"
 
-    def _welcome(self, link: Link) -> m.Welcome:
-        # a client that waits for a coordinator may be held for lost meanwhile, as workers may
-        has_lease = link.is_worker or self._outage > 0
-        absence = max(self._absence, self._outage)
-        lease = self._lease if has_lease else 0.0
-        identity = link.identity
-        return m.Welcome(link.member, absence, lease, identity.role, identity.name, link.name)
-
-    def _renew(self, link: Link, question: m.RenewLease) -> None:
-        """A member asks for its lease; one that was lost isn't heard here any more."""
-        if link.listens_at:
-            self._say(link.listens_at, m.LeaseRenewed(question.asked_at))
-
     def _fence(self, caller: Caller, member: int) -> None:
         """A member that was lost comes back: it may not go on as the same."""
-        self._spent.update(caller.addresses)
+        self.unknown.spend(caller.addresses)
         record = self.machine.members.get(member)
         why = self.machine.state.departed.who(member)[1] if record is None else record.gone_because
         if self._outage > 0 and member >= self.machine.state.next_incarnation:
             why = f"{WENT_BACK}, in which this process hadn't joined"
         self._log.log(Note(f"member {member} can't come back: {why}", member=member))
         reason = f"the coordinator had held this process for lost: {why}"
-        self._say(caller.listens_at, m.Shutdown(reason, is_for_all=False))
+        self._say(caller.listens_at, fence_of(reason))
+
+    # -- absence --------------------------------------------------------------------------
 
     def disconnect(self, now: float, address: bytes) -> None:
         """The connection of this address broke; all that had come by it was heard before."""
         self._now = now
-        self._refused.discard(address)
-        self._spent.discard(address)
+        self.unknown.forget(address)
         self._callers.forget(address)
         link = self._links.at(address)
         if link is None:
@@ -430,7 +366,7 @@ class Handshakes:
         self.outgoing.pop(listens_at, None)
         if listens_at and address != listens_at:
             reason = "a connection to the coordinator broke"
-            self._say(listens_at, m.Shutdown(reason, is_for_all=False))
+            self._say(listens_at, fence_of(reason))
         self._log.log(Note(f"{link.label} is gone", member=link.member))
         self._happened(now, Disconnected(link.member))
 
@@ -457,42 +393,7 @@ class Handshakes:
         for member in list(self._links.absent):
             link = self._links.of(member)
             if link is not None and not self._may_come_back(link):
-                self._lose(now, link, _ENDED, _fenced("this process has ended"))
-
-    def _lose(
-        self, now: float, link: Link, reason: str, told: m.Shutdown, *, is_final: bool = False
-    ) -> None:
-        """A member is lost; if it still listens, it is told."""
-        self._spent.update(link.addresses)
-        self._links.forget(link)
-        if link.listens_at:
-            self.outgoing.pop(link.listens_at, None)
-            self._say(link.listens_at, told)
-        self._log.log(Note(f"{link.label} is lost: {reason}", member=link.member))
-        # if all processes have ended together, none did so for what it ran
-        is_blameless = link.member in self._not_back
-        self._not_back.discard(link.member)
-        self._happened(now, Disconnected(link.member, reason, is_final, is_blameless))
-
-    def give_up(self, now: float, member: int, reason: str) -> None:
-        """This member is lost, though its connections are there; if it goes on, it is told."""
-        self._now = now
-        link = self._links.of(member)
-        if link is not None:
-            told = f"the coordinator had {reason} from this process"
-            self._lose(now, link, reason, _fenced(told), is_final=self._lease > 0)
-
-    def process_ended(self, now: float, member: int) -> None:
-        """The process of this member has ended; whoever watches it says how."""
-        self._now = now
-        link = self._links.of(member)
-        if link is not None:
-            self._lose(now, link, _ENDED, _fenced("this process has ended"))
-
-    def member_at(self, address: bytes) -> int | None:
-        """The member that one of whose connections this is."""
-        link = self._links.at(address)
-        return None if link is None else link.member
+                self._lose_process(now, link)
 
     def restart(self, now: float, settings: Settings) -> None:
         """A process begins to be the coordinator; of connections there are none any more.
@@ -502,7 +403,7 @@ class Handshakes:
             settings: what it is told; but a member that knows a longer absence may take that.
         """
         self._absence = max(self._absence, settings.absence)
-        addresses = {*self._callers.addresses, *self._refused, *self._spent}
+        addresses = {*self._callers.addresses, *self.unknown.addresses}
         self._not_back = {*self._links.members}
         for member in self._links.members:
             link = self._links.of(member)
@@ -516,40 +417,12 @@ class Handshakes:
         self._absence, self._lease = settings.absence, settings.lease
         self._outage, self._max_members = settings.outage, settings.max_members
 
-    def close(self, now: float, reason: str, grace: float | None = None) -> None:
-        """Let all runs release what they hold, and then be over; see `Closing`."""
-        self._happened(now, Closing(reason, grace))
+    def shut_down(self, reason: str) -> None:
+        """Tell all members that the cluster ends; none of them comes back."""
+        self._absence = 0.0
+        super().shut_down(reason)
 
-    def empty(self, now: float, reason: str, grace: float) -> None:
-        """Have all workers leave, since their program has ended; its runs end.
-
-        Args:
-            now: the time.
-            reason: why.
-            grace: how many seconds workers may take.
-        """
-        for member in [*self._links.members]:
-            link = self._links.of(member)
-            if link is not None and not link.is_worker:
-                self._lose(now, link, reason, m.Shutdown(reason), is_final=True)
-        self._happened(now, Emptying(reason, grace))
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether there is no member."""
-        return not self.machine.members
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether that has come about."""
-        return self.machine.is_closing and not self.machine.runs
-
-    def cut_off(self, now: float, address: bytes, reason: str) -> None:
-        """A message to this address can't be carried: the member that listens there can't stay."""
-        self._now = now
-        link = self._links.at(address)
-        if link is not None:
-            self._expel(link.member, reason)
+    # -- time -----------------------------------------------------------------------------
 
     def tick(self, now: float) -> None:
         """Time has passed."""
@@ -557,7 +430,7 @@ class Handshakes:
         for link in self._links.overdue(now):
             reason = f"its connection broke, and it didn't come back within {self._absence:g} s"
             told = "a connection of this process broke for too long"
-            self._lose(now, link, reason, _fenced(told), is_final=self._lease > 0)
+            self._lose(now, link, reason, fence_of(told), is_final=self._lease > 0)
         while address := self._callers.overdue(now):
             self.refuse(address, _TOO_SLOW, now)
         for link in self._links.take_owed(now):
@@ -580,98 +453,3 @@ class Handshakes:
         """The same, of what isn't the machine's business."""
         link, caller = self._links.next_deadline(), self._callers.next_deadline()
         return min((each for each in (link, caller) if each is not None), default=None)
-
-    def _happened(self, now: float, event: Event) -> None:
-        for member, message in self.gate.handle(now, event):
-            link = self._links.of(member)
-            if link is not None:  # else it is gone, and it is of no use to others
-                link.session.say(message)
-                self.messages_said += 1
-                if link.listens_at:
-                    self._say(link.listens_at, message)
-            elif member == OPERATOR and isinstance(message, m.LossReported):
-                self._log.log(Note(describe_loss(message), member=message.worker))
-            elif member == OPERATOR and isinstance(message, m.NoWorkerFits):
-                self._log.log(describe_unfit(message))
-            elif member == OPERATOR and isinstance(message, CodeReported):
-                self._log.log(describe_code(message))
-            elif member == OPERATOR and isinstance(message, m.RunEnded):
-                run = name_of(message.run)
-                text = f"run {run} has ended: {describe_unplaced(message)}"
-                self._log.log(Note(text, run=run))
-        if self.gate.incidents:
-            self._note_incidents()
-        if self.machine.state.overdue:
-            self._lose_overdue(now)
-
-    def _lose_overdue(self, now: float) -> None:
-        """Lose the members that don't read what is said to them."""
-        overdue = self.machine.state.overdue
-        while overdue:
-            member, reason = overdue.popitem()
-            link = self._links.of(member)
-            if link is not None:
-                told = f"the coordinator gave this process up: {reason}"
-                self._lose(now, link, reason, _fenced(told), is_final=self._lease > 0)
-
-    def _expel(self, member: int, reason: str) -> None:
-        self._happened(self._now, Expelled(member, reason))
-
-    def _note_incidents(self) -> None:
-        """Tell of what went wrong; a member that it cost its membership is a stranger now."""
-        incidents, self.gate.incidents = self.gate.incidents, []
-        self.incidents.extend(incidents)
-        for name, reason, error in incidents:
-            text = f"{name} is no member any more: {reason}" if name else reason
-            self._log.log_limited(self._now, "failures" if error else "expulsions", text, error)
-        for member in self._links.members - self.machine.members.keys():
-            link = self._links.of(member)
-            assert link is not None
-            self._spent.update(link.addresses)
-            self._links.forget(link)
-            left = self.outgoing.pop(link.listens_at, ())
-            for message in left:  # what has a number is of no use to it any more
-                if not message.is_numbered:
-                    self._say(link.listens_at, message)
-
-    # -- going out ------------------------------------------------------------------------
-
-    def shut_down(self, reason: str) -> None:
-        """Tell all members that the cluster ends."""
-        self._log.finish()
-        self._absence = 0.0
-        for member in self._links.members:
-            link = self._links.of(member)
-            if link is not None and link.listens_at:
-                self._say(link.listens_at, m.Shutdown(reason))
-
-    def header(self, address: bytes) -> tuple[int, int]:
-        """The header of the batch for this address that was taken out of `outgoing`."""
-        link = self._links.at(address)
-        if link is None:
-            return 0, 0
-        self._links.said(link)
-        return link.session.header()
-
-    def _say(self, address: bytes, message: m.CoordinatorMessage) -> None:
-        self.outgoing.setdefault(address, []).append(message)
-
-    # -- pickling: the operator is told by whoever loads it -------------------------------
-
-    def __getstate__(self) -> dict[str, Any]:
-        parts = {**self.__dict__, "incidents": deque(maxlen=_MOST_INCIDENTS)}
-        del parts["_log"]
-        return parts
-
-    def __setstate__(self, parts: dict[str, Any]) -> None:
-        self.__dict__.update(parts)
-        self.inform(_nobody)
-
-
-def _fenced(reason: str) -> m.Shutdown:
-    """What a member is told that may go on only without the cluster."""
-    return m.Shutdown(reason, is_for_all=False)
-
-
-def _nobody(text: str) -> None:
-    """Nobody is told."""

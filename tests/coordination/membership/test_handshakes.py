@@ -70,7 +70,7 @@ def test_member_of_another_version_is_refused_on_its_listening_connection() -> N
 def test_message_of_an_unknown_peer_is_counted_and_dropped() -> None:
     board = Board()
     board.hear(0.0, b"?", [m.StartRun(1), m.Goodbye()])
-    assert board.strangers == 2
+    assert board.unknown.messages == 2
     assert not board.machine.runs
 
 
@@ -92,7 +92,7 @@ def test_member_that_loses_its_speaking_connection_is_shut_down() -> None:
     (shutdown,) = board.said()[b"listens a"]
     assert isinstance(shutdown, m.Shutdown)
     board.hear(1.0, b"listens a", [m.StartRun(1)])
-    assert board.strangers == 1
+    assert board.unknown.messages == 1
 
 
 def test_member_that_loses_its_listening_connection_is_gone() -> None:
@@ -104,7 +104,7 @@ def test_member_that_loses_its_listening_connection_is_gone() -> None:
     assert list(board.machine.members) == [2]
     assert board.said() == {}
     board.hear(1.0, b"speaks a", [m.StartRun(1)])
-    assert board.strangers == 1
+    assert board.unknown.messages == 1
     board.disconnect(1.0, b"speaks a")
     assert board.machine.stale == 0
 
@@ -132,7 +132,7 @@ def test_member_that_shakes_hands_again_is_shut_down_and_leaves_nothing_behind()
     board.disconnect(2.0, b"listens a")
     assert list(board.machine.members) == [2]
     assert not board._callers
-    assert not board._spent
+    assert not board.unknown.addresses
 
 
 def test_connection_cannot_be_both_connections_of_a_member() -> None:
@@ -173,7 +173,7 @@ def test_half_handshakes_are_bounded_and_the_oldest_make_room() -> None:
         board.disconnect(0.0, b"address %d" % n)
     assert not board._callers
     assert not board._callers.addresses
-    assert not board._refused
+    assert not board.unknown.addresses
 
 
 def test_unknown_peers_cost_one_reply_each_and_one_note_a_second() -> None:

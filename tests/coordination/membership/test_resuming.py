@@ -135,7 +135,7 @@ def test_member_that_was_lost_is_fenced_when_it_comes_back() -> None:
     board.hear(21.0, b"speaks 1", [m.StartRun(RUN)], 1)
     assert not board.machine.runs
     board.break_all(22.0, 1)
-    assert not board._spent
+    assert not board.unknown.addresses
 
 
 def test_member_of_another_coordinator_is_fenced() -> None:
@@ -315,7 +315,7 @@ def test_member_that_can_not_be_told_or_was_lost_is_not_answered() -> None:
     board.give_up(3.0, 1, "no sign of life")
     board.hear(4.0, b"speaks 0", [m.RenewLease(79.5)])
     assert board.said() == {}
-    assert board.outdated == 1
+    assert board.unknown.outdated == 1
     assert "dropped a message of a process that is no member any more" in board.notes
 
 

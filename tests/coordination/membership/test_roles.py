@@ -60,13 +60,15 @@ def test_member_joins_as_what_its_key_is_for(identity: Identity) -> None:
     }
     all_kinds: Sequence[MemberKind] = ("worker", "supervisor", "client")
     for kind in all_kinds:
-        (answer,) = Board().join(kind, identity)
+        board = Board()
+        (answer,) = board.join(kind, identity)
         if kind in kinds[identity.role]:
             assert isinstance(answer, m.Welcome)
             assert (answer.role, answer.key) == (identity.role, identity.name)
         else:
             assert isinstance(answer, m.Refused)
             assert f"the key {identity.name!r} has the role {identity.role}" in answer.reason
+            assert board.refusals == {"a key for another role": 1}
 
 
 def test_role_of_observers_lets_them_say_only_what_changes_nothing() -> None:

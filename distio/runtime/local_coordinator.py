@@ -1,0 +1,63 @@
+"""The coordinator of a local cluster: it lives as long as the lifeline of its program."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+from distio.errors import JournalError
+from distio.runtime.addresses import URL_FILE
+from distio.runtime.coordinator_options import CoordinatorOptions
+from distio.runtime.coordinator_process import CoordinatorProcess, log
+from distio.runtime.journal.journal import Journal
+from distio.runtime.journal.limits import PRIVATE_LIMITS, Limits
+from distio.runtime.journal.log import PRIVATE, private_journal
+from distio.runtime.launching import hold_lifeline, tell_started
+
+
+def main(arguments: list[str]) -> None:
+    """Serve until the program has ended; `LocalProcesses` makes the arguments."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is the program's; nothing is started here
+    url, directory, *numbers, journal, elsewhere, keys, _, lifeline, stderr = arguments
+    grace, max_losses, snapshot_memory, cuts = numbers
+    options = CoordinatorOptions(
+        grace=float(grace),
+        max_losses=int(max_losses),
+        snapshot_memory=int(snapshot_memory),
+        directory=directory,
+        workers_are_here=not elsewhere,
+        keys=Path(keys) if keys else None,
+    )
+    held = hold_lifeline(int(lifeline))
+    try:
+        where = _open(journal, Path(directory), Limits(cuts=int(cuts)))
+        process = CoordinatorProcess(url, options, journal=where, lifeline=held)
+    except JournalError as error:
+        print(error, file=sys.stderr)
+        sys.exit(1)
+    process.stop_at(signal.SIGTERM)
+    if elsewhere:  # whoever starts the workers has to know the port
+        Path(directory, URL_FILE).write_text(process.url)
+    process.instruments.tell_at(signal.SIGUSR1)
+    tell_started(int(stderr))
+    try:
+        process.run()
+    finally:
+        if not journal or process.is_orphan:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def _open(where: str, directory: Path, limits: Limits) -> Journal | None:
+    """The journal of a local cluster: none, a private one in its directory, or any other one."""
+    if not where:
+        return None
+    if where == PRIVATE:
+        return Journal(
+            private_journal(directory),
+            complain=log.warning,
+            limits=PRIVATE_LIMITS,
+            is_private=True,
+        )
+    return Journal(Path(where), complain=log.warning, limits=limits)
