@@ -58,6 +58,7 @@ from distio.runtime.journal.limits import PRIVATE_LIMITS, Limits
 from distio.runtime.journal.log import PRIVATE, private_journal
 from distio.runtime.keys import CoordinatorKeys
 from distio.runtime.launching import hold_lifeline, tell_started
+from distio.runtime.memory import Backlog, trim
 from distio.runtime.peer_processes import PeerProcesses
 from distio.runtime.refusals import REFUSALS, require_sockets, system_refused
 from distio.runtime.sockets import next_event, receive, router, send
@@ -240,6 +241,7 @@ class CoordinatorProcess:
         self.failed = False
         """Whether it has ended as it could not go on."""
         self._farewells = Farewells()
+        self._backlog = Backlog(trim)
         try:
             if keys is not None:
                 self._door = Doorkeeper(self._context, self._router, CoordinatorKeys(keys))
@@ -424,6 +426,7 @@ class CoordinatorProcess:
             frames = receive(self._router)
             if frames is None:
                 self._report_disconnects(self._farewells.take_all())
+                self._backlog.is_done()
                 return
             address = frames[0].bytes
             if self._farewells:
@@ -437,6 +440,7 @@ class CoordinatorProcess:
                     CutOff(self._decider.now(), address, f"{reason}: a bug in distio")
                 )
         self._report_disconnects(self._farewells.take_silent())
+        self._backlog.took(_MOST_AT_ONCE)
 
     def _note_closing(self) -> None:
         count = len(self._board.machine.runs)
