@@ -292,4 +292,6 @@ def _keys_for(bind: str, keys: Path | None, *, are_typed: bool, is_insecure: boo
 
 
 def _say_ready(url: str) -> None:
-    report.say(f"The coordinator is ready at {url}; join it with: distio-worker {url}")
+    from distio.runtime.addresses import url_to_join
+
+    report.say(f"The coordinator is ready at {url}; join it with: distio-worker {url_to_join(url)}")

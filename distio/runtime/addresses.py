@@ -22,6 +22,7 @@ __all__ = [
     "ipc_path",
     "own_address",
     "private_directory",
+    "url_to_join",
 ]
 
 URL_FILE: Final = "url"
@@ -137,3 +138,23 @@ def own_address() -> str:
     except OSError:
         return "127.0.0.1"
     return str(found[0][4][0])
+
+
+def url_to_join(url: str) -> str:
+    """The URL by which members reach the coordinator that listens at `url`.
+
+    One that listens at all addresses of this host has one that other hosts know, or else its name.
+
+    >>> url_to_join("tcp://10.0.0.1:7077")
+    'tcp://10.0.0.1:7077'
+    """
+    parts = urlsplit(url)
+    try:
+        is_any = ipaddress.ip_address(parts.hostname or "").is_unspecified
+    except ValueError:  # a name, or no host at all
+        is_any = False
+    if not is_any:
+        return url
+    address = own_address()
+    host = socket.gethostname() if _is_loopback(address) else address
+    return f"tcp://{host}:{parts.port}"

@@ -24,7 +24,7 @@ from distio.coordination.membership.keys import DOMAIN, answer
 from distio.coordination.membership.rate_limited_log import RateLimitedLog
 from distio.errors import ClusterError
 from distio.runtime.keys import CoordinatorKeys
-from distio.runtime.watching import DirectoryWatch
+from distio.runtime.watching import FileWatch
 
 __all__ = ["Doorkeeper", "cut", "revoked"]
 
@@ -57,7 +57,7 @@ class Doorkeeper:
     def __init__(
         self, context: zmq.Context[Any], router: zmq.Socket[Any], keys: CoordinatorKeys
     ) -> None:
-        self._watch = _watch(keys.folder)
+        self._watch = _watch(keys.list_file)
         self._keys = keys
         keys.read_again()  # it may have changed before it was watched
         self._identities = keys.allowed.identities()
@@ -135,8 +135,11 @@ class Doorkeeper:
         """
         if self._watch.reader not in events:
             return {}
-        self._watch.clear()
         before = str(self._keys.allowed)
+        try:
+            self._watch.clear()
+        except OSError as error:
+            log.error("%s", _unwatched(self._keys.list_file, error))
         try:
             self._keys.read_again()
         except ClusterError as error:
@@ -154,14 +157,18 @@ class Doorkeeper:
         return {each: revoked(user) for each, user in gone.items()}
 
 
-def _watch(folder: Path) -> DirectoryWatch:
+def _watch(file: Path) -> FileWatch:
     try:
-        return DirectoryWatch(folder)
+        return FileWatch(file)
     except OSError as error:
-        raise ClusterError(
-            f"can't watch {folder} for changes of the keys: {error.strerror}; the system limits "
-            f"such watches (fs.inotify.max_user_instances, fs.inotify.max_user_watches)"
-        ) from error
+        raise ClusterError(_unwatched(file, error)) from error
+
+
+def _unwatched(file: Path, error: OSError) -> str:
+    return (
+        f"can't watch {file} for changes of the keys: {error.strerror} ({error.filename}); the "
+        f"system limits such watches (fs.inotify.max_user_instances, fs.inotify.max_user_watches)"
+    )
 
 
 def revoked(user: str) -> str:

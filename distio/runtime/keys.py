@@ -91,6 +91,8 @@ class CoordinatorKeys:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.list_file = folder / _ALLOWED
+        """What says who may join."""
         self.secret = _read_secret(folder)
         self.allowed = read_allowed(folder)
 

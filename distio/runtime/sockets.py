@@ -93,6 +93,8 @@ def router(context: zmq.Context[Any], patience: float) -> zmq.Socket[Any]:
 def _configure(socket: zmq.Socket[Any], patience: float) -> None:
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.SNDHWM, 0)
+    # with a limit, libzmq 4.3.5 ends the process by an assertion when a connection breaks whose
+    # queue is full and a ping is yet to be answered or sent: any stranger could bring that about
     socket.setsockopt(zmq.RCVHWM, 0)
     socket.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
     socket.setsockopt(zmq.MAXMSGSIZE, _LARGEST_MESSAGE_BYTES)

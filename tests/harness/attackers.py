@@ -29,6 +29,7 @@ SCALE: Final = int(os.environ.get("DISTIO_ATTACK", "1"))
 
 _GREETING: Final = b"\xff" + bytes(8) + b"\x7f\x03\x01" + b"NULL".ljust(20, b"\0") + bytes(32)
 _READY: Final = b"\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER\x08Identity\x00\x00\x00\x00"
+_PING: Final = b"\x04\x07\x04PING\x00\x00"
 
 
 @contextmanager
@@ -128,6 +129,15 @@ def large_hello(url: str) -> None:
             ear.poll(200)
 
 
+def resets(url: str) -> None:
+    """Connections that break while what they have said isn't taken up yet, with pings in it."""
+    said = (b"\x00\x07rubbish" * 100 + _PING) * 100
+    for _ in range(20 * min(SCALE, 50)):
+        with _connect(url, speaks_zeromq=True) as peer:
+            peer.sendall(said)
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
 ATTACKS: Final[list[Callable[[str], None]]] = [
     random_frames,
     mutated_frames,
@@ -137,4 +147,5 @@ ATTACKS: Final[list[Callable[[str], None]]] = [
     huge_frame,
     nested,
     large_hello,
+    resets,
 ]

@@ -32,7 +32,7 @@ class Attacked:
         command = [sys.executable, "-m", "distio.cli.main", "coordinator"]
         with log.open("wb") as out:
             self.process = subprocess.Popen(
-                [*command, "--bind", "tcp://127.0.0.1:0", "--insecure"],
+                [*command, "--insecure", "--bind", "tcp://127.0.0.1:0"],
                 stdout=subprocess.PIPE,
                 stderr=out,
             )

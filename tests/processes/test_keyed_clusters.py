@@ -28,6 +28,7 @@ from distio.runtime.sockets import dealer, next_event, send
 from tests.conftest import PATIENCE
 from tests.harness.daemons import hear_joinings, worker_at
 from tests.harness.keyed import keyed_coordinator, keys_in
+from tests.harness.mounts import Mount
 
 pytestmark = pytest.mark.slow
 
@@ -225,6 +226,20 @@ def test_client_whose_key_is_revoked_ends_its_runs_with_the_reason(tmp_path: Pat
     with keyed_coordinator(keys) as url, Cluster.connect(url, keys=keys) as cluster:
         pending = cluster.submit(io.sleep(PATIENCE), None)
         assert cli.revoke("client", keys=keys) == 0
+        result = pending.result(PATIENCE)
+        assert isinstance(result, Panic)
+        assert "revoked" in str(result.exceptions[0].exception)
+
+
+def test_key_is_revoked_when_the_mounted_secret_of_the_coordinator_is_replaced(
+    tmp_path: Path,
+) -> None:
+    keys = keys_in(tmp_path / "keys")
+    mount = Mount(tmp_path / "mount", keys)
+    with keyed_coordinator(mount.folder) as url, Cluster.connect(url, keys=keys) as cluster:
+        pending = cluster.submit(io.sleep(PATIENCE), None)
+        assert cli.revoke("client", keys=keys) == 0
+        mount.replace(keys)
         result = pending.result(PATIENCE)
         assert isinstance(result, Panic)
         assert "revoked" in str(result.exceptions[0].exception)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import select
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,8 @@ from distio.runtime.keys import (
     make_cluster_keys,
     public_key,
 )
-from distio.runtime.watching import DirectoryWatch
+from distio.runtime.watching import FileWatch
+from tests.harness.mounts import Mount
 
 
 @pytest.fixture
@@ -177,20 +179,117 @@ def test_keys_that_are_no_path_are_refused(keys: str) -> None:
         chosen_keys(keys)
 
 
-def test_watch_hears_of_a_file_that_is_written_or_replaced(folder: Path) -> None:
-    watch = DirectoryWatch(folder)
-    try:
-        assert not select.select([watch.reader], [], [], 0)[0]
-        assert cli.revoke("worker", keys=folder) == 0
-        assert select.select([watch.reader], [], [], 10)[0]
+def is_heard(watch: FileWatch, seconds: float = 10.0) -> bool:
+    return bool(select.select([watch.reader], [], [], seconds)[0])
+
+
+@pytest.fixture
+def watch_list(folder: Path) -> Iterator[Callable[[Path], FileWatch]]:
+    """Watches the list in a folder until the test ends."""
+    with ExitStack() as stack:
+
+        def start(folder: Path) -> FileWatch:
+            watch = FileWatch(folder / "allowed")
+            stack.callback(watch.close)
+            return watch
+
+        yield start
+
+
+def test_watch_hears_of_a_file_that_is_written_or_replaced(
+    folder: Path, watch_list: Callable[[Path], FileWatch]
+) -> None:
+    watch = watch_list(folder)
+    assert not is_heard(watch, 0)
+    assert cli.revoke("worker", keys=folder) == 0
+    assert is_heard(watch)
+    watch.clear()
+    assert not is_heard(watch, 0)
+    (folder / "allowed").write_text("")
+    assert is_heard(watch)
+    watch.clear()
+    (folder / "allowed").chmod(0o640)
+    assert is_heard(watch)
+
+
+def linked_folder(mount: Mount) -> Path:
+    link = mount.folder.with_name("link")
+    link.symlink_to(os.path.relpath(mount.folder, link.parent))
+    return link
+
+
+def linked_list(mount: Mount) -> Path:
+    folder = mount.folder.with_name("linked")
+    folder.mkdir()
+    for each in ("secret.key", "allowed"):
+        (folder / each).symlink_to(mount.folder / each)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "place",
+    [lambda mount: mount.folder, lambda mount: mount.folder / "..data", linked_folder, linked_list],
+    ids=["mount", "data", "linked folder", "linked list"],
+)
+def test_watch_hears_each_time_that_a_mounted_secret_is_replaced(
+    place: Callable[[Mount], Path],
+    folder: Path,
+    tmp_path: Path,
+    watch_list: Callable[[Path], FileWatch],
+) -> None:
+    mount = Mount(tmp_path / "mount", folder)
+    keys = CoordinatorKeys(place(mount))
+    watch = watch_list(keys.folder)
+    for name in ("worker", "client", "observer"):
+        while is_heard(watch, 0):
+            watch.clear()
+        assert cli.revoke(name, keys=folder) == 0
+        assert not is_heard(watch, 0)
+        mount.replace(folder)
+        assert is_heard(watch)
         watch.clear()
-        assert not select.select([watch.reader], [], [], 0)[0]
-        (folder / "allowed").write_text("")
-        assert select.select([watch.reader], [], [], 10)[0]
-    finally:
-        watch.close()
+        keys.read_again()
+        assert str(keys.allowed) == (folder / "allowed").read_text()
 
 
-def test_directory_that_is_not_there_cannot_be_watched(tmp_path: Path) -> None:
+def test_watch_follows_a_link_that_leads_elsewhere_after_it_has_led_nowhere(
+    folder: Path, tmp_path: Path, watch_list: Callable[[Path], FileWatch]
+) -> None:
+    link, other = tmp_path / "link", tmp_path / "other"
+    link.symlink_to(folder)
+    make_cluster_keys(other)
+    watch = watch_list(link)
+    for target in (tmp_path / "nope", other):
+        link.unlink()
+        link.symlink_to(target)
+        while is_heard(watch, 0):
+            watch.clear()
+    assert cli.revoke("worker", keys=folder) == 0
+    assert not is_heard(watch, 0)
+    assert cli.revoke("worker", keys=other) == 0
+    assert is_heard(watch)
+
+
+def test_file_in_no_folder_cannot_be_watched(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        DirectoryWatch(tmp_path / "nope")
+        FileWatch(tmp_path / "nope" / "allowed")
+
+
+def test_path_that_leads_round_in_a_circle_cannot_be_watched(tmp_path: Path) -> None:
+    (tmp_path / "round").symlink_to(tmp_path / "round")
+    with pytest.raises(OSError, match="symbolic links"):
+        FileWatch(tmp_path / "round" / "allowed")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has files of root")
+@pytest.mark.parametrize(("mode", "is_fit"), [(0o440, True), (0o444, False), (0o460, False)])
+def test_mounted_secret_of_root_is_read_by_its_group_alone(
+    mode: int, is_fit: bool, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mount = Mount(tmp_path / "mount", folder, mode)
+    monkeypatch.setattr(os, "geteuid", lambda: 10001)
+    if is_fit:
+        assert CoordinatorKeys(mount.folder).allowed.identities()
+    else:
+        with pytest.raises(ClusterError, match="others than you can get at the keys"):
+            CoordinatorKeys(mount.folder)
