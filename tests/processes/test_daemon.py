@@ -260,6 +260,21 @@ def test_process_that_was_killed_is_started_again_and_reported(
     assert alive == []
 
 
+def test_daemon_of_several_processes_that_ends_in_order_has_left_before(
+    start: Start, worker: Start
+) -> None:
+    arguments = "coordinator", "--bind", "tcp://127.0.0.1:0", "--insecure"
+    coordinator = start("distio.cli.main", *arguments)
+    url = coordinator.says(r"is ready at (\S+);")[1]
+    daemon = worker(url, "--processes", "2")
+    supervisor = coordinator.says(r"supervisor (\d+) joined")[1]
+    for _ in range(2):
+        daemon.says("joined the cluster")
+    daemon.process.terminate()
+    assert daemon.ends() == 0
+    assert coordinator.says(rf"member {supervisor} (.*)")[1] == "is gone"
+
+
 def test_processes_whose_parent_is_killed_leave_in_order(
     coordinator: Coordinator, worker: Start
 ) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import secrets
 import threading
 from pathlib import Path
-from typing import final
+from typing import Final, final
 
 from distio.errors import ClusterError
 from distio.protocol.messages import WorkerExited
@@ -21,6 +21,9 @@ from distio.runtime.link import LinkedHost
 from distio.runtime.threads import start_thread
 
 __all__ = ["Reporter"]
+
+_FAREWELL_SECONDS: Final = 2.0
+"""How long a coordinator that is stopped or cut off keeps the daemon from ending."""
 
 
 @final
@@ -46,10 +49,11 @@ class Reporter:
         self._unreported: list[WorkerExited] = []
         """The exits that the coordinator is to be told of when it has let this process in."""
         self._is_closed = threading.Event()
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Join, and stay as long as the coordinator is there."""
-        start_thread("distio-reports", self._stay)
+        self._thread = start_thread("distio-reports", self._stay)
 
     def tell(self, exit: WorkerExited) -> None:
         """A process has ended."""
@@ -66,7 +70,14 @@ class Reporter:
             self._is_closed.set()
             host = self._host
         if host is not None:
-            host.leaving.request()
+            self._leave(host)
+            assert self._thread is not None  # it has joined
+            self._thread.join(_FAREWELL_SECONDS)
+
+    def _leave(self, host: LinkedHost) -> None:
+        with host.fail_stop:
+            host.say_farewell("")  # no fiber is here that would have to be waited for
+            host.close()
 
     def _stay(self) -> None:
         while not self._is_closed.is_set():
@@ -78,9 +89,9 @@ class Reporter:
             with self._mutex:
                 self._host = host
                 unreported, self._unreported = self._unreported, []
-                if self._is_closed.is_set():
-                    host.leaving.request()
             host.say(*unreported)
+            if self._is_closed.is_set():
+                self._leave(host)
             host.listen()
             with self._mutex:
                 self._host = None
