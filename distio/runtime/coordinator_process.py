@@ -35,11 +35,11 @@ from distio.runtime.decider import Decider
 from distio.runtime.doorkeeper import revoked
 from distio.runtime.instruments import Instruments
 from distio.runtime.journal.journal import Journal, JournalLost
-from distio.runtime.memory import Backlog, trim
 from distio.runtime.peer_processes import PeerProcesses
 from distio.runtime.refusals import REFUSALS, require_sockets, system_refused
 from distio.runtime.spilling import Spill
 from distio.runtime.timeouts import MAX_WAIT_SECONDS
+from distio.runtime.trimming import Streak, trim
 from distio.runtime.waking import Waker
 
 __all__ = ["CoordinatorProcess", "serve"]
@@ -145,7 +145,7 @@ class CoordinatorProcess:
         """Whether its program has ended."""
         self.failed = False
         """Whether it has ended as it could not go on."""
-        self._backlog = Backlog(trim)
+        self._streak = Streak(trim)
         try:
             self._connections = Connections(
                 url, options.patience, options.keys, is_insecure=options.is_insecure
@@ -296,7 +296,7 @@ class CoordinatorProcess:
             frames = self._connections.receive()
             if frames is None:
                 self._report_broken(self._connections.take_broken(is_silent=True))
-                self._backlog.is_done()
+                self._streak.ended()
                 return
             address = frames[0].bytes
             try:
@@ -306,7 +306,7 @@ class CoordinatorProcess:
                 reason = f"the coordinator failed on a frame of this peer ({error!r:.200})"
                 self._cut_off(address, reason)
         self._report_broken(self._connections.take_broken(is_silent=False))
-        self._backlog.took(_MOST_AT_ONCE)
+        self._streak.took(_MOST_AT_ONCE)
 
     def _hear(self, frames: list[zmq.Frame], address: bytes) -> None:
         connections = self._connections

@@ -7,27 +7,24 @@ second, which takes about 20 microseconds.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from typing import Final, Literal, final
 
 from distio.core import expect
 from distio.errors import MatchError
 from distio.runtime.cgroups import CGROUPS, Read, directories, own_cgroup, read_text
 from distio.runtime.threads import start_thread
+from distio.runtime.trimming import trim
 
 __all__ = [
-    "Backlog",
     "MemoryGuard",
     "MemoryThread",
     "bytes_of",
     "require_limit",
-    "trim",
     "usable_memory",
 ]
 
@@ -39,8 +36,6 @@ _FREE: Final = 0.7
 _OVER: Final = 0.95
 """These shares of the limit; see `MemoryGuard`."""
 _HOPE_SECONDS: Final = 5.0
-_LONG_BACKLOG: Final = 50_000
-"""Messages: some 25 MB, if they are small."""
 
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]i?B?|B|%)?", re.IGNORECASE)
 _UNITS: Final = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
@@ -172,37 +167,9 @@ class MemoryThread:
                 trim()
 
 
-@final
-class Backlog:
-    """How many messages came without a pause; their memory is given back when many are done.
-
-    The C library would keep it: another thread has allocated it, in small pieces.
-    """
-
-    def __init__(self, give_back: Callable[[], None]) -> None:
-        self._give_back = give_back
-        self._count = 0
-
-    def took(self, count: int) -> None:
-        """So many were taken up, and more may be there."""
-        self._count += count
-
-    def is_done(self) -> None:
-        """No message is left."""
-        if self._count >= _LONG_BACKLOG:
-            self._give_back()
-        self._count = 0
-
-
 def _resident() -> int:
     with open("/proc/self/statm", "rb", buffering=0) as statm:
         return int(statm.read(100).split()[1]) * _PAGE_BYTES
-
-
-def trim() -> None:
-    """Let the C library give back what is free; not every one can."""
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _mebibytes(count: int) -> str:

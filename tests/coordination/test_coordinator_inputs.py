@@ -130,6 +130,7 @@ class Coordinators:
         """A fresh coordinator says the same to the inputs of a simulation, and ends the same."""
         self.inputs.clear()
         self.is_reloading = False
+        self.machine = Coordinator()  # there may be no input: all have left before they had joined
         run()
         machine = Coordinator()
         gate = Gate(machine)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from distio.errors import MatchError
-from distio.runtime.memory import Backlog, bytes_of, require_limit, usable_memory
+from distio.runtime.memory import bytes_of, require_limit, usable_memory
+from distio.runtime.trimming import Streak
 
 MACHINE = {"/proc/meminfo": "MemTotal:        1000 kB\nMemFree: 10 kB\n"}
 V2 = {"/proc/self/cgroup": "0::/slice/app\n", "/sys/fs/cgroup/slice/memory.max": "512000\n"}
@@ -39,16 +40,16 @@ def test_limit_that_is_none_is_refused_and_an_example_given(limit: object) -> No
         require_limit(limit, "here")
 
 
-def test_memory_of_a_long_backlog_is_given_back_when_it_is_done() -> None:
+def test_memory_of_a_long_streak_is_given_back_when_it_has_ended() -> None:
     given: list[None] = []
-    backlog = Backlog(lambda: given.append(None))
+    streak = Streak(lambda: given.append(None))
     for _ in range(3):  # pauses in between: none of these is long
-        backlog.took(30_000)
-        backlog.is_done()
+        streak.took(30_000)
+        streak.ended()
     assert not given
-    backlog.took(30_000)
-    backlog.took(30_000)
+    streak.took(30_000)
+    streak.took(30_000)
     assert not given
-    backlog.is_done()
-    backlog.is_done()
+    streak.ended()
+    streak.ended()
     assert len(given) == 1
