@@ -70,7 +70,11 @@ def start_all(stack: ExitStack) -> tuple[dict[str, Cluster], dict[str, float]]:
         cluster.wait_for(workers=2, timeout=START_SECONDS)
         clusters[name] = cluster
 
-    kinds = {"Cluster.local": lambda: Cluster.local(2), "on Dask": on_dask, "on Ray": on_ray}
+    kinds: dict[str, Callable[[], AbstractContextManager[Cluster]]] = {
+        "Cluster.local": lambda: Cluster.local(2),
+        "on Dask": on_dask,
+        "on Ray": on_ray,
+    }
     for name, kind in kinds.items():
         try:
             starts[name] = seconds(partial(start, name, kind))
