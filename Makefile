@@ -68,7 +68,7 @@ bench: .venv/installed-dev ## run the benchmarks
 	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(PY) "$$file" || exit 1; done
 
 attack: .venv/installed-dev ## let attackers and liars do a hundred times as much as in the suite
-	DISTIO_ATTACK=100 DISTIO_LIARS=500 $(PY) -m pytest -s tests/processes/test_attacks.py tests/coordination/test_liars.py
+	TESTS_ATTACK=100 TESTS_LIARS=500 $(PY) -m pytest -s tests/processes/test_attacks.py tests/coordination/test_liars.py
 
 soak: .venv/installed-dev ## let a server run for five minutes on threads, and on a cluster: is its memory flat?
 	$(PY) benchmarks/soak.py --seconds 300

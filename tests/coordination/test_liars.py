@@ -26,7 +26,7 @@ from distio.protocol.ids import fiber_id
 from tests.coordination.test_gate_fuzz import RIGHT, session
 from tests.harness.in_one_thread import Honest, Liar, Scene, outcome_of
 
-EXAMPLES: Final = int(os.environ.get("DISTIO_LIARS", "5"))
+EXAMPLES: Final = int(os.environ.get("TESTS_LIARS", "5"))
 """How many liars the suite meets; set it to meet more."""
 LIES_EACH: Final = 60
 

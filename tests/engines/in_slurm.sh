@@ -5,15 +5,15 @@
 # All of it has network and process namespaces of its own: nobody else reaches its ports, and
 # whatever is left ends with the command. That takes root.
 set -eu
-if [ -z "${DISTIO_SLURM_BASE:-}" ]; then
-    DISTIO_SLURM_BASE=$(mktemp -d /tmp/slurm-XXXXXX)
-    export DISTIO_SLURM_BASE
+if [ -z "${TESTS_SLURM_BASE:-}" ]; then
+    TESTS_SLURM_BASE=$(mktemp -d /tmp/slurm-XXXXXX)
+    export TESTS_SLURM_BASE
     code=0
     unshare --net --pid --fork --mount-proc --kill-child "$0" "$@" || code=$?
-    rm -rf "$DISTIO_SLURM_BASE"
+    rm -rf "$TESTS_SLURM_BASE"
     exit "$code"
 fi
-base=$DISTIO_SLURM_BASE
+base=$TESTS_SLURM_BASE
 host=$(hostname)
 export SLURM_CONF="$base/slurm.conf"
 mkdir "$base/state" "$base/n1" "$base/n2" "$base/munge"

@@ -38,7 +38,7 @@ if [ ! -x "$tools/bin/kubernetes-validate" ]; then
         echo 'not installed, so their tests are skipped: Dask, Ray, Helm, linters' >&2
 fi
 
-export DISTIO_ENGINES=1
+export TESTS_ENGINES=1
 around=''
 if [ "$(id -u)" = 0 ] && [ -x /usr/sbin/slurmctld ] && unshare --net true 2>/dev/null; then
     around="$here/in_slurm.sh"

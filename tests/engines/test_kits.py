@@ -107,7 +107,7 @@ def test_chart_is_what_kubernetes_expects(name: str, tmp_path: Path) -> None:
 @needs("kubernetes-validate")
 def test_manifests_are_the_chart_as_it_is() -> None:
     manifests = DEPLOY / "kubernetes" / "manifests.yaml"
-    if "DISTIO_REWRITE" in os.environ:
+    if "TESTS_REWRITE" in os.environ:
         manifests.write_text(rendered({}))
     assert manifests.read_text() == rendered({})
 

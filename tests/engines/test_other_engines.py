@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".venvs" / "engines" / "bin" / "python"
 """Of the environment in which `make test-engines` installs the engines."""
 
-IS_HERE = "DISTIO_ENGINES" in os.environ and PYTHON.exists() and shutil.which("unshare") is not None
+IS_HERE = "TESTS_ENGINES" in os.environ and PYTHON.exists() and shutil.which("unshare") is not None
 
 pytestmark = [
     pytest.mark.slow,

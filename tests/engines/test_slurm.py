@@ -21,7 +21,7 @@ from tests.conftest import PATIENCE
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(
-        "DISTIO_SLURM_BASE" not in os.environ, reason="needs a Slurm: make test-engines"
+        "TESTS_SLURM_BASE" not in os.environ, reason="needs a Slurm: make test-engines"
     ),
 ]
 

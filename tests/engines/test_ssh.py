@@ -22,7 +22,7 @@ from tests.conftest import PATIENCE
 from tests.harness.sshd import SshServer, ssh_server
 
 pytestmark = pytest.mark.slow
-long = pytest.mark.skipif("DISTIO_ENGINES" not in os.environ, reason="long: make test-engines")
+long = pytest.mark.skipif("TESTS_ENGINES" not in os.environ, reason="long: make test-engines")
 __all__ = ["ssh_server"]
 
 

@@ -19,10 +19,10 @@ pytestmark = pytest.mark.slow
 SRUN = ["srun", "-N2", "-n3"]
 MPIRUN = ["mpirun", "--oversubscribe", *["--allow-run-as-root"] * (os.getuid() == 0), "-n", "3"]
 needs_slurm = pytest.mark.skipif(
-    "DISTIO_SLURM_BASE" not in os.environ, reason="needs a Slurm: make test-engines"
+    "TESTS_SLURM_BASE" not in os.environ, reason="needs a Slurm: make test-engines"
 )
 needs_mpirun = pytest.mark.skipif(
-    shutil.which("mpirun") is None or "DISTIO_ENGINES" not in os.environ,
+    shutil.which("mpirun") is None or "TESTS_ENGINES" not in os.environ,
     reason="needs mpirun, of the Debian package openmpi-bin: make test-engines",
 )
 ENGINES = [

@@ -24,7 +24,7 @@ from tests.coordination.test_gate_fuzz import Mutants
 
 __all__ = ["ATTACKS", "SCALE"]
 
-SCALE: Final = int(os.environ.get("DISTIO_ATTACK", "1"))
+SCALE: Final = int(os.environ.get("TESTS_ATTACK", "1"))
 """How many times as much attackers do; the suite lets them do little."""
 
 _GREETING: Final = b"\xff" + bytes(8) + b"\x7f\x03\x01" + b"NULL".ljust(20, b"\0") + bytes(32)

@@ -22,7 +22,9 @@ def squares(numbers: range) -> int:
 
 
 def main() -> None:
-    dask.config.set({"distributed.adaptive": {"interval": "200ms", "wait-count": 2}})
+    dask.config.set(
+        {"distributed.adaptive.interval": "200ms", "distributed.adaptive.wait-count": 2}
+    )
     found: dict[str, object] = {}
     options = {"dashboard_address": None, "host": "127.0.0.1", "silence_logs": logging.CRITICAL}
     with (
