@@ -346,10 +346,11 @@ class CoordinatorProcess:
 
     def _watch_process(self, address: bytes, connection: int) -> None:
         """See the end of the process of a member, if its handshake is complete."""
-        member = self._board.member_at(address)
-        if member is not None:
-            self._peers.keep_only(self._board.machine.members)
-            self._peers.watch_peer(member, connection)
+        member, members = self._board.member_at(address), self._board.machine.members
+        if member in members:
+            self._peers.keep_only(members)
+            hello = members[member].hello
+            self._peers.watch_peer(member, connection, hello.host, hello.pid)
 
     def _report_broken(self, addresses: Iterable[bytes]) -> None:
         """All that was said on these connections was taken up."""

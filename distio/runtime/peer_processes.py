@@ -1,17 +1,21 @@
 """The processes of members on this machine: the coordinator sees at once that one has ended.
 
 A member whose connection broke may come back. On ipc the system knows the process at the other
-end, so nobody waits for one that has ended.
+end, so nobody waits for one that has ended. That need not be the process of the member: ssh, for
+one, carries connections of others. When it has ended, the member may live, and may come back.
 """
 
 from __future__ import annotations
 
 import os
+import platform
 import socket
 import struct
 from typing import Any, Final, final
 
 import zmq
+
+from distio.protocol.text import readable
 
 __all__ = ["PeerProcesses", "user_at"]
 
@@ -33,12 +37,17 @@ class PeerProcesses:
         """By member: a descriptor of its process."""
         self._members_of: dict[int, set[int]] = {}
 
-    def watch_peer(self, member: int, connection: int) -> None:
-        """Watch the process at the other end of this connection, if that is on this machine."""
-        if member in self._process_of:
-            return
-        pid = _peer_of(connection)
-        if pid:
+    def watch_peer(self, member: int, connection: int, host: str, pid: int) -> None:
+        """Watch the process at the other end of this connection, if it is that of the member.
+
+        Args:
+            member: whose.
+            connection: a descriptor of its connection.
+            host: on which its process is, as it says.
+            pid: what its process is there.
+        """
+        is_here = host == readable(platform.node()) and _peer_of(connection) == pid
+        if is_here and member not in self._process_of:
             self.watch(member, pid)
 
     def watch(self, member: int, pid: int) -> bool:
