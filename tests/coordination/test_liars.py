@@ -23,6 +23,7 @@ from distio.errors import ProcessExit
 from distio.protocol import messages as m
 from distio.protocol.domains import MemberKind
 from distio.protocol.ids import fiber_id
+from distio.protocol.messages.overview import AskToCancel
 from tests.coordination.test_gate_fuzz import RIGHT, session
 from tests.harness.in_one_thread import Honest, Liar, Scene, outcome_of
 
@@ -33,8 +34,8 @@ LIES_EACH: Final = 60
 KINDS: Final[list[type[m.MemberMessage]]] = [
     kind for kind in m.MemberMessage.__subclasses__() if kind not in (*m.HANDSHAKE, m.RenewLease)
 ]
-LIES: Final = [kind for kind in KINDS if kind is not m.DrainMember]
-"""What is told; to have workers leave is a client's right."""
+LIES: Final = [kind for kind in KINDS if kind not in (m.DrainMember, AskToCancel)]
+"""What is told; a client may have workers leave, and may cancel each run."""
 WORDS: Final = ["", "door", "nightly", "x\ny", "worker 2", "2", "3", "put", "lost", "w" * 3_000]
 BYTES: Final = [b"", b"junk", b"d" * 16, b"\x80\x05K\x63."]
 SECONDS: Final = [0.0, 0.0, 0.001, 70.0, 1e300]
