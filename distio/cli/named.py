@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -88,24 +88,36 @@ def attach(name: Name, connect: Url, keys: Keys = None) -> int:
     """
     try:
         with _cluster(connect, keys) as cluster:
-            return wait_for(cluster.attach(name), connect)
+            return wait_for(name, lambda: cluster.attach(name), connect)
     except _Failed:
         return report.USAGE
 
 
-def wait_for(run: NamedRun[Any, Any], url: str) -> int:
-    """Wait for the end of a run, and print it; whoever interrupts that is told to be detached."""
+def wait_for(name: str, ask: Callable[[], NamedRun[Any, Any]], url: str) -> int:
+    """Ask for a run, wait for its end, and print it; whoever interrupts that hears how to go on."""
+    run = None
     try:
+        run = ask()
         result = run.result()
     except (KeyboardInterrupt, Terminated):
-        goes_on(run, url)
+        goes_on(name, url, is_sure=run is not None)
         raise
     return report.report(result)
 
 
-def goes_on(run: NamedRun[Any, Any], url: str) -> None:
-    """Tell on stderr that a run goes on, and how to wait for it."""
-    report.complain(f"the run {run.name!r} goes on; distio attach {run.name!r} --connect {url}")
+def goes_on(name: str, url: str, *, is_sure: bool = True) -> None:
+    """Tell on stderr that a run goes on, and how to wait for it.
+
+    Args:
+        name: The name of the run.
+        url: The coordinator's.
+        is_sure: Whether the coordinator has said that there is such a run.
+    """
+    how = f"distio attach {name!r} --connect {url}"
+    if is_sure:
+        report.complain(f"the run {name!r} goes on; {how}")
+    else:
+        report.complain(f"the coordinator had not answered: the run {name!r} may go on; {how}")
 
 
 def cancel(

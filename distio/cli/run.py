@@ -27,6 +27,7 @@ from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.runtime.interrupts import end_on_sigterm
 
 if TYPE_CHECKING:
+    from distio import NamedRun
     from distio.runtime.cluster import Cluster
 
 __all__ = ["run"]
@@ -319,10 +320,15 @@ class _Elsewhere:
         """Run it under a name, and wait for its end, unless it is to be detached."""
         with self._cluster() as cluster:
             cluster.ship(*self.ship)
-            run = cluster.submit(program, None, **options)
+
+            def ask() -> NamedRun[Any, Any]:
+                run: NamedRun[Any, Any] = cluster.submit(program, None, **options)
+                return run
+
             if not detach:
-                return named.wait_for(run, self.url)
-            named.goes_on(run, self.url)
+                return named.wait_for(options["name"], ask, self.url)
+            ask()
+            named.goes_on(options["name"], self.url)
             return report.OK
 
     def _cluster(self) -> Cluster:

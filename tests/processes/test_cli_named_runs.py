@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
-from distio import Cluster, RunStatus
+from distio import Cluster, NamedRun, RunStatus
 from distio.cli import main as cli
-from distio.cli.named import describe
+from distio.cli.named import describe, wait_for
 from tests.conftest import PATIENCE
 from tests.harness.daemons import Coordinate, coordinate, worker_at
 
@@ -187,10 +187,26 @@ def test_attach_that_is_interrupted_detaches_and_says_so(
         process.send_signal(number)
         interrupted = ended(process)
         assert interrupted.code == code
-        assert "the run 'five' goes on; distio attach 'five'" in interrupted.err
+        assert f"go on; distio attach 'five' --connect {shell.url}" in (
+            interrupted.err.replace("goes", "go")
+        )  # whether or not the coordinator's answer has come
         assert cluster.runs()[0].state == "running"
         (shell.place / "go on").touch()
         cluster.attach("five").result(PATIENCE)
+
+
+def test_wait_that_is_interrupted_before_the_answer_says_that_the_run_may_go_on(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def asks() -> NamedRun[Any, Any]:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        wait_for("five", asks, "ipc:///a/socket")
+    assert capsys.readouterr().err == (
+        "distio: the coordinator had not answered: the run 'five' may go on; "
+        "distio attach 'five' --connect ipc:///a/socket\n"
+    )
 
 
 @pytest.mark.slow
