@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final, final
 
 from distio.providers._programs import Programs, exit_in_words
-from distio.runtime.provider import Command, Ended, Provider, State
+from distio.runtime.keys_folder import KeysFolder
+from distio.runtime.provider import KEYS, Command, Ended, Provider, State
 
 __all__ = ["Local"]
 
@@ -30,12 +31,16 @@ class Local(Provider):
     def __init__(self) -> None:
         self._programs = Programs()
         self._numbers = itertools.count(1)
+        self._keys: KeysFolder | None = None
 
     def start(self, command: Command, count: int) -> list[str]:
         names = [f"local-{next(self._numbers)}" for _ in range(count)]
         # they import what this program can
         path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
         environment = {"PYTHONPATH": path, **command.environment}
+        if command.keys:
+            self._keys = self._keys or KeysFolder(command.keys)
+            environment[KEYS] = str(self._keys.path)
         for index, name in enumerate(names):
             options = command.options(index, name)
             self._programs.start(
@@ -59,6 +64,9 @@ class Local(Provider):
 
     def close(self, names: Sequence[str]) -> None:
         self._programs.close(_MAY_TAKE_SECONDS)
+        keys, self._keys = self._keys, None
+        if keys is not None:
+            keys.remove()
 
 
 def _explain(code: int, lines: list[str]) -> Ended:

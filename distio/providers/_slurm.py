@@ -7,14 +7,13 @@ import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from shutil import rmtree
-from tempfile import mkdtemp
 from typing import Final, final
 
 from distio.core import expect
 from distio.errors import ClusterError, MatchError
 from distio.providers._tools import ask, tail
 from distio.runtime.addresses import own_address
+from distio.runtime.keys_folder import KeysFolder
 from distio.runtime.provider import KEYS, Command, Ended, Pending, Provider, Running, State
 
 __all__ = ["Slurm"]
@@ -91,8 +90,7 @@ class Slurm(Provider):
         self._prologue = prologue
         self._python = python
         self._directory = Path(directory).absolute()
-        self._keys: Path | None = None
-        """The folder with the keys of workers, if they have some."""
+        self._keys: KeysFolder | None = None
 
     def __repr__(self) -> str:
         return f"Slurm(partition={self._partition!r})"
@@ -109,21 +107,17 @@ class Slurm(Provider):
         lines = ["#!/bin/sh", *exports, self._prologue]
         return "\n".join([*lines, f"exec {worker} --serial {serial} --name {name}", ""])
 
-    def _keys_folder(self, keys: Mapping[str, bytes]) -> Path:
+    def _keys_folder(self, keys: Mapping[str, bytes]) -> Path | None:
         """A folder that nodes share, and only this user enters."""
         if self._keys is None:
             try:
-                self._keys = Path(mkdtemp(prefix="distio-keys-", dir=self._directory))
-                for name, content in keys.items():
-                    path = self._keys / name
-                    path.touch(0o600)
-                    path.write_bytes(content)
+                self._keys = KeysFolder(keys, self._directory)
             except OSError as error:
                 raise ClusterError(
                     f"can't put the keys of workers into {self._directory} ({error.strerror}); "
                     f"give another: Slurm(directory=...)"
                 ) from error
-        return self._keys
+        return self._keys.path
 
     def start(self, command: Command, count: int) -> list[str]:
         fixed = ["--parsable", "--job-name=distio", "--ntasks=1", "--no-requeue"]
@@ -168,7 +162,7 @@ class Slurm(Provider):
     def close(self, names: Sequence[str]) -> None:
         keys, self._keys = self._keys, None
         if keys is not None:
-            rmtree(keys, ignore_errors=True)
+            keys.remove()
         super().close(names)
 
     def stop(self, names: Sequence[str], seconds: float) -> None:

@@ -180,15 +180,19 @@ class SSH(Provider):
         return f"SSH({self.hosts})"
 
     def start(self, command: Command, count: int) -> list[str]:
-        hosts = self._choose(command.places or range(count))
-        directories = self._look_at(Counter(hosts))
         local = ipc_path(command.url)
-        assert local is not None
+        if local is None:
+            raise ClusterError(
+                f"ssh carries connections to a socket on this machine, but the coordinator listens "
+                f"at {command.url}; leave out bind"
+            )
         if ":" in str(local):
             raise ClusterError(
                 f"ssh can't carry connections to {local}: there is a colon in it; set TMPDIR to "
                 f"another directory"
             )
+        hosts = self._choose(command.places or range(count))
+        directories = self._look_at(Counter(hosts))
         names = []
         for index, host in enumerate(hosts):
             remote = directories[host].pop()

@@ -84,7 +84,7 @@ class Equipment:
         elsewhere = "elsewhere" * options.workers_are_elsewhere
         keys = "" if self.keys is None else str(self.keys)
         given = str(self.directory), *map(str, limits), journal, elsewhere, keys
-        return self._child(self._coordinator_program, self.url, *given, has_box=False)
+        return self._child(self._coordinator_program, *given, has_box=False)
 
     def worker(self, worker: Worker) -> Child:
         """A worker, and what it is like."""
@@ -94,7 +94,7 @@ class Equipment:
             f"{self._options.start_seconds:g}",
             "accepts" * self._options.accepts_other_code,
         )
-        child = self._child(self._worker_program, self.url, *given)
+        child = self._child(self._worker_program, *given)
         child.name = worker.name
         return child
 
@@ -106,8 +106,9 @@ class Equipment:
             child.serial = next(self._serials)
             log = StartLog(stderr)
             inherits = [lifeline, stderr, *([child.new_box()] if has_box else [])]
-            given = str(child.serial), *map(str, inherits)
-            return program.start(*arguments, *given, inherits=inherits, log=log), log
+            given = *arguments, str(child.serial), *map(str, inherits)
+            # a coordinator that is started again listens at the port that the first one was given
+            return program.start(self.url, *given, inherits=inherits, log=log), log
 
         return Child(launch, self._new_limit())
 

@@ -41,6 +41,7 @@ class Fleet:
         coordinator: the process of the coordinator.
         wanted: how many workers.
         worker: what each of them is like; it has the name that the provider gives.
+        accepts_other_code: whether they take fibers that were saved with other code than theirs.
         environment: variables for them.
         patience: see `Command`.
         new_limit: makes the limit of restarts of each.
@@ -53,6 +54,7 @@ class Fleet:
         wanted: int,
         worker: Worker,
         *,
+        accepts_other_code: bool = False,
         environment: dict[str, str],
         patience: float,
         new_limit: Callable[[], RestartLimit] = RestartLimit,
@@ -62,6 +64,7 @@ class Fleet:
         self.worker = worker
         """What each worker is like."""
         self._arguments = [*worker.options(), "--family", coordinator.family]
+        self._arguments += ["--accept-changed-code"] * accepts_other_code
         self._environment = environment
         self._patience = patience
         self._slots = Slots(wanted, new_limit)

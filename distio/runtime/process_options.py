@@ -73,8 +73,8 @@ class ProcessOptions:
                 raise ValueError(f"{where}: {expected}, but got {getattr(self, name)}")
         if wrong := expect.no_window(self.within_seconds, f"{where}, within_seconds"):
             raise MatchError(wrong)
-        for seconds in (self.start_seconds, self.patience):
-            if wrong := expect.no_window(seconds, where):
+        for name, seconds in (("timeout", self.start_seconds), ("patience", self.patience)):
+            if wrong := expect.no_window(seconds, f"{where}, {name}"):
                 raise MatchError(wrong)
         if wrong := expect.no_time(self.grace, where, "grace is a number of seconds"):
             raise MatchError(wrong)

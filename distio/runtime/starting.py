@@ -35,9 +35,7 @@ from distio.runtime.workers import Worker
 __all__ = ["StartsElsewhere"]
 
 
-def _check_start(
-    provider: Any, workers: Any, threads: Any, timeout: Any, patience: Any, grace: Any
-) -> None:
+def _check_start(provider: Any, workers: Any, threads: Any, timeout: Any) -> None:
     where = "Cluster.start"
     if not isinstance(provider, Provider):
         raise MatchError(
@@ -47,11 +45,7 @@ def _check_start(
     for name, count in (("workers", workers), ("threads", threads)):
         if wrong := expect.no_count(count, f"{where}, {name}"):
             raise MatchError(wrong)
-    for name, seconds in (("timeout", timeout), ("patience", patience)):
-        given = seconds is not None or name != "timeout"
-        if given and (wrong := expect.no_window(seconds, f"{where}, {name}")):
-            raise MatchError(wrong)
-    if wrong := expect.no_time(grace, where, "grace is a number of seconds"):
+    if timeout is not None and (wrong := expect.no_window(timeout, f"{where}, timeout")):
         raise MatchError(wrong)
 
 
@@ -93,6 +87,9 @@ class StartsElsewhere(Submits):
         max_losses: int = MAX_LOSSES,
         snapshot_memory: int = IN_MEMORY_BYTES,
         patience: float = PATIENCE_SECONDS,
+        journal: str | PathLike[str] | bool = False,
+        accept_changed_code: bool = False,
+        keep_snapshots: int = 0,
     ) -> Self:
         """Start a coordinator here, and workers on the hosts of a provider.
 
@@ -118,6 +115,9 @@ class StartsElsewhere(Submits):
             max_losses: as for `Cluster.local`.
             snapshot_memory: as for `Cluster.local`.
             patience: the longest time in which a host may give no sign of life, in seconds.
+            journal: as for `Cluster.local`.
+            accept_changed_code: as for `Cluster.local`.
+            keep_snapshots: as for `Cluster.local`.
 
         Returns:
             The cluster, when the first worker has joined. `wait_for` waits for more of them.
@@ -127,26 +127,31 @@ class StartsElsewhere(Submits):
             TimeoutError: no worker has joined in time.
             TypeError: an argument is of another kind.
         """
-        _check_start(provider, workers, threads, timeout, patience, grace)
+        _check_start(provider, workers, threads, timeout)
+        options = ProcessOptions(
+            grace=grace,
+            max_restarts=max_restarts,
+            within_seconds=within_seconds,
+            max_losses=max_losses,
+            snapshot_memory=snapshot_memory,
+            patience=patience,
+            journal=journal,
+            keep_snapshots=keep_snapshots,
+            bind=bind or provider.bind,
+            workers_are_elsewhere=True,
+        )
+        options.require_right("Cluster.start")
         expect.one_of(LEVELS, snapshots, "Cluster.start", "snapshots")
         like = Worker(threads, tags=tags or {}, resources=resources or {})
-        expect.integer(max_restarts, "Cluster.start", "max_restarts is a whole number from 0")
         try:
             require_sockets()
-            options = ProcessOptions(
-                grace=grace,
-                max_losses=max_losses,
-                snapshot_memory=snapshot_memory,
-                patience=patience,
-                bind=bind or provider.bind,
-                workers_are_elsewhere=True,
-            )
             coordinator = LocalProcesses([], options)
             fleet = Fleet(
                 provider,
                 coordinator,
                 workers,
                 like,
+                accepts_other_code=bool(accept_changed_code),
                 environment=dict(environment or {}),
                 patience=patience,
                 new_limit=partial(RestartLimit, max_restarts, within_seconds),

@@ -16,8 +16,8 @@ import pytest
 from distio import Cluster, Ok, Panic, io
 from distio.errors import ClusterError, MatchError, WorkerLost
 from distio.providers import SSH, Command, Ended, Local, Pending, Provider, State
-from distio.runtime.fleet import Fleet
 from tests.conftest import PATIENCE
+from tests.harness.fleets import fleet_of
 
 
 class Scripted(Provider):
@@ -67,12 +67,6 @@ class Scripted(Provider):
 
     def close(self, names: Sequence[str]) -> None:
         self._local.close(names)
-
-
-def fleet_of(cluster: Cluster) -> Fleet:
-    fleet = cluster._stop.__self__  # type: ignore[union-attr]  # it is the method of a fleet
-    assert isinstance(fleet, Fleet)
-    return fleet
 
 
 BOOM = Ended("exited with code 3", "first line\nlast line")

@@ -13,9 +13,11 @@ import pytest
 
 from distio import Cluster, MatchError, Ok, io
 from distio.errors import ClusterError
+from distio.providers import Local
 from distio.runtime.journal.inspecting import show
 from tests.conftest import PATIENCE
 from tests.harness.chaos import kill_whole
+from tests.harness.fleets import fleet_of
 from tests.harness.journaled import await_file
 
 pytestmark = pytest.mark.slow
@@ -45,6 +47,22 @@ def test_run_goes_on_when_the_coordinator_of_a_local_cluster_is_ended(
         os.kill(first, number)
         assert running.result(timeout=PATIENCE) == Ok([large, b""])
         assert coordinator_of(cluster) != first
+
+
+@pytest.mark.parametrize("bind", ["", "tcp://127.0.0.1:0"])
+def test_run_on_workers_of_a_provider_goes_on_when_the_coordinator_is_ended(
+    bind: str, tmp_path: Path
+) -> None:
+    with Cluster.start(Local(), workers=2, bind=bind, journal=tmp_path / "journal") as cluster:
+        started, go_on = tmp_path / "started", tmp_path / "go on"
+        begin = io.defer(Path.touch, started).then(io.blocking(await_file, go_on))
+        running = cluster.submit(io.zip_par([begin.then(io.pure(n)) for n in (1, 2)]), None)
+        await_file(started)
+        first = fleet_of(cluster)._coordinator.coordinator.pid
+        os.kill(first, signal.SIGKILL)
+        go_on.touch()
+        assert running.result(timeout=PATIENCE) == Ok([1, 2])
+        assert fleet_of(cluster)._coordinator.coordinator.pid != first
 
 
 def test_directory_of_a_cluster_is_gone_with_it_though_its_coordinator_was_killed() -> None:

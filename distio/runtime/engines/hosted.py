@@ -8,21 +8,19 @@ however it ends, and one that ends alone is started again.
 from __future__ import annotations
 
 import logging
-import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from tempfile import mkdtemp
 from typing import Final, NamedTuple, final
 
-from distio.runtime.keys import KEYS_VARIABLE, write_files
+from distio.runtime.keys import KEYS_VARIABLE
+from distio.runtime.keys_folder import KeysFolder
 from distio.runtime.launching import Lifeline, Program, StartLog, describe_exit
 from distio.runtime.process_supervisor import LOST, Child, ProcessSupervisor
 from distio.runtime.python_options import python_options
 from distio.runtime.threads import start_thread
 
-__all__ = ["GRACE_SECONDS", "HostedWorkers", "KeysFolder", "Launch"]
+__all__ = ["GRACE_SECONDS", "HostedWorkers", "Launch"]
 
 log: Final = logging.getLogger("distio.worker")
 
@@ -49,26 +47,6 @@ class Launch(NamedTuple):
     """Variables beside those of the process."""
     keys: tuple[tuple[str, bytes], ...] = ()
     """(name, content) of each file of a worker's folder of keys; empty: none are needed."""
-
-
-@final
-class KeysFolder:
-    """A folder of keys that has come to this host, in a place that only this user enters.
-
-    Args:
-        files: what is in it; empty: there is none.
-    """
-
-    def __init__(self, files: Mapping[str, bytes]) -> None:
-        self.path: Path | None = None
-        if files:
-            self.path = Path(mkdtemp(prefix="distio-keys-")) / "keys"
-            write_files(self.path, files)
-
-    def remove(self) -> None:
-        """Nobody needs it any more; may be called again."""
-        if self.path is not None:
-            shutil.rmtree(self.path.parent, ignore_errors=True)
 
 
 @final

@@ -19,7 +19,8 @@ from distributed import Client, SchedulerPlugin, WorkerPlugin
 
 from distio.errors import ClusterClosed, ClusterError
 from distio.runtime.cluster import Cluster
-from distio.runtime.engines.hosted import HostedWorkers, KeysFolder, Launch
+from distio.runtime.engines.hosted import HostedWorkers, Launch
+from distio.runtime.keys_folder import KeysFolder
 from distio.runtime.roster import list_members
 
 __all__ = ["KeepsBusyWorkers", "KeepsWorkers", "OnDask"]
