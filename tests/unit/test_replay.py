@@ -5,7 +5,9 @@ from __future__ import annotations
 import pickle
 import time
 from collections.abc import Callable, Iterator
+from ipaddress import IPv4Network
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -554,3 +556,36 @@ def test_digest_of_a_large_set_or_dict_does_not_depend_on_its_order() -> None:
     names = [f"name {n}" for n in range(30_000)]
     assert digest({*names}) == digest({*reversed(names)})
     assert digest(dict.fromkeys(names, ())) == digest(dict.fromkeys(reversed(names), ()))
+
+
+class Network(IPv4Network):
+    """A network of a program, which keeps what it has worked out, as those of Python do."""
+
+
+@pytest.mark.parametrize(
+    ("make", "look", "other"),
+    [
+        (lambda: Path("a/b"), hash, Path("a/c")),
+        (lambda: Path("a/b"), str, Path("a/c")),
+        (lambda: IPv4Network("10.0.0.0/8"), lambda n: n.num_addresses, IPv4Network("11.0.0.0/8")),
+        (lambda: Network("10.0.0.0/8"), lambda n: n.broadcast_address, Network("11.0.0.0/8")),
+    ],
+)
+def test_digest_of_a_value_that_has_worked_something_out_is_that_of_its_copy(
+    make: Any, look: Any, other: Any
+) -> None:
+    value = make()
+    look(value)
+    assert digest([value]) == digest([pickle.loads(pickle.dumps(value))])
+    assert digest(value) != digest(other)
+
+
+def test_digest_of_a_value_whose_reduce_fails_is_that_of_its_attributes() -> None:
+    class Stays:
+        def __init__(self, n: int) -> None:
+            self.n = n
+
+        def __reduce__(self) -> Any:
+            raise TypeError("it stays")
+
+    assert digest(Stays(1)) == digest(Stays(1)) != digest(Stays(2))
