@@ -61,7 +61,7 @@ test-oldest: ## run the suite with the lowest packages that pyproject.toml allow
 	@PYTHON='$(PYTHON)' PYTEST_FLAGS='$(PYTEST_FLAGS)' sh tests/every_python.sh $(OLDEST) 3.11
 
 docs: .venvs/docs/installed ## build the documentation site in site/, strictly
-	.venvs/docs/bin/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 .venvs/docs/bin/python -m mkdocs build --strict
 
 wheel-test: .venv/installed-dev .venvs/packaging/installed ## build sdist and wheel, and try the wheel in a fresh environment
 	sh tests/wheel/run.sh $(PY) .venvs/packaging/bin/python
