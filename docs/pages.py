@@ -27,6 +27,8 @@ LINK: Final = re.compile(r"\[([^\]]+)\]\((?!https?:|#)([^)\s]+)\)")
 NAMED_LINK: Final = re.compile(r"^(\[[^\]]+\]: )(?!https?:|#)(\S+)", re.M)
 FOR_TESTS: Final = re.compile(r"^<!-- threads: [^\n]+ -->\n", re.M)
 DOCTEST: Final = re.compile(r"^>>> .*?(?=\n\n|\Z)", re.M | re.S)
+MODULES: Final = "io|resource|result|schedule|recurring|errors"
+NAME: Final = re.compile(rf"(?<!`)`((?:{MODULES})\.[a-z]\w*)`(?!`)")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -73,9 +75,10 @@ def in_site(path: str) -> str:
     return HOME if path == "README.md" else path.removeprefix("docs/")
 
 
-class Doctests(Extension):
-    """Sets the examples of docstrings as code: to Markdown, three angles are a quotation."""
+class Docstrings(Extension):
+    """Sets examples as code, for to Markdown three angles are a quotation, and links names."""
 
     def on_object(self, *, obj: Object, **_: Any) -> None:
         if obj.docstring is not None:
-            obj.docstring.value = DOCTEST.sub(r"```pycon\n\g<0>\n```", obj.docstring.value)
+            text = NAME.sub(r"[`\1`][distio.\1]", obj.docstring.value)
+            obj.docstring.value = DOCTEST.sub(r"```pycon\n\g<0>\n```", text)
