@@ -14,13 +14,15 @@ IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 # the version of each package in development, and the lowest ones that pyproject.toml allows
 LOCK := requirements/dev.txt
 OLDEST := requirements/oldest.txt
-COMPILE := .venvs/lock/bin/python -m uv pip compile pyproject.toml --quiet --no-config --universal \
-	--python-version 3.11 --extra dev --generate-hashes --upgrade --custom-compile-command 'make lock'
+# what has an environment of its own, by the name of its group in pyproject.toml
+GROUPS := docs packaging
+COMPILE := .venvs/lock/bin/python -m uv pip compile --quiet --no-config --universal \
+	--python-version 3.11 --generate-hashes --upgrade --custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
 # the longest first: two run at a time
 LINTS := lint-types lint-typing lint-rules lint-format lint-imports
-.PHONY: help demo check test test-all test-engines test-newest test-oldest lint $(LINTS) lock bench attack soak campaign chaos clean
+.PHONY: help demo check test test-all test-engines test-newest test-oldest lint $(LINTS) docs wheel-test lock bench attack soak campaign chaos clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1|/p' Makefile | while IFS='|' read -r name what; \
@@ -58,11 +60,19 @@ test-newest: .venv/bin/python ## run the suite with the newest packages that pyp
 test-oldest: ## run the suite with the lowest packages that pyproject.toml allows, on Python 3.11
 	@PYTHON='$(PYTHON)' PYTEST_FLAGS='$(PYTEST_FLAGS)' sh tests/every_python.sh $(OLDEST) 3.11
 
+docs: .venvs/docs/installed ## build the documentation site in site/, strictly
+	NO_MKDOCS_2_WARNING=1 .venvs/docs/bin/python -m mkdocs build --strict
+
+wheel-test: .venv/installed-dev .venvs/packaging/installed ## build sdist and wheel, and try the wheel in a fresh environment
+	sh tests/wheel/run.sh $(PY) .venvs/packaging/bin/python
+
 lock: .venv/bin/python ## renew the locked versions of all packages
 	@[ -x .venvs/lock/bin/python ] || $(PY) -m venv .venvs/lock
 	.venvs/lock/bin/python $(PIP) install 'uv>=0.13'
-	$(COMPILE) --output-file $(LOCK)
-	$(COMPILE) --output-file $(OLDEST) --resolution lowest-direct
+	$(COMPILE) pyproject.toml --extra dev --output-file $(LOCK)
+	$(COMPILE) pyproject.toml --extra dev --output-file $(OLDEST) --resolution lowest-direct
+	for group in $(GROUPS); do \
+	$(COMPILE) --group "$$group" --output-file "requirements/$$group.txt" || exit 1; done
 
 bench: .venv/installed-dev ## run the benchmarks
 	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(PY) "$$file" || exit 1; done
@@ -85,7 +95,7 @@ chaos: .venv/installed-dev ## kill 200 workers, 50 coordinators, 20 whole progra
 	tests/processes/test_cut_networks.py tests/processes/test_whole_programs.py $(CHAOS_FLAGS)
 
 clean: ## remove environments and caches
-	rm -rf .venv .venvs dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venvs dist build site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/bin/python:
 	@for python in $(CANDIDATES); do \
@@ -101,3 +111,8 @@ clean: ## remove environments and caches
 .venv/installed-dev: pyproject.toml $(LOCK) | .venv/bin/python
 	sh tests/install_locked.sh $(PY) $(LOCK)
 	@touch .venv/installed-dev .venv/installed
+
+.venvs/%/installed: requirements/%.txt | .venv/bin/python
+	$(PY) -m venv --clear .venvs/$*
+	.venvs/$*/bin/python $(PIP) install --require-hashes --requirement $<
+	@touch $@

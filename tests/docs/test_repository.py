@@ -13,8 +13,8 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).parents[2]
-LOCKS = [ROOT / "requirements" / "dev.txt", ROOT / "requirements" / "oldest.txt"]
-DEVELOPMENT, OLDEST = LOCKS
+LOCKS = [ROOT / "requirements" / f"{name}.txt" for name in ("dev", "oldest", "docs", "packaging")]
+DEVELOPMENT, OLDEST, *_ = LOCKS
 
 # the parts are apart, so that this file names no host either
 REGISTRIES = [
@@ -35,16 +35,24 @@ REGISTRIES = [
 ]
 
 
+TABLE = tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
 def requirements() -> list[Requirement]:
     """The requirements of pyproject.toml: to build, to run, to develop."""
-    table = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    project = table["project"]
+    project = TABLE["project"]
     lists = [
-        table["build-system"]["requires"],
+        TABLE["build-system"]["requires"],
         project["dependencies"],
         project["optional-dependencies"]["dev"],
     ]
     return [Requirement(each) for requirements in lists for each in requirements]
+
+
+def groups() -> list[tuple[str, Requirement]]:
+    """The requirements of what has an environment of its own, each with the name of its group."""
+    lists = TABLE["dependency-groups"].items()
+    return [(group, Requirement(each)) for group, requirements in lists for each in requirements]
 
 
 def versions(lock: Path, name: str) -> list[Version]:
@@ -62,6 +70,14 @@ def versions(lock: Path, name: str) -> list[Version]:
 def test_lock_of_development_satisfies_each_requirement(requirement: Requirement) -> None:
     """A failure asks for `make lock`."""
     found = versions(DEVELOPMENT, requirement.name)
+    assert found
+    assert all(requirement.specifier.contains(version) for version in found), found
+
+
+@pytest.mark.parametrize(("group", "requirement"), groups(), ids=str)
+def test_lock_of_a_group_satisfies_each_requirement(group: str, requirement: Requirement) -> None:
+    """A failure asks for `make lock`."""
+    found = versions(ROOT / "requirements" / f"{group}.txt", requirement.name)
     assert found
     assert all(requirement.specifier.contains(version) for version in found), found
 
