@@ -25,11 +25,24 @@ def defaults_of(program: Any) -> Mapping[str, Any]:
     Raises:
         BadConfiguration: something is unknown there, or in the environment.
     """
-    return configure(_commands_of(program), others=[_WORKER])
+    defaults: dict[str, Any] = {}
+    for section, values in configure(_commands_of(program), others=[_WORKER]).items():
+        of_section = defaults
+        for name in section.split("."):
+            of_section = of_section.setdefault(name, {})
+        of_section |= values
+    return defaults
 
 
-def _commands_of(program: Any) -> dict[str, Any]:
-    return {name: each for name, each in program.commands.items() if not hasattr(each, "commands")}
+def _commands_of(program: Any, group: str = "") -> dict[str, Any]:
+    """The commands by name: that of a command in a group is `GROUP.COMMAND`."""
+    found: dict[str, Any] = {}
+    for name, each in program.commands.items():
+        if hasattr(each, "commands"):
+            found |= _commands_of(each, f"{group}{name}.")
+        else:
+            found[group + name] = each
+    return found
 
 
 def config(
@@ -56,7 +69,7 @@ def config(
         return report.USAGE
     found = [*_values(context, commands, defaults)]
     if as_json:
-        report.say(json.dumps(found, indent=2))
+        report.say(json.dumps(found, indent=2, default=str))  # a path, say
     else:
         for each in found:
             value = "-" if each["value"] is None else each["value"]

@@ -59,7 +59,7 @@ class Setting(NamedTuple):
     """An option that can be set elsewhere."""
 
     section: str
-    """The command."""
+    """The command; that of a group is `GROUP.COMMAND`."""
     key: str
     variable: str
     is_shared: bool
@@ -107,11 +107,11 @@ def _one(variable: Any) -> str:
 
 
 def _is_made(variable: Any, section: str) -> bool:
-    return _one(variable).startswith(f"{_PREFIX}{section.upper()}_")
+    return _one(variable).startswith(_variable(section, ""))
 
 
 def _variable(section: str, key: str) -> str:
-    return f"{_PREFIX}{section}_{key}".upper().replace("-", "_")
+    return f"{_PREFIX}{section}_{key}".upper().replace("-", "_").replace(".", "_")
 
 
 def _key(variable: str) -> str:
@@ -213,7 +213,7 @@ def _flattened(found: Mapping[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in found.items():
         if isinstance(value, dict):
-            flat |= {f"{key}.{inner}": each for inner, each in value.items()}
+            flat |= {f"{key}.{inner}": each for inner, each in _flattened(value).items()}
         else:
             flat[key] = value
     return flat

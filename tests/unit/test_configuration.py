@@ -72,6 +72,19 @@ def test_flag_comes_before_all_that_is_configured(
     assert types("run", "job.py", "--workers", "0").out == "5\n"
 
 
+def test_command_of_a_group_reads_its_settings(
+    types: Type, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("distio.toml").write_text('[keys.add]\nrole = "observer"\nto = "folder"\n')
+    monkeypatch.setenv("DISTIO_KEYS_ADD_TO", "elsewhere")
+    found = settings(types)
+    assert found["keys.add.role"] == ("observer", "the file (keys.add.role)")
+    assert found["keys.add.to"] == ("elsewhere", "DISTIO_KEYS_ADD_TO")
+    assert types("keygen", "keys").code == 0
+    assert types("keys", "add", "looker", "--keys", "keys").code == 0
+    assert "observer" in types("keys", "list", "--keys", "keys").out.splitlines()[-1]
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -79,6 +92,7 @@ def test_flag_comes_before_all_that_is_configured(
         ("[coordinator]\ngarce = 3\n", "is: coordinator.grace"),
         ("[coordinatr]\ngrace = 3\n", "is: coordinator.grace"),
         ("ulr = 'x'\n", "is: url"),
+        ("[journal.shwo]\njson = true\n", "is: journal.show.json"),
         ("[worker]\nthread = 3\n", "is: worker.threads"),
         ("grace 3", "isn't TOML"),
     ],
