@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Never, TypeVar, overload
 
 import distio.core.ops as ops
+from distio._hints import hint_at
 from distio.core import expect
 from distio.errors import MatchError, TimedOut, TracedException
 from distio.result import Result
@@ -55,6 +56,7 @@ class Frame:
         return self
 
 
+@hint_at("IO")
 class IO(Generic[R, E, A]):
     """A program that reads a context `R`, may fail with errors `E`, and computes an `A`.
 
