@@ -1,7 +1,7 @@
 """The fence: whoever is about to call functions of fibers passes it, as long as the lease lasts.
 
-The clock is `systems.CLOCK`. It goes on while the process is stopped, and while the whole machine is
-suspended.
+The clock is `systems.CLOCK`. It goes on while the process is stopped, and while the whole machine
+is suspended.
 
 Rules
 -----

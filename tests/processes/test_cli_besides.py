@@ -1,4 +1,4 @@
-"""The shell completes commands and options of `distio`."""
+"""What both commands do besides: the shell completes `distio`, and the daemon has a version."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+
+import distio
+from distio_worker.main import main
 
 BASH = shutil.which("bash")
 
@@ -42,3 +45,10 @@ def test_bash_completes_commands_and_options_when_asked_to(tmp_path: Path) -> No
     *_, registered, command, subcommand, option = done.stdout.splitlines()
     assert registered == "complete -o default -F _distio_completion distio"
     assert (command, subcommand, option) == ("inspect", "compact", "--keep-snapshots"), done.stderr
+
+
+def test_version_of_the_daemon_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"distio {distio.__version__}\n"
