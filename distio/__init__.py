@@ -1,4 +1,11 @@
-"""distio: concurrent Python as a value, on threads, on all cores, on many machines."""
+"""distio: concurrent Python as a value, on threads, on all cores, on many machines.
+
+The functions of `distio.io` are here as well, so that `io` may stay the standard library's:
+
+>>> import distio as d
+>>> d.zip_par(d.pure(1), d.pure(2)).run(None)
+Ok(success=[1, 2])
+"""
 
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +29,66 @@ if TYPE_CHECKING:
     from distio.val import Val
     from distio.var import UpdateResult, Var
 
+    # isort: off
+    from distio.io import (
+        Fiber as Fiber,
+        Local as Local,
+        Scope as Scope,
+        Status as Status,
+        actor as actor,
+        async_ as async_,
+        blocking as blocking,
+        bracket as bracket,
+        checkpoint as checkpoint,
+        current_fiber as current_fiber,
+        defer as defer,
+        defer_io as defer_io,
+        defer_read as defer_read,
+        defer_read_io as defer_read_io,
+        do as do,
+        error as error,
+        first_ok as first_ok,
+        from_coroutine as from_coroutine,
+        from_future as from_future,
+        from_result as from_result,
+        memoize as memoize,
+        named as named,
+        now as now,
+        on_cancel as on_cancel,
+        on_main_thread as on_main_thread,
+        once as once,
+        panic as panic,
+        parallel as parallel,
+        placed as placed,
+        pure as pure,
+        race as race,
+        random as random,
+        random_generator as random_generator,
+        random_seed as random_seed,
+        read as read,
+        rec as rec,
+        restart_from as restart_from,
+        safe as safe,
+        scope as scope,
+        seeded as seeded,
+        sequence as sequence,
+        sleep as sleep,
+        sleep_until as sleep_until,
+        step as step,
+        timeout as timeout,
+        traverse as traverse,
+        traverse_par as traverse_par,
+        uncancelable as uncancelable,
+        wait as wait,
+        yield_ as yield_,
+        zip as zip,
+        zip_par as zip_par,
+    )
+    # isort: on
+
+    __version__: str
+
+# without the functions of `io`: `from distio import *` must not hide Python's `zip`
 __all__ = [
     "IO",
     "Actor",
@@ -74,6 +141,60 @@ _MODULES = {
     "core.context_vars": ["carry"],
     "core.ops.base": ["IO"],
     "core.pickling.code_records": ["stands_in_for"],
+    "io": [
+        "Fiber",
+        "Local",
+        "Scope",
+        "Status",
+        "actor",
+        "async_",
+        "blocking",
+        "bracket",
+        "checkpoint",
+        "current_fiber",
+        "defer",
+        "defer_io",
+        "defer_read",
+        "defer_read_io",
+        "do",
+        "error",
+        "first_ok",
+        "from_coroutine",
+        "from_future",
+        "from_result",
+        "memoize",
+        "named",
+        "now",
+        "on_cancel",
+        "on_main_thread",
+        "once",
+        "panic",
+        "parallel",
+        "placed",
+        "pure",
+        "race",
+        "random",
+        "random_generator",
+        "random_seed",
+        "read",
+        "rec",
+        "restart_from",
+        "safe",
+        "scope",
+        "seeded",
+        "sequence",
+        "sleep",
+        "sleep_until",
+        "step",
+        "timeout",
+        "traverse",
+        "traverse_par",
+        "uncancelable",
+        "wait",
+        "yield_",
+        "zip",
+        "zip_par",
+    ],
     "errors": ["Closed", "DomainErrors", "MatchError", "MultipleExceptions", "TracedException"],
     "primitives": ["Barrier", "CountDownLatch", "Deferred", "PubSub", "Queue", "Subscription"],
     "resource": ["Resource"],
@@ -92,10 +213,16 @@ _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 _CHAPTERS = {"errors", "io", "recurring", "resource", "result", "schedule"}
 
 
-def __getattr__(name: str) -> Any:
+def _find(name: str) -> Any:
     """Import a public name when it is used for the first time."""
+    if name == "__version__":
+        from distio.protocol.version import VERSION
+
+        return VERSION
     if name not in _HOMES and name not in _CHAPTERS:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from distio._hints import missing_from
+
+        raise missing_from(__name__, name, __dir__())
     from importlib import import_module
 
     from distio.runtime.forks import without_forks
@@ -108,5 +235,9 @@ def __getattr__(name: str) -> Any:
         return value
 
 
+if not TYPE_CHECKING:  # to type checkers, a name that isn't there would be there
+    __getattr__ = _find
+
+
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*_HOMES, *__all__, "__version__"})

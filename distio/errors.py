@@ -46,6 +46,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, final
 
 from distio._equality import ComparedByValue
+from distio._public import publish
 from distio._traces import NOWHERE, Where, trace_here, trace_of
 
 __all__ = [
@@ -521,3 +522,6 @@ class InvariantBroken(DistioBug):
 
     def __str__(self) -> str:
         return "\n".join([super().__str__(), *self.story])
+
+
+publish(__name__, globals())

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, ClassVar, Generic, TypeVar, final
 
 import distio.io as io
+from distio._public import publish
 from distio.core import expect, ops
 from distio.core.ops.base import IO, require_io
 from distio.core.references import HoldsReference
@@ -401,3 +402,6 @@ def _size(capacity: Any, where: str) -> int:
         return _NO_LIMIT
     wanted = "capacity is a whole number from 0, or None for no limit"
     return expect.size(capacity, where, wanted, least=0)
+
+
+publish(__name__, globals())

@@ -22,6 +22,7 @@ from typing import Any, Final, Never, TypeVar, final
 from zoneinfo import ZoneInfo
 
 import distio.io as io
+from distio._public import publish
 from distio.core import expect
 from distio.core.moments import (
     CATCH_UPS,
@@ -280,3 +281,6 @@ class _Loop:
             return io.pure(None)
         told = self.runs.on_failure(moment, result)
         return require_io(told, "on_failure", self.runs.on_failure)
+
+
+publish(__name__, globals())

@@ -19,6 +19,8 @@ from typing import Any, Final, final
 
 import msgspec
 
+from distio._public import publish
+
 __all__ = [
     "Schedule",
     "delays",
@@ -424,3 +426,6 @@ class Then(Schedule, frozen=True):
 
 forever: Final[Schedule] = Spaced(0.0)
 """Recurrences without delay and without end."""
+
+
+publish(__name__, globals())

@@ -21,6 +21,7 @@ from functools import partial
 from typing import Any, Final, Generic, TypeVar, final, overload
 
 import distio.io as io
+from distio._public import publish
 from distio.core import expect, ops
 from distio.core.fiber import Handle
 from distio.core.ops.base import IO, require_io, spread
@@ -342,3 +343,6 @@ def _merged(result: Outcome, others: Sequence[Outcome]) -> Outcome:
     if not failures:
         return result
     return zip_results([result, *failures])
+
+
+publish(__name__, globals())

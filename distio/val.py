@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar, final
 
 import distio.io as io
 import distio.resource as resource
+from distio._public import publish
 from distio.core import expect
 from distio.core.ops.base import IO, require_io, spread
 from distio.errors import MatchError
@@ -134,3 +135,6 @@ def _require_val(found: Any, where: str) -> Val[Any]:
     raise MatchError(
         f"{where}: expected a Val, but got {expect.shown(found)}; Val(value) makes one"
     )
+
+
+publish(__name__, globals())

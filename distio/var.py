@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar, final
 
 import distio.io as io
 import distio.resource as resource
+from distio._public import publish
 from distio.core import expect, ops
 from distio.core.ops.base import IO, failing, require_io, spread
 from distio.core.references import HoldsReference
@@ -241,3 +242,6 @@ class Var(HoldsReference, Generic[A]):
 
 def _applied(values: list[Any]) -> Any:
     return expect.function(values[0], "Var.ap")(*values[1:])
+
+
+publish(__name__, globals())

@@ -27,7 +27,7 @@ __all__ = ["main"]
 _UsageProblem: Final[type[Exception]] = typer.BadParameter.__mro__[2]
 """ClickException: of click, or of the copy of it that later versions of typer carry."""
 
-app: Final = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
+app: Final = typer.Typer(pretty_exceptions_enable=False, no_args_is_help=True)
 app.add_typer(journal_app, name="journal")
 app.add_typer(keys_app, name="keys")
 app.command()(coordinator)

@@ -28,6 +28,7 @@ import typer
 from distio.cli import report
 from distio.errors import ClusterClosed, ClusterError
 from distio.runtime.interrupts import end_on_sigterm
+from distio.runtime.systems import kill_watched, watch_process
 
 if TYPE_CHECKING:
     from distio import Cluster
@@ -248,13 +249,13 @@ def down(name: Name = "main") -> int:
         if pid is None:
             report.complain(f"no cluster {name!r} is up")
             return report.ERRORS
-        keeper = os.pidfd_open(pid)
+        keeper = watch_process(pid)
     except ProcessLookupError:
         return report.OK  # it has ended just now
     except ClusterError as error:
         report.complain(error)
         return report.USAGE
-    signal.pidfd_send_signal(keeper, signal.SIGTERM)
+    kill_watched(keeper, pid, signal.SIGTERM)
     poller = select.poll()
     poller.register(keeper, select.POLLIN)
     has_ended = bool(poller.poll(_DOWN_SECONDS * 1000))

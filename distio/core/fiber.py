@@ -9,6 +9,7 @@ from __future__ import annotations
 import reprlib
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar, final
 
+from distio._hints import hint_at
 from distio.errors import Cancelled, MatchError, TracedException
 from distio.protocol.ids import label_of, name_of
 from distio.protocol.requests import SWITCHED
@@ -33,6 +34,7 @@ A = TypeVar("A", covariant=True)
 
 
 @final
+@hint_at("Fiber")
 class Handle(Generic[R, E, A]):
     """The handle of a fiber: `io.parallel` computes handles, `io.wait` takes them.
 

@@ -20,6 +20,7 @@ from distio.io._fibers import Fiber, current_fiber, named, parallel, wait, yield
 from distio.io._interop import async_, blocking, from_coroutine, from_future, on_main_thread
 from distio.io._lists import sequence, traverse, zip
 from distio.io._locals import Local
+from distio.io._memoize import memoize
 from distio.io._parallel import first_ok, race, traverse_par, zip_par
 from distio.io._placement import placed
 from distio.io._random import random, random_generator, random_seed, seeded
@@ -50,6 +51,7 @@ __all__ = [
     "from_coroutine",
     "from_future",
     "from_result",
+    "memoize",
     "named",
     "now",
     "on_cancel",

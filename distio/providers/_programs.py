@@ -1,6 +1,6 @@
 """Workers that are processes of this machine, or are held by such: ssh clients.
 
-One thread watches the processes. It sleeps until one writes to its stderr, or ends (pidfd), or
+One thread watches the processes. It sleeps until one writes to its stderr, or ends, or
 until a sign of life is due: the workers' standard input is their tether (`distio_worker.tether`).
 So no worker outlives this program, whatever becomes of it.
 """
@@ -23,6 +23,7 @@ from distio.runtime.failure_detector import ping_seconds
 from distio.runtime.forks import close_in_children, without_forks
 from distio.runtime.launching import STARTED, describe_exit
 from distio.runtime.provider import Ended, Running, State
+from distio.runtime.systems import watch_process
 from distio.runtime.threads import start_thread
 from distio.runtime.waking import Waker
 
@@ -55,7 +56,7 @@ class _Process:
         assert self.popen.stdin is not None
         for stream in (self.popen.stdin, self.popen.stderr):
             os.set_blocking(stream.fileno(), False)
-        self.descriptor = os.pidfd_open(self.popen.pid)
+        self.descriptor = watch_process(self.popen.pid)
         self.lines: deque[str] = deque(maxlen=_MOST_LINES)
         self._has_started = False
         self._is_of_no_use = False

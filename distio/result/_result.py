@@ -12,6 +12,7 @@ from enum import IntEnum
 from functools import wraps
 from typing import Any, Generic, Never, NoReturn, ParamSpec, TypeVar, final
 
+from distio._hints import hint_at
 from distio.errors import DomainErrors, MatchError, MultipleExceptions, TracedException
 
 __all__ = [
@@ -93,6 +94,7 @@ def returns_result(f: Callable[P, A2]) -> Callable[P, Result[Any, A2]]:
     return wrapper
 
 
+@hint_at("Result")
 class Result(Generic[E, A]):
     """The outcome of a computation: an `Ok`, `Errors` or a `Panic`.
 

@@ -28,6 +28,7 @@ from distio.core.fiber import Fiber
 from distio.protocol.ids import label_of
 from distio.protocol.messages import InHand
 from distio.runtime.forks import drop_in_children
+from distio.runtime.systems import make_memory_file, resident_bytes
 
 __all__ = ["BlackBox", "Contents", "make_black_box"]
 
@@ -156,7 +157,7 @@ def make_black_box() -> int:
     Raises:
         OSError: the system refuses, and why.
     """
-    descriptor = os.memfd_create("distio-black-box", os.MFD_CLOEXEC)
+    descriptor = make_memory_file("distio-black-box")
     try:
         os.truncate(descriptor, _SIZE)
     except BaseException:
@@ -227,8 +228,8 @@ class BlackBox:
 
     def note_memory(self) -> None:
         """Note how much memory of the machine this process has."""
-        with contextlib.suppress(OSError), open("/proc/self/statm", "rb", buffering=0) as statm:
-            self._header[_MEMORY] = int(statm.read(100).split()[1]) * _PAGE_BYTES
+        with contextlib.suppress(OSError):
+            self._header[_MEMORY] = resident_bytes()
 
     def note_output(self, text: bytes) -> None:
         """Note what the process is about to print."""

@@ -6,8 +6,9 @@ import threading
 from collections.abc import Callable, Sequence
 from os import PathLike
 from types import TracebackType
-from typing import Any, Final, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeVar
 
+from distio._hints import hint_at, says_instead
 from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.recovery.coordinator import MAX_LOSSES
 from distio.coordination.state.store import IN_MEMORY_BYTES
@@ -41,8 +42,11 @@ E = TypeVar("E", covariant=True)
 A = TypeVar("A", covariant=True)
 
 _MAY_TAKE_SECONDS: Final = 3.0
+_WORKERS: Final = "use workers=4, the number of processes"
+_THREADS: Final = "use threads=4, the number of threads in each process"
 
 
+@hint_at("Cluster")
 class Cluster(OnEngines):
     """A coordinator and its workers, on which programs run.
 
@@ -51,6 +55,16 @@ class Cluster(OnEngines):
     ...     io.zip_par([io.pure(n) for n in range(3)]).run(None, on=cluster)
     Ok(success=[0, 1, 2])
     """
+
+    if not TYPE_CHECKING:  # users make none by the class
+
+        def __new__(cls, *arguments: Any, **options: Any) -> Self:
+            if not (arguments and isinstance(arguments[0], LinkedHost)):
+                raise TypeError(
+                    "Cluster isn't called itself; use Cluster.local(workers=4) for processes of "
+                    "this machine, or Cluster.connect(url) for a cluster that is there already"
+                )
+            return super().__new__(cls)
 
     def __init__(
         self,
@@ -79,6 +93,17 @@ class Cluster(OnEngines):
         current_space().reach.add(id(self), None if processes is None else processes.path)
 
     @classmethod
+    @says_instead(
+        max_workers=_WORKERS,
+        n_jobs=_WORKERS,
+        n_workers=_WORKERS,
+        num_cpus=_WORKERS,
+        num_workers=_WORKERS,
+        processes=_WORKERS,
+        nthreads=_THREADS,
+        pool_size=_THREADS,
+        threads_per_worker=_THREADS,
+    )
     def local(
         cls,
         workers: int | Sequence[Worker] | None = None,

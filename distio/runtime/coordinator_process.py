@@ -38,6 +38,7 @@ from distio.runtime.journal.journal import Journal, JournalLost
 from distio.runtime.peer_processes import PeerProcesses
 from distio.runtime.refusals import REFUSALS, require_sockets, system_refused
 from distio.runtime.spilling import Spill
+from distio.runtime.systems import kill_watched, watch_process
 from distio.runtime.timeouts import MAX_WAIT_SECONDS
 from distio.runtime.trimming import Streak, trim
 from distio.runtime.waking import Waker
@@ -400,9 +401,9 @@ class CoordinatorProcess:
         self._board.shut_down("the coordinator ended")
         self._send_batches()
         self._await_farewells(set(workers))
-        for process in workers:
+        for process, pid in workers.items():
             with suppress(ProcessLookupError):
-                signal.pidfd_send_signal(process, signal.SIGKILL)
+                kill_watched(process, pid, signal.SIGKILL)
             os.close(process)
 
     def _await_farewells(self, alive: set[int]) -> None:
@@ -437,10 +438,10 @@ class CoordinatorProcess:
     def _has_others(self) -> bool:
         return not all(map(self._is_own_worker, self._board.machine.members.values()))
 
-    def _own_workers(self) -> list[int]:
-        """Descriptors of the worker processes of the program."""
-        processes = []
+    def _own_workers(self) -> dict[int, int]:
+        """By descriptor, the worker processes of the program that can be watched."""
+        processes = {}
         for member in filter(self._is_own_worker, self._board.machine.members.values()):
-            with suppress(ProcessLookupError):
-                processes.append(os.pidfd_open(member.hello.pid))
+            with suppress(OSError):
+                processes[watch_process(member.hello.pid)] = member.hello.pid
         return processes

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from distio.runtime.cgroups import CGROUPS, Read, directories, own_cgroup, read_text
+from distio.runtime.systems import cores_of_process
 
 __all__ = ["cores_by_quota", "share_of_cores", "thread_limits", "usable_cores"]
 
@@ -28,7 +29,7 @@ _OTHERS: Final = ("VECLIB_MAXIMUM_THREADS", "NUMBA_NUM_THREADS")
 
 def usable_cores() -> int:
     """The cores that the affinity, the quota and the user leave to this process; at least 1."""
-    limits = [len(os.sched_getaffinity(0)), cores_by_quota(read_text), _cores_by_user()]
+    limits = [cores_of_process(), cores_by_quota(read_text), _cores_by_user()]
     return max(1, min(limit for limit in limits if limit is not None))
 
 

@@ -1,7 +1,7 @@
 """The fence: whoever is about to call functions of fibers passes it, as long as the lease lasts.
 
-The clock is CLOCK_BOOTTIME. It goes on while the process is stopped, and while the whole machine is
-suspended.
+The clock is `systems.CLOCK`. It goes on while the process is stopped, and while the whole machine
+is suspended.
 
 Rules
 -----
@@ -21,11 +21,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from math import inf
-from time import CLOCK_BOOTTIME, clock_gettime
+from time import clock_gettime
 from typing import Final, final
 from weakref import WeakSet
 
 from distio.coordination.membership.lease import Lease
+from distio.runtime.systems import CLOCK
 
 __all__ = ["Fence", "lease_clock"]
 
@@ -38,7 +39,7 @@ _LONG_SECONDS: Final = 0.001
 
 def lease_clock() -> float:
     """Seconds since the machine was started, those included in which it was suspended."""
-    return clock_gettime(CLOCK_BOOTTIME)
+    return clock_gettime(CLOCK)
 
 
 @final
@@ -62,7 +63,7 @@ class _Tank:
 
     def more(self) -> Iterator[None] | None:
         """Turns for the step, unless it has used up its fuel, or had to wait at the fence."""
-        now = clock_gettime(CLOCK_BOOTTIME)  # as `lease_clock`: this is done often
+        now = clock_gettime(CLOCK)  # as `lease_clock`: this is done often
         if self.ends_step or now >= self._lease.ends_at:
             self._fence.wait()
             self.ends_step = False

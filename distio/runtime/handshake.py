@@ -64,8 +64,8 @@ def connect(
         serial: see `Hello.serial`.
         timeout: how many seconds to wait for an answer.
         lifeline: a file descriptor; the link closes when it comes to its end.
-        coordinator: a pidfd of the coordinator, if this process can have one: the answer of a
-            coordinator that has ended is not waited for.
+        coordinator: what tells of the end of the coordinator (see `watch_process`), if this process
+            can have that: the answer of a coordinator that has ended is not waited for.
         patience: for how many seconds the coordinator may give no sign of life; see `patience`.
         keys: the folder of the keys of this process; None: it has none.
         worker: the name of this process, if it is to have one, and what it has.

@@ -17,6 +17,7 @@ from typing import Final, Literal, final
 from distio.core import expect
 from distio.errors import MatchError
 from distio.runtime.cgroups import CGROUPS, Read, directories, own_cgroup, read_text
+from distio.runtime.systems import memory_of_machine, resident_bytes
 from distio.runtime.threads import start_thread
 from distio.runtime.trimming import trim
 
@@ -69,7 +70,8 @@ def bytes_of(limit: str, total: int) -> int:
 
 def usable_memory(read: Read = read_text) -> int:
     """How many bytes this process may have: what the machine has, or its control groups allow."""
-    total = _kilobytes(read("/proc/meminfo") or "", "MemTotal") * 1024
+    meminfo = read("/proc/meminfo")
+    total = _kilobytes(meminfo, "MemTotal") * 1024 if meminfo else memory_of_machine()
     limits = [limit for limit in _limits(read) if limit > 0]
     return min([total, *limits]) if total else min(limits, default=0)
 
@@ -151,7 +153,7 @@ class MemoryThread:
     def _watch(self) -> None:
         before: Stage = "free"
         while not self._is_over.wait(_LOOK_EVERY):
-            used = _resident()
+            used = resident_bytes()
             stage = self._guard.look(time.monotonic(), used)
             if stage == "over":
                 self.has_to_leave = True
@@ -165,11 +167,6 @@ class MemoryThread:
                 before = stage
             if stage == "full":
                 trim()
-
-
-def _resident() -> int:
-    with open("/proc/self/statm", "rb", buffering=0) as statm:
-        return int(statm.read(100).split()[1]) * _PAGE_BYTES
 
 
 def _mebibytes(count: int) -> str:

@@ -7,20 +7,18 @@ one, carries connections of others. When it has ended, the member may live, and 
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import socket
-import struct
-from typing import Any, Final, final
+from typing import Any, final
 
 import zmq
 
 from distio.protocol.text import readable
+from distio.runtime.systems import Credentials, credentials_at, watch_process
 
 __all__ = ["PeerProcesses", "user_at"]
-
-_CREDENTIALS: Final = struct.Struct("3i")
-"""The system's `struct ucred`: pid, uid, gid."""
 
 
 @final
@@ -53,9 +51,13 @@ class PeerProcesses:
     def watch(self, member: int, pid: int) -> bool:
         """Watch this process, which is that of a member; False if it has ended already."""
         try:
-            process = os.pidfd_open(pid)
+            process = watch_process(pid)
         except ProcessLookupError:
             return False
+        except OSError as error:
+            if error.errno != errno.ENOSYS:
+                raise
+            return True  # its end shows by its silence
         self._process_of[member] = process
         self._members_of.setdefault(process, set()).add(member)
         self._poller.register(process, zmq.POLLIN)
@@ -94,16 +96,16 @@ class PeerProcesses:
 def _peer_of(connection: int) -> int:
     """The pid of the process at the other end; 0: it isn't on this machine."""
     found = _credentials_of(connection)
-    return 0 if found is None else found[0]
+    return 0 if found is None else found.pid
 
 
 def user_at(connection: int) -> int | None:
     """The user whose process is at the other end of an ipc connection; None: it isn't one."""
     found = _credentials_of(connection)
-    return None if found is None else found[1]
+    return None if found is None else found.user
 
 
-def _credentials_of(connection: int) -> tuple[int, int, int] | None:
+def _credentials_of(connection: int) -> Credentials | None:
     try:
         peer = socket.socket(fileno=connection)
     except OSError:  # it is closed already
@@ -111,10 +113,8 @@ def _credentials_of(connection: int) -> tuple[int, int, int] | None:
     try:
         if peer.family != socket.AF_UNIX:
             return None
-        credentials = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        return credentials_at(peer)
     except OSError:
         return None
     finally:
         peer.detach()
-    pid, user, group = _CREDENTIALS.unpack(credentials)
-    return pid, user, group

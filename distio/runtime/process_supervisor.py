@@ -1,6 +1,6 @@
 """Child processes: started, watched, started again when they end, and ended in order.
 
-One thread runs a `ProcessSupervisor`. The thread sleeps until a process ends (pidfd), writes, or is
+One thread runs a `ProcessSupervisor`. The thread sleeps until a process ends, writes, or is
 due to be started, or until `stop`. The supervisor's owner decides what the end of a process means.
 """
 
@@ -20,6 +20,7 @@ from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.runtime.forks import close_in_children, without_forks
 from distio.runtime.launching import StartLog
 from distio.runtime.stops import StopWatch
+from distio.runtime.systems import watch_process
 from distio.runtime.threads import CannotStartThread
 from distio.runtime.waking import Waker
 
@@ -140,7 +141,7 @@ class Child:
         self.failed_starts = 0
         """How many lives in a row have ended before the process had started."""
         self.descriptor = -1
-        """A pidfd of the process, while it lives."""
+        """What tells of the end of the process, while it lives; see `watch_process`."""
         self.is_alive = False
         self.is_late = False
         """Whether the process was killed because it took too long to start."""
@@ -383,7 +384,7 @@ class ProcessSupervisor:
     def _watch(self, child: Child) -> None:
         assert child.process is not None
         child.stops = StopWatch(child.process.pid, self.patience, self._waker.wake)
-        child.descriptor = os.pidfd_open(child.process.pid)
+        child.descriptor = watch_process(child.process.pid)
         self._selector.register(child.descriptor, selectors.EVENT_READ, lambda: self._ended(child))
         if (log := child.log) is not None:
             self._selector.register(log.reader, selectors.EVENT_READ, lambda: self._read(child))

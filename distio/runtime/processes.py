@@ -39,6 +39,7 @@ from distio.runtime.process_supervisor import (
     ProcessSupervisor,
 )
 from distio.runtime.refusals import REFUSALS
+from distio.runtime.systems import watch_process
 from distio.runtime.workers import Worker
 
 __all__ = ["LocalProcesses", "LocalProvider"]
@@ -162,7 +163,7 @@ class LocalProcesses:
             with self._changed:
                 self._changed.wait_for(lambda: self._has_begun or self._failure)
         try:
-            coordinator = os.pidfd_open(self.coordinator.pid)
+            coordinator = watch_process(self.coordinator.pid)
         except ProcessLookupError:  # the supervisor has seen its end
             raise ClusterError(self._explain_loss()) from None
         try:

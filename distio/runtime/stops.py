@@ -15,6 +15,7 @@ Rules
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable
 from typing import Final, final
@@ -27,7 +28,7 @@ _DOUBT_SECONDS: Final = 0.5
 """The pause between the two looks."""
 _LATE: Final = 3
 """A second look that is later than so many pauses doesn't count."""
-_NEWS: Final = os.WSTOPPED | os.WCONTINUED
+_NEWS: Final = getattr(os, "WSTOPPED", 0) | getattr(os, "WCONTINUED", 0)
 
 
 @final
@@ -78,23 +79,34 @@ class StopWatch:
         self._stopped_at: float | None = None
         """When, if the process is stopped; another thread says so."""
         self._seen: float | None = None
-        self._descriptor = os.pidfd_open(process)
+        self._thread: threading.Thread | None = None
+        if not hasattr(os, "waitid"):
+            return  # this system doesn't tell: a process that is stopped is left alone
+        has_descriptors = hasattr(os, "pidfd_open") and hasattr(os, "P_PIDFD")
+        self._descriptor = os.pidfd_open(process) if has_descriptors else None
+        self._process = (
+            (os.P_PID, process) if self._descriptor is None else (os.P_PIDFD, self._descriptor)
+        )
         try:
             self._thread = start_thread("distio-stops", self._watch)
         except BaseException:
-            os.close(self._descriptor)
+            self._let_go()
             raise
+
+    def _let_go(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
 
     def _watch(self) -> None:
         try:
             while self._await_news():
                 self._wake()
         finally:
-            os.close(self._descriptor)
+            self._let_go()
 
     def _await_news(self) -> bool:
         """Wait until the process is stopped or goes on; False: it has ended."""
-        process, looking = (os.P_PIDFD, self._descriptor), os.WEXITED | os.WNOWAIT
+        process, looking = self._process, os.WEXITED | os.WNOWAIT
         try:
             news = os.waitid(*process, _NEWS | looking)  # which leaves its end to whoever reaps it
             if news is None or news.si_code not in (os.CLD_STOPPED, os.CLD_CONTINUED):
@@ -124,4 +136,5 @@ class StopWatch:
 
     def finish(self) -> None:
         """The process has ended: so does the thread, at once."""
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -21,6 +22,8 @@ from pathlib import Path
 from typing import Final, final
 
 __all__ = ["FileWatch"]
+
+log: Final = logging.getLogger("distio.coordinator")
 
 _ATTRIB: Final = 0x4
 _CLOSE_WRITE: Final = 0x8
@@ -46,7 +49,15 @@ class FileWatch:
         self._path = path
         self._system = ctypes.CDLL(None, use_errno=True)
         self._watches: set[int] = set()
-        self.reader: int = self._system.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._unused: int | None = None
+        self.reader: int
+        if not hasattr(self._system, "inotify_init1"):
+            log.warning(
+                "this system doesn't tell of changes of %s: start this process anew after one", path
+            )
+            self.reader, self._unused = os.pipe()
+            return
+        self.reader = self._system.inotify_init1(os.O_CLOEXEC | os.O_NONBLOCK)
         if self.reader < 0:
             raise _error(path)
         try:
@@ -71,6 +82,8 @@ class FileWatch:
     def close(self) -> None:
         """Watch no longer."""
         os.close(self.reader)
+        if self._unused is not None:
+            os.close(self._unused)
 
     def _follow(self) -> None:
         """Watch the directories that are on the way now."""

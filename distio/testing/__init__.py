@@ -5,6 +5,7 @@ are nearly the tamest one. With pytest, the fixture `cluster_simulation` is `exp
 seeds as the test's marker says.
 """
 
+from distio._public import publish
 from distio.testing.cases import CheckFailed
 from distio.testing.exhaustion import Coverage, explore_all
 from distio.testing.exploration import Exploration, explore
@@ -53,3 +54,6 @@ __all__ = [
     "explore_all",
     "simulate",
 ]
+
+
+publish(__name__, globals())

@@ -68,7 +68,8 @@ def members_of(cls: type) -> set[str]:
     members: set[str] = set()
     for each in cls.__mro__:
         if each.__module__.split(".")[0] == package:
-            members |= public([*vars(each), *vars(each).get("__annotations__", {})])
+            there = [name for name in vars(each) if hasattr(each, name)]  # guesses aren't
+            members |= public([*there, *vars(each).get("__annotations__", {})])
     return members
 
 

@@ -52,7 +52,8 @@ KINDS = [
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_method_of_a_public_class_is_typed(kind: type) -> None:
-    assert {name for name in vars(kind) if not name.startswith("_")} - SAID == set()
+    there = {name for name in vars(kind) if hasattr(kind, name)}  # what users guess isn't
+    assert {name for name in there if not name.startswith("_")} - SAID == set()
 
 
 def test_packages_are_marked_as_typed() -> None:

@@ -6,6 +6,7 @@ import inspect
 import pkgutil
 import subprocess
 import sys
+from importlib import import_module, metadata
 from types import ModuleType
 
 import pytest
@@ -70,9 +71,27 @@ def test_public_name_is_the_same_object_however_it_is_reached() -> None:
         assert name in dir(distio)
 
 
+def test_functions_of_io_are_names_of_distio_too_but_the_one_that_is_a_module_there() -> None:
+    there = {name for name in io.__all__ if getattr(distio, name) is getattr(io, name)}
+    assert set(io.__all__) - there == {"errors"}
+    assert there <= set(dir(distio))
+    assert set(distio.__all__) & set(io.__all__) == {"Actor", "IO", "errors"}, "zip is Python's"
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC))
+def test_dir_of_a_module_shows_its_public_names(name: str) -> None:
+    module = import_module(f"distio.{name}")
+    assert dir(module) == sorted(module.__all__)
+
+
+def test_version_of_distio_is_that_of_its_package() -> None:
+    assert distio.__version__ == metadata.version("distio")
+    assert "__version__" in dir(distio)
+
+
 def test_unknown_name_of_distio_is_an_attribute_error_that_names_it() -> None:
     with pytest.raises(AttributeError, match="module 'distio' has no attribute 'no_such_name'"):
-        distio.no_such_name  # noqa: B018
+        distio.no_such_name  # type: ignore[attr-defined]  # noqa: B018
 
 
 def test_coordinator_imports_neither_programs_nor_fibers() -> None:

@@ -25,6 +25,7 @@ from distio.core.ops.interop import Async, Blocking, Coroutine, OnMainThread
 from distio.core.ops.lists import Sequence, ThenKeep, Zip
 from distio.core.ops.locals import GetLocal, SetLocal, WithLocal
 from distio.core.ops.locks import Acquire, Locked, MakeLock, ReadVar, Release, WriteVar
+from distio.core.ops.memoized import Memoized, memoize
 from distio.core.ops.names import Named, named
 from distio.core.ops.parallel import Race, zip_par
 from distio.core.ops.primitives import CallPrimitive, MakePrimitive
@@ -81,6 +82,7 @@ __all__ = [
     "Map",
     "MapError",
     "MapPanic",
+    "Memoized",
     "Named",
     "Now",
     "OfGroup",
@@ -121,6 +123,7 @@ __all__ = [
     "Yield",
     "Zip",
     "call_actor",
+    "memoize",
     "named",
     "on_cancel",
     "scope",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Callable, Generator, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Never, TypeVar, overload
 
 import distio.core.ops as ops
+from distio._hints import hint_at
 from distio.core import expect
 from distio.errors import MatchError, TimedOut, TracedException
 from distio.result import Result
@@ -55,6 +56,7 @@ class Frame:
         return self
 
 
+@hint_at("IO")
 class IO(Generic[R, E, A]):
     """A program that reads a context `R`, may fail with errors `E`, and computes an `A`.
 
@@ -124,6 +126,10 @@ class IO(Generic[R, E, A]):
     def zip_par(self, *others: Any) -> IO[Any, Any, list[Any]]:
         """Run this and `others` at the same time; compute the list of all values."""
         return ops.zip_par((self, *programs(others, "zip_par")))
+
+    def memoize(self, *, keep_failures: bool = True) -> IO[Any, Never, IO[R, E, A]]:
+        """Compute a program that runs this once, however many fibers run it; see `io.memoize`."""
+        return ops.memoize(self, keep_failures)
 
     # -- context --------------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ from distio.runtime.journal.log import Log
 from distio.runtime.journal.opening import open_store
 from distio.runtime.journal.replaying import replay, version
 from distio.runtime.journal.store import NOWHERE, Access, Base, Fenced, Holder, NotWritten, Store
+from distio.runtime.systems import DESCRIPTORS, watch_process
 
 __all__ = ["Access", "Journal", "JournalLost", "describe"]
 
@@ -311,7 +312,7 @@ class Journal:
             return
         if self._child == 0:
             self._write_and_exit(board)
-        self.child = os.pidfd_open(self._child)
+        self.child = watch_process(self._child)
 
     def _write_and_exit(self, board: Handshakes) -> None:
         """What the fork does: nothing of its parent's is closed, and no handler is run."""
@@ -410,7 +411,7 @@ class Journal:
 
 def _close_all_but_streams() -> None:
     """Close sockets, and the lock: another process may go on while a fork still writes."""
-    for descriptor in {*map(int, os.listdir("/proc/self/fd"))} - _STREAMS:
+    for descriptor in {*map(int, os.listdir(DESCRIPTORS))} - _STREAMS:
         with suppress(OSError):  # the one by which they were listed
             os.close(descriptor)
 

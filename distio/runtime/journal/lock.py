@@ -21,6 +21,7 @@ from typing import Final
 
 from distio.errors import JournalError
 from distio.runtime.journal.store import Access
+from distio.runtime.systems import watch_process
 
 __all__ = ["describe", "hold", "holder_of", "require_private"]
 
@@ -82,7 +83,7 @@ def _await_end(signature: bytes) -> None:
     if found is None or int(found[1]) == os.getpid():
         return
     with suppress(ProcessLookupError):
-        process = os.pidfd_open(int(found[1]))
+        process = watch_process(int(found[1]))
         try:
             select.select([process], [], [], _ENDS_WITHIN_SECONDS)
         finally:
