@@ -80,6 +80,7 @@ async def run_async(
     from distio.runtime.blocking import helpers
     from distio.runtime.main_thread import serve, serving_on_main
     from distio.runtime.nesting import waiting
+    from distio.runtime.waking_loops import signals_wake
 
     runner = _runner(pool_size, on, has)
     loop = asyncio.get_running_loop()
@@ -92,7 +93,7 @@ async def run_async(
             settle = partial(_settle, future, None, exception)
         loop.call_soon_threadsafe(settle)
 
-    with waiting(), serving_on_main(partial(loop.call_soon_threadsafe, serve)):
+    with waiting(), signals_wake(loop), serving_on_main(partial(loop.call_soon_threadsafe, serve)):
         helpers.call(partial(copy_context().run, work))
         try:
             return await asyncio.shield(future)
