@@ -8,6 +8,7 @@ from os import PathLike
 from types import TracebackType
 from typing import Any, Final, NoReturn, Self, TypeVar
 
+from distio._display.progress import Progress
 from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.recovery.coordinator import MAX_LOSSES
 from distio.coordination.state.store import IN_MEMORY_BYTES
@@ -31,6 +32,7 @@ from distio.runtime.processes import LocalProcesses, LocalProvider
 from distio.runtime.refusals import REFUSALS, require_sockets, system_refused
 from distio.runtime.rooted_run import RootedRun
 from distio.runtime.roster import MemberStatus, list_members, wait_for_workers
+from distio.runtime.run import run_showing
 from distio.runtime.submitting import LEVELS
 from distio.runtime.threads import CannotStartThread, start_thread
 from distio.runtime.workers import Worker
@@ -240,7 +242,12 @@ class Cluster(OnEngines):
             raise system_refused(f"join the cluster at {url}", error) from error
 
     def run(
-        self, io: IO[Any, E, A], context: Any, *, snapshots: Snapshots | None = None
+        self,
+        io: IO[Any, E, A],
+        context: Any,
+        *,
+        snapshots: Snapshots | None = None,
+        progress: Progress = None,
     ) -> Result[E, A]:
         """Run a program as `program.run(context, on=cluster)` does.
 
@@ -259,15 +266,17 @@ class Cluster(OnEngines):
             io: the program.
             context: the value that `io.read` computes.
             snapshots: one of the three words; None: that of the cluster.
+            progress: as for `IO.run`.
 
         Returns:
             The Result of the program.
 
         Raises:
-            MatchError: `io` is no IO, or `snapshots` no such word.
+            MatchError: `io` is no IO, `snapshots` no such word, or `progress` something else.
         """
         level = self._level("Cluster.run", snapshots)
-        return self._runner(level).run(require_io(io, "Cluster.run"), context)
+        progress = expect.progress(progress, "Cluster.run")
+        return run_showing(self._runner(level), require_io(io, "Cluster.run"), context, progress)
 
     @classmethod
     def _around(
