@@ -8,6 +8,7 @@ from os import PathLike
 from types import TracebackType
 from typing import Any, Final, NoReturn, Self, TypeVar
 
+from distio._display.html import table
 from distio._display.progress import Progress
 from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.recovery.coordinator import MAX_LOSSES
@@ -31,7 +32,7 @@ from distio.runtime.process_supervisor import MAX_RESTARTS, WITHIN_SECONDS
 from distio.runtime.processes import LocalProcesses, LocalProvider
 from distio.runtime.refusals import REFUSALS, require_sockets, system_refused
 from distio.runtime.rooted_run import RootedRun
-from distio.runtime.roster import MemberStatus, list_members, wait_for_workers
+from distio.runtime.roster import MemberStatus, cluster_as_html, list_members, wait_for_workers
 from distio.runtime.run import run_showing
 from distio.runtime.submitting import LEVELS
 from distio.runtime.threads import CannotStartThread, start_thread
@@ -43,6 +44,8 @@ E = TypeVar("E", covariant=True)
 A = TypeVar("A", covariant=True)
 
 _MAY_TAKE_SECONDS: Final = 3.0
+_ANSWER_SECONDS: Final = 0.5
+"""For how long a notebook waits for the members of a cluster that it shows."""
 
 
 class Cluster(OnEngines):
@@ -412,6 +415,19 @@ class Cluster(OnEngines):
         if threading.current_thread() is not self._link:  # it may be, in a `__del__`
             self._link.join(_MAY_TAKE_SECONDS)
         self._host.deliveries.finish(_MAY_TAKE_SECONDS)
+
+    def __repr__(self) -> str:
+        return f"<Cluster at {self.url}{', closed' * self._is_over}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the members, if the coordinator answers at once."""
+        if self._is_over:
+            return table(f"cluster at {self.url}", [("state", "closed")])
+        return cluster_as_html(self._host, _ANSWER_SECONDS)
+
+    @property
+    def _is_over(self) -> bool:
+        return self._is_closed or self._host.is_inherited
 
     def __reduce__(self) -> NoReturn:
         raise NotPicklable(

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, Generic, NoReturn, TypeVar, final
 
+from distio._display.html import table
 from distio._display.progress import Progress
 from distio.core import expect
 from distio.errors import MatchError, NotPicklable
 from distio.protocol import messages as m
 from distio.protocol.domains import NamedRunState
+from distio.protocol.ids import name_of
 from distio.result import Result
 from distio.runtime.pending_runs import PendingRun
 from distio.runtime.questions import wait_for
@@ -74,6 +76,18 @@ class RunHandle(Generic[E, A]):
         if not self._pending.is_over:
             raise TimeoutError(f"the run has not ended within {timeout:g} seconds")
         return self._pending.result()
+
+    def _label(self) -> str:
+        return name_of(self._pending.run)
+
+    def __repr__(self) -> str:
+        return f"<run {self._label()}, {self._pending.standing()}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows; nobody is asked for it."""
+        where = f"the cluster at {self._host.url}"
+        rows = [("state", self._pending.standing()), ("at", where)]
+        return table(f"run {self._label()}", rows)
 
     def _wait(self, timeout: float | None, progress: Progress) -> None:
         progress = self._progress if progress is None else progress
@@ -190,8 +204,8 @@ class NamedRun(RunHandle[E, A]):
         name, run = self._name, self._pending.run
         self._host.named_runs.act(lambda n: m.ActOnNamedRun(n, name, "cancel", run))
 
-    def __repr__(self) -> str:
-        return f"<run {self._name!r}, {'over' if self.done() else 'not over'}>"
+    def _label(self) -> str:
+        return repr(self._name)
 
     def __reduce__(self) -> NoReturn:
         raise NotPicklable(
