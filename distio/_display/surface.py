@@ -167,7 +167,7 @@ class Notebook(Surface):
         if output is None:
             self._outputs[meter] = meter.context.run(self._display, data, raw=True, display_id=True)
         else:
-            output.update(data, raw=True)
+            meter.context.run(output.update, data, raw=True)
 
 
 def _html(shown: Shown) -> str:
