@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, NamedTuple, get_args
 
 from distio.errors import MatchError
 
-__all__ = ["Settings", "settings", "show_progress"]
+__all__ = ["Settings", "settings", "show_progress", "without_terminal"]
 
 Style = Literal["auto", "lines", "off"]
 
@@ -24,6 +24,15 @@ class Settings(NamedTuple):
     """The least time between two lines."""
 
 
+class _Process:
+    has_terminal = True
+
+
+def without_terminal() -> None:
+    """The terminal to which this process may write is another one's: a worker leaves it alone."""
+    _Process.has_terminal = False
+
+
 def settings() -> Settings:
     """What holds now.
 
@@ -33,7 +42,9 @@ def settings() -> Settings:
     text = os.environ.get(_VARIABLE, "auto")
     style, _, seconds = text.partition(":")
     try:
-        return _checked(style, float(seconds) if seconds else _SECONDS)
+        how = _checked(style, float(seconds) if seconds else _SECONDS)
+        is_bare = how.style == "auto" and not _Process.has_terminal
+        return how._replace(style="lines") if is_bare else how
     except ValueError:
         raise MatchError(
             f"{_VARIABLE}: expected auto, lines or off, perhaps with the seconds between two "

@@ -10,6 +10,7 @@ from distio._display.progress import Progress
 from distio.core import expect, ops
 from distio.core.ops.base import IO, failing, programs, require_io
 from distio.io._failures import from_result
+from distio.io._fibers import current_fiber
 from distio.io._progress import Bar
 from distio.io._values import defer
 from distio.result import Result
@@ -110,7 +111,7 @@ def traverse_par(
             as nobody knows how many items there are. If the function raises, no more items are run,
             and the outcome is a Panic. True, or a label: a bar of the process in which that fiber
             is, on its terminal or in its notebook; else a line now and then. See
-            `distio.show_progress`.
+            `distio.show_progress`. Without a label, the name of the fiber is shown.
         fail_fast: whether the first failure cancels the items that are under way and starts no
             more.
 
@@ -148,7 +149,8 @@ def _bounded(
     if progress is True or isinstance(progress, str):
         label = progress if isinstance(progress, str) else ""
         total = len(items) if isinstance(items, tuple | range) else None
-        return ops.Bracket(defer(Bar, label, total), traversal, _take_away)
+        bar = current_fiber.map(lambda fiber: Bar(label or fiber.name or "", total))
+        return ops.Bracket(bar, traversal, _take_away)
     return traversal(progress or None)
 
 

@@ -145,7 +145,10 @@ def test_bar_shows_its_label_and_all_items_in_the_end(
 
 
 def test_bars_within_a_run_with_a_bar_share_the_display(seen: Seen) -> None:
-    inner = [io.traverse_par(range(3), square, at_most=1, progress=name) for name in ("a", "b")]
+    inner = [
+        io.traverse_par(range(3), square, at_most=1, progress="a"),
+        io.traverse_par(range(3), square, at_most=1, progress=True).named("b"),
+    ]
     assert io.zip_par(inner).run(None, progress="run").is_ok()
     lasts = {label: shown[-1] for label, shown in seen.shown.items()}
     assert {
