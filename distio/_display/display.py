@@ -44,15 +44,18 @@ class Display:
         self._shows_all = shows_all
         self._choose = choose
         self._now = now
+        self._surface: Surface | None = None
         self.renew()
 
     def renew(self) -> None:
         """Begin without any meter; in a forked child, whose parent shows them."""
+        if self._surface is not None:
+            self._surface.abandon()
         # reentrant: a collector of garbage may end a meter in the midst of anything
         self._changed = threading.Condition(threading.RLock())
         self._meters: dict[Meter, bool] = {}
         """By meter, whether it may have been drawn."""
-        self._surface: Surface | None = None
+        self._surface = None
         self._worker: threading.Thread | None = None
 
     def begin(self, meter: Meter) -> None:

@@ -33,6 +33,9 @@ class Surface(ABC):
     def draw(self, meters: Sequence[Meter], now: float) -> None:
         """Draw all meters; those that are over, for the last time."""
 
+    def abandon(self) -> None:  # noqa: B027 (most have nothing to let go of)
+        """In a forked child: let go of what it has, since the parent draws."""
+
 
 @final
 class Nothing(Surface):
@@ -82,6 +85,13 @@ class Terminal(Surface):
         if all(each.is_over for each in meters):
             live, self._live = self._live, None
             live.stop()
+
+    def abandon(self) -> None:
+        # a thread of the parent may hold the lock of the console to which these write
+        for name in ("stdout", "stderr"):
+            proxied = getattr(getattr(sys, name), "rich_proxied_file", None)
+            if proxied is not None:
+                setattr(sys, name, proxied)
 
     def _begin(self) -> Live:
         # importing rich takes its time, and most programs show no bar

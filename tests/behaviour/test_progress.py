@@ -15,7 +15,7 @@ from distio._display.display import Display
 from distio._display.meter import Meter, Shown
 from distio._display.surface import Surface
 from distio.io._progress import Bar
-from tests.conftest import Run, shared_cluster
+from tests.conftest import PATIENCE, Run, shared_cluster
 from tests.harness.items import SLOW, exceptions_of, square, squares
 
 Program = IO[Any, Any, Any]
@@ -177,6 +177,17 @@ def test_progress_of_a_run_counts_its_fibers_to_the_last(place: str) -> None:
         assert shared_cluster().submit(both, None, progress=progress).result().is_ok()
     assert told[-1] == (13, 13)
     assert told == sorted(told)
+
+
+@pytest.mark.usefixtures("seen")
+def test_wait_that_ends_before_its_run_watches_it_no_longer() -> None:
+    handle = shared_cluster().submit(io.sleep(PATIENCE), None, progress="run")
+    with pytest.raises(TimeoutError):
+        handle.result(0.0)
+    watches = shared_cluster()._host.member.features.watches
+    assert watches.leftovers() == {"watched runs": {}}
+    handle.cancel()
+    assert handle.result(progress=False).is_panic()
 
 
 def test_progress_of_a_run_that_raises_harms_nothing_but_is_logged(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io as text
 import os
+import pty
 import re
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -114,6 +116,53 @@ def test_terminal_shows_all_bars_below_each_other_and_they_are_gone_in_the_end(
     terminal.draw(both, 2.0)
     assert screen.getvalue().endswith("\x1b[1A\x1b[2K" * 2)
     assert SHOW_CURSOR in screen.getvalue()
+
+
+@pytest.mark.slow  # it imports rich
+def test_forked_child_writes_to_its_own_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", Screen())
+    streams = sys.stdout, sys.stderr
+    terminal, pages = Terminal(Screen()), meter(3, 4)
+    terminal.draw([pages], 1.0)
+    assert sys.stdout is not streams[0]
+    terminal.abandon()
+    assert (sys.stdout, sys.stderr) == streams
+    pages.is_over = True
+    terminal.draw([pages], 2.0)
+
+
+PRINTING = """
+from distio import io
+say = io.sleep(0.1).then(io.defer(print, "said"))
+inner = io.traverse_par(range(4), lambda n: say, at_most=1, progress="inner")
+print(inner.run(None, progress="outer").is_ok())
+"""
+
+
+@pytest.mark.slow
+def test_bars_on_a_terminal_keep_what_is_printed_out_of_it_if_it_goes_elsewhere() -> None:
+    reader, terminal = pty.openpty()
+    done = subprocess.Popen(
+        [sys.executable, "-c", PRINTING],
+        stdout=subprocess.PIPE,
+        stderr=terminal,
+        text=True,
+        env={**os.environ, "TERM": "xterm", "COLUMNS": "100", "DISTIO_PROGRESS": "auto"},
+    )
+    os.close(terminal)
+    shown = b""
+    with suppress(OSError):  # on Linux, that is how a terminal ends
+        while more := os.read(reader, 65536):
+            shown += more
+    os.close(reader)
+    printed, _ = done.communicate(timeout=PATIENCE)
+    assert printed == "said\n" * 4 + "True\n"
+    text = shown.decode()
+    assert "inner" in text
+    assert "outer" in text
+    assert "4/4" in text
+    assert "said" not in text
+    assert text.rindex(SHOW_CURSOR) > text.rindex("outer")
 
 
 # -- a notebook -------------------------------------------------------------------------------
