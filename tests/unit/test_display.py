@@ -18,7 +18,7 @@ import pytest
 import distio
 from distio._display.display import Display
 from distio._display.meter import Counts, Meter, in_words
-from distio._display.settings import settings
+from distio._display.settings import settings, without_terminal
 from distio._display.surface import Lines, Notebook, Surface, Terminal
 from distio.errors import MatchError
 from tests.conftest import PATIENCE
@@ -280,6 +280,15 @@ def test_show_progress_refuses_what_it_does_not_know(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("DISTIO_PROGRESS", "lines:often")
     with pytest.raises(MatchError, match="DISTIO_PROGRESS: expected auto, lines or off"):
         settings()
+
+
+def test_worker_leaves_the_terminal_of_others_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("distio._display.settings._Process.has_terminal", True)
+    monkeypatch.setenv("DISTIO_PROGRESS", "auto:20")
+    without_terminal()
+    assert settings() == ("lines", 20.0)
+    monkeypatch.setenv("DISTIO_PROGRESS", "off")
+    assert settings().style == "off"
 
 
 SCRIPT = """
