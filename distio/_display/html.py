@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from html import escape
 from typing import Final
 
 __all__ = ["table"]
@@ -37,5 +36,7 @@ def _cell(kind: str, value: object) -> str:
 
 
 def _shown(value: object) -> str:
+    from html import escape  # notebooks alone need it
+
     text = str(value)
     return escape(text if len(text) <= _LONGEST_CELL else text[: _LONGEST_CELL - 1] + "…")
