@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from distio import errors, io, recurring, resource, result, schedule
+    from distio._display.settings import show_progress
     from distio.core.actors import Actor
     from distio.core.context_vars import carry
     from distio.core.ops.base import IO
@@ -130,6 +131,7 @@ __all__ = [
     "result",
     "schedule",
     "seq",
+    "show_progress",
     "stands_in_for",
     "supervise",
 ]
@@ -137,6 +139,7 @@ __all__ = [
 
 # a process imports what it needs: a coordinator no programs, a script no cluster
 _MODULES = {
+    "_display.settings": ["show_progress"],
     "core.actors": ["Actor"],
     "core.context_vars": ["carry"],
     "core.ops.base": ["IO"],

@@ -168,6 +168,14 @@ def run(
         bool,
         typer.Option("--replace", help="With --name: forget the outcome of an earlier run."),
     ] = False,
+    progress: Annotated[
+        bool,
+        typer.Option(
+            "--progress",
+            help="Show on stderr how many fibers have ended: a bar on a terminal, else a line now "
+            "and then; see DISTIO_PROGRESS.",
+        ),
+    ] = False,
     keys: Keys = None,
 ) -> int:
     """Run the program of a file, and print its value.
@@ -214,9 +222,14 @@ def run(
     try:
         program = load_program(file, args or [])
         if name is not None and isinstance(place, _Elsewhere):
-            options = {"name": name, "keep_for": keep_for, "replace": replace}
+            options = {
+                "name": name,
+                "keep_for": keep_for,
+                "replace": replace,
+                "progress": progress,
+            }
             return place.submit(program, options, detach=detach)
-        outcome = place.run(program)
+        outcome = place.run(program, progress)
     except (UsageError, ClusterError, MatchError, NotPicklable) as error:
         report.complain(error)
         return report.USAGE
@@ -270,17 +283,18 @@ class _Here:
     grace: float
     ship: Sequence[str]
 
-    def run(self, program: Any) -> Any:
+    def run(self, program: Any, progress: bool) -> Any:
         if self.workers == 0:
             from distio.runtime.local import LocalHost
+            from distio.runtime.run import run_showing
 
-            return LocalHost(self.threads, self.grace).run(program, None)
+            return run_showing(LocalHost(self.threads, self.grace), program, None, progress)
 
         from distio.runtime.cluster import Cluster
 
         with Cluster.local(self.workers, self.threads, grace=self.grace) as cluster:
             cluster.ship(*self.ship)
-            return program.run(None, on=cluster)
+            return program.run(None, on=cluster, progress=progress)
 
 
 @dataclass(frozen=True)
@@ -292,12 +306,12 @@ class _Symmetric:
     directory: str | None
     bind: str | None
 
-    def run(self, program: Any) -> Any:
+    def run(self, program: Any, progress: bool) -> Any:
         from distio.runtime.cluster import Cluster
 
         options: dict[str, Any] = {"directory": self.directory, "bind": self.bind or ""}
         with Cluster.symmetric(self.threads, grace=self.grace, **options) as cluster:
-            return program.run(None, on=cluster)
+            return program.run(None, on=cluster, progress=progress)
 
 
 @dataclass(frozen=True)
@@ -310,11 +324,11 @@ class _Elsewhere:
     keys: Path | None
     ship: Sequence[str]
 
-    def run(self, program: Any) -> Any:
+    def run(self, program: Any, progress: bool) -> Any:
         with self._cluster() as cluster:
             cluster._host.require_role(StartRun(0))  # else it is a Panic
             cluster.ship(*self.ship)
-            return program.run(None, on=cluster)
+            return program.run(None, on=cluster, progress=progress)
 
     def submit(self, program: Any, options: dict[str, Any], *, detach: bool) -> int:
         """Run it under a name, and wait for its end, unless it is to be detached."""

@@ -65,6 +65,7 @@ from distio.coordination.state.store import InMemory, Keep
 from distio.coordination.state.unread import MOST_UNREAD_BYTES
 from distio.coordination.status.coordinator import StatusQueries
 from distio.coordination.timers.coordinator import Timers
+from distio.coordination.watches.coordinator import Watches
 from distio.protocol import messages as m
 
 __all__ = ["Coordinator", "Features"]
@@ -88,6 +89,7 @@ class Features(NamedTuple):
     membership: Membership
     endings: Endings
     named_runs: NamedRuns
+    watches: Watches
     runs: Runs  # after all from which a lost member has something: its runs may be over then
     deadlocks: DeadlockDetector
     status: StatusQueries
@@ -156,6 +158,7 @@ def _make(
         membership=membership,
         endings=endings,
         named_runs=named_runs,
+        watches=Watches(state, named_runs.clients_of),
         runs=Runs(state, endings, loss_reports.gone),
         deadlocks=DeadlockDetector(
             state, unverified_waits.of_run, locks.all_held, locks.has_tokens, endings.deadlocked

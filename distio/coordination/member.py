@@ -62,6 +62,7 @@ from distio.coordination.state.member import MemberState
 from distio.coordination.status.member import StatusQueries
 from distio.coordination.status.words import describe_fibers
 from distio.coordination.timers.member import Timers
+from distio.coordination.watches.member import Watches
 from distio.core.fiber import Fiber
 from distio.core.ops.base import IO
 from distio.core.pickling.payloads import Dumped
@@ -107,6 +108,7 @@ class Features(NamedTuple):
     wait_graphs: WaitGraphs
     named_runs: NamedRuns
     roster: Roster
+    watches: Watches
     endings: Endings  # last: a goodbye is the last word
 
 
@@ -150,6 +152,7 @@ def _make(state: MemberState) -> Features:
         wait_graphs=WaitGraphs(state),
         named_runs=named_runs,
         roster=Roster(),
+        watches=Watches(state),
         endings=Endings(
             state,
             waits,

@@ -38,6 +38,7 @@ __all__ = [
     "no_time",
     "no_window",
     "one_of",
+    "progress",
     "returned",
     "run_name",
     "seconds",
@@ -240,6 +241,15 @@ def one_of(choices: tuple[str, ...], found: Any, where: str, what: str) -> Any:
         return found
     words = " or ".join(map(repr, choices))
     raise MatchError(f"{where}: {what} is {words}, but got {shown(found)}")
+
+
+def progress(found: Any, where: str) -> Any:
+    """Return what was found if it says how progress is shown."""
+    if found is None or isinstance(found, bool | str) or callable(found):
+        return found
+    raise MatchError(
+        f"{where}: progress is a function, True, a label or None, but got {shown(found)}"
+    )
 
 
 def run_name(found: Any, where: str) -> str:

@@ -119,7 +119,19 @@ class Handle(Generic[R, E, A]):
         return hash(self.id)
 
     def __repr__(self) -> str:
-        return f"<Fiber {name_of(self.id)}>"
+        return f"<Fiber {label_of(self.id, self.name)}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: what is known of the fiber in this process."""
+        from distio._display.html import table  # notebooks alone need it
+
+        if self.outcome is None:
+            state = "not known to be over"
+        elif isinstance(self.outcome, Result):
+            state = f"over: {type(self.outcome).__name__}"
+        else:
+            state = "over"
+        return table(f"fiber {label_of(self.id, self.name)}", [("state", state)])
 
 
 @final

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, TypeVar, overload
 
+from distio._display.progress import Progress
 from distio.core import expect, ops
 from distio.core.ops.base import IO, failing, programs, require_io
-from distio.errors import MatchError
 from distio.io._failures import from_result
+from distio.io._fibers import current_fiber
 from distio.io._progress import Bar
 from distio.io._values import defer
 from distio.result import Result
@@ -28,10 +29,6 @@ A = TypeVar("A")
 R2 = TypeVar("R2")
 E2 = TypeVar("E2")
 A2 = TypeVar("A2")
-
-
-Progress = Callable[[int, int | None], object] | bool | None
-"""A function of the number of finished items and of the number of all items; or True: a bar."""
 
 
 @overload
@@ -112,7 +109,9 @@ def traverse_par(
         progress: a function that is called as `progress(done, total)` whenever items are done, and
             last when all are. The fiber that waits for the items calls it. `total` is None as long
             as nobody knows how many items there are. If the function raises, no more items are run,
-            and the outcome is a Panic. True: a bar on standard error, if that is a terminal.
+            and the outcome is a Panic. True, or a label: a bar of the process in which that fiber
+            is, on its terminal or in its notebook; else a line now and then. See
+            `distio.show_progress`. Without a label, the name of the fiber is shown.
         fail_fast: whether the first failure cancels the items that are under way and starts no
             more.
 
@@ -143,15 +142,15 @@ def _bounded(
 ) -> IO[Any, Any, Any]:
     if at_most is not None:
         expect.whole(at_most, where, "at_most is a whole number from 1, or None")
-    if not (progress is None or isinstance(progress, bool) or callable(progress)):
-        raise MatchError(
-            f"{where}: progress is a function, True or None, but got {expect.shown(progress)}"
-        )
+    expect.progress(progress, where)
     if isinstance(items, list | tuple):
         items = tuple(items)  # a list may be changed before the program has run
     traversal = partial(ops.TraversePar, items, f, at_most, fail_fast=fail_fast, called=where)
-    if progress is True:
-        return ops.Bracket(defer(Bar), traversal, _take_away)
+    if progress is True or isinstance(progress, str):
+        label = progress if isinstance(progress, str) else ""
+        total = len(items) if isinstance(items, tuple | range) else None
+        bar = current_fiber.map(lambda fiber: Bar(label or fiber.name or "", total))
+        return ops.Bracket(bar, traversal, _take_away)
     return traversal(progress or None)
 
 

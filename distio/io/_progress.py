@@ -2,59 +2,58 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Any, final
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from distio._display.meter import Meter
 
 __all__ = ["Bar"]
-
-_REFRESHES_PER_SECOND: Final = 10
 
 
 @final
 class Bar:
-    """A bar on standard error, if that is a terminal; made when there is something to show.
+    """A bar of the display of this process.
 
-    Call it with how many items are done, and of how many (None: nobody knows).
+    Call it with how many items are done, and of how many (None: nobody knows). In another process
+    it is another bar.
+
+    Args:
+        label: what it is about.
+        total: how many items there are; None: nobody knows.
     """
 
-    def __init__(self) -> None:
-        self._progress: Progress | None = None
-        self._task: TaskID | None = None
+    __slots__ = ("_begun_with", "_meter")
+
+    def __init__(self, label: str, total: int | None) -> None:
+        # the modules are imported here: most programs show no bar
+        from distio._display.display import shared
+        from distio._display.meter import Counts, Meter
+
+        self._begun_with = label, total
+        self._meter: Meter = Meter(label)
+        self._meter.counts = Counts(0, total)
+        shared.begin(self._meter)
 
     def __call__(self, done: int, total: int | None) -> None:
         """Show this."""
-        if self._progress is None:
-            self._progress = _make()
-            self._task = self._progress.add_task("", total=total)
-            self._progress.start()
-        assert self._task is not None
-        self._progress.update(self._task, completed=done)
+        from distio._display.meter import Counts
 
-    def close(self) -> None:
-        """Take it away; to do so again does nothing."""
-        # rich before 14.3 ends a bar that it hasn't shown by an empty line
-        if self._progress is not None and not self._progress.disable:
-            self._progress.stop()
+        self._meter.counts = Counts(done, total)
+
+    def close(self, patience: float = 1.0) -> None:
+        """Take it away; to do so again does nothing.
+
+        Args:
+            patience: for how many seconds to wait until that is drawn.
+        """
+        if not self._meter.is_over:
+            from distio._display.display import shared
+
+            shared.end(self._meter, patience)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Bar, self._begun_with
 
     def __del__(self) -> None:
         # after Ctrl-C nobody else does it, and the cursor would stay hidden
-        self.close()
-
-
-def _make() -> Progress:
-    # importing rich takes its time, and most programs show no bar
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    return Progress(
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-        refresh_per_second=_REFRESHES_PER_SECOND,
-        disable=not console.is_terminal,
-    )
+        self.close(patience=0.0)

@@ -8,6 +8,8 @@ from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeVar
 
+from distio._display.html import table
+from distio._display.progress import Progress
 from distio._hints import hint_at, says_instead
 from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.recovery.coordinator import MAX_LOSSES
@@ -31,7 +33,8 @@ from distio.runtime.process_supervisor import MAX_RESTARTS, WITHIN_SECONDS
 from distio.runtime.processes import LocalProcesses, LocalProvider
 from distio.runtime.refusals import REFUSALS, require_sockets, system_refused
 from distio.runtime.rooted_run import RootedRun
-from distio.runtime.roster import MemberStatus, list_members, wait_for_workers
+from distio.runtime.roster import MemberStatus, cluster_as_html, list_members, wait_for_workers
+from distio.runtime.run import run_showing
 from distio.runtime.submitting import LEVELS
 from distio.runtime.threads import CannotStartThread, start_thread
 from distio.runtime.workers import Worker
@@ -44,6 +47,8 @@ A = TypeVar("A", covariant=True)
 _MAY_TAKE_SECONDS: Final = 3.0
 _WORKERS: Final = "use workers=4, the number of processes"
 _THREADS: Final = "use threads=4, the number of threads in each process"
+_ANSWER_SECONDS: Final = 0.5
+"""For how long a notebook waits for the members of a cluster that it shows."""
 
 
 @hint_at("Cluster")
@@ -265,7 +270,12 @@ class Cluster(OnEngines):
             raise system_refused(f"join the cluster at {url}", error) from error
 
     def run(
-        self, io: IO[Any, E, A], context: Any, *, snapshots: Snapshots | None = None
+        self,
+        io: IO[Any, E, A],
+        context: Any,
+        *,
+        snapshots: Snapshots | None = None,
+        progress: Progress = None,
     ) -> Result[E, A]:
         """Run a program as `program.run(context, on=cluster)` does.
 
@@ -284,15 +294,17 @@ class Cluster(OnEngines):
             io: the program.
             context: the value that `io.read` computes.
             snapshots: one of the three words; None: that of the cluster.
+            progress: as for `IO.run`.
 
         Returns:
             The Result of the program.
 
         Raises:
-            MatchError: `io` is no IO, or `snapshots` no such word.
+            MatchError: `io` is no IO, `snapshots` no such word, or `progress` something else.
         """
         level = self._level("Cluster.run", snapshots)
-        return self._runner(level).run(require_io(io, "Cluster.run"), context)
+        progress = expect.progress(progress, "Cluster.run")
+        return run_showing(self._runner(level), require_io(io, "Cluster.run"), context, progress)
 
     @classmethod
     def _around(
@@ -428,6 +440,19 @@ class Cluster(OnEngines):
         if threading.current_thread() is not self._link:  # it may be, in a `__del__`
             self._link.join(_MAY_TAKE_SECONDS)
         self._host.deliveries.finish(_MAY_TAKE_SECONDS)
+
+    def __repr__(self) -> str:
+        return f"<Cluster at {self.url}{', closed' * self._is_over}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the members, if the coordinator answers at once."""
+        if self._is_over:
+            return table(f"cluster at {self.url}", [("state", "closed")])
+        return cluster_as_html(self._host, _ANSWER_SECONDS)
+
+    @property
+    def _is_over(self) -> bool:
+        return self._is_closed or self._host.is_inherited
 
     def __reduce__(self) -> NoReturn:
         raise NotPicklable(

@@ -33,7 +33,7 @@ __all__ = [
 FILE: Final = "distio.toml"
 _PREFIX: Final = "DISTIO_"
 _PLACE: Final = "DISTIO_CONFIG"
-_OTHERS: Final = frozenset({_PLACE, "DISTIO_BLOCKING_THREADS", "DISTIO_PARENT"})
+_OTHERS: Final = frozenset({_PLACE, "DISTIO_BLOCKING_THREADS", "DISTIO_PARENT", "DISTIO_PROGRESS"})
 """Variables that are no options of commands."""
 _OF_KUBERNETES: Final = re.compile(r".*_(SERVICE_(HOST|PORT.*)|PORT(_\d+_(TCP|UDP).*)?)")
 """Kubernetes gives each container such variables for each service, whatever its name."""

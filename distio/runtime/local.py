@@ -11,7 +11,7 @@ import threading
 import time
 from itertools import count
 from math import inf
-from typing import Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 from distio.coordination.coordinator import Coordinator
 from distio.coordination.endings.coordinator import GRACE_SECONDS
@@ -40,6 +40,12 @@ from distio.runtime.nesting import here, stopped_with_its_fiber
 from distio.runtime.pending_runs import PendingRun
 from distio.runtime.records import tagging
 from distio.runtime.threads import CannotStartThread, start_thread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from distio._display.meter import Counts
+    from distio.runtime.progress import CountsHere
 
 __all__ = ["LocalHost"]
 
@@ -73,6 +79,7 @@ class LocalHost(Host):
         self._ended: list[LocalRun] = []
         self._run = 0
         self._is_cancelled = False
+        self._counts: CountsHere | None = None
         self._interruptible = interruptible(self.cancel, self._describe)
         self._watched_until = inf
         """Until when an idle thread waits for the next timer; infinite if none does."""
@@ -90,6 +97,8 @@ class LocalHost(Host):
                 self.work()
             finally:
                 self.stop()
+                if self._counts is not None:
+                    self._counts.end()
                 log_unreleased(self._ended)
                 if here.seat is not None:
                     here.seat.take_back()
@@ -120,6 +129,8 @@ class LocalHost(Host):
             root = self.member.start_root(io, context)
             root.variables = variables
             self._run = root.run
+            if self._counts is not None:
+                self._counts.begin(root.run)
             if self._is_cancelled:
                 self.member.cancel_run(root.run)
             self.member.queue(root)
@@ -133,6 +144,17 @@ class LocalHost(Host):
         """Cancel the run, also if it is still to begin; returns at once."""
         self._is_cancelled = True  # first: what starts meanwhile looks after it has set its number
         self.cancel_run(self._run)
+
+    def counting(self) -> Callable[[], Counts | None]:
+        """Count the fibers of the run from its beginning.
+
+        Returns:
+            A function that any thread may ask how many of them have ended.
+        """
+        from distio.runtime.progress import CountsHere  # few need it
+
+        self._counts = CountsHere(self, self._coordinator)
+        return self._counts.counts
 
     def _describe(self) -> str:
         return self.describe_run(self._run)

@@ -113,6 +113,13 @@ class PendingRun(Pending):
             self.renew_in_child()
             self.end(failure)
 
+    def standing(self) -> str:
+        """Whether it is over, and how, in words; a value that is still bytes isn't opened."""
+        if not self.is_over:
+            return "not over"
+        outcome = self._failure or (None if self._handle is None else self._handle.outcome)
+        return f"over: {type(outcome).__name__}" if isinstance(outcome, Result) else "over"
+
     def result(self) -> Result[Any, Any]:
         """The Result of a run that is over."""
         if self._failure is not None:

@@ -9,7 +9,9 @@ Rules
 
 from __future__ import annotations
 
-from typing import Any, final
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, final
 
 from distio.core.ops.base import IO
 from distio.errors import KeyRefused
@@ -21,6 +23,10 @@ from distio.runtime.main_thread import serving_on_main, wake_main_thread
 from distio.runtime.nesting import nested_within, stopped_with_its_fiber, waiting
 from distio.runtime.pending_runs import PendingRun, closed, inherited, panic_of
 from distio.runtime.records import tagging
+
+if TYPE_CHECKING:
+    from distio._display.meter import Counts
+    from distio.runtime.progress import Watched
 
 __all__ = ["RootedRun"]
 
@@ -39,6 +45,17 @@ class RootedRun:
         self._snapshots = snapshots
         self._pending: PendingRun | None = None
         self._is_cancelled = False
+        self._is_watched = False
+        self._watched: Watched | None = None
+
+    def counting(self) -> Callable[[], Counts | None]:
+        """Watch the run from its beginning.
+
+        Returns:
+            A function that any thread may ask how many of its fibers have ended.
+        """
+        self._is_watched = True
+        return lambda: None if self._watched is None else self._watched.counts()
 
     def run(self, io: IO[Any, Any, Any], context: Any) -> Result[Any, Any]:
         """Run the program; return its Result when the run is over.
@@ -67,12 +84,26 @@ class RootedRun:
             if self._is_cancelled:
                 self.cancel()
             try:
-                with nested_within(self._host, self._pending.run):
+                with nested_within(self._host, self._pending.run), self._watching(self._pending):
                     self._pending.wait()
             except BaseException:
                 self._pending.is_abandoned = True
                 raise
             return self._pending.result()
+
+    @contextmanager
+    def _watching(self, pending: PendingRun) -> Iterator[None]:
+        if not self._is_watched:
+            yield
+            return
+        from distio.runtime.progress import Watched  # few need it
+
+        self._watched = Watched(self._host, pending.run)
+        self._watched.begin()
+        try:
+            yield
+        finally:
+            self._watched.end(is_over=pending.is_over)
 
     def cancel(self) -> None:
         """Cancel the run, also if it is still to begin; returns at once."""

@@ -6,8 +6,10 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Final, final
 
+from distio._display.html import table
+from distio.errors import ClusterError
 from distio.protocol.domains import MemberKind
 from distio.protocol.messages.roster import (
     ListedMember,
@@ -19,7 +21,7 @@ from distio.protocol.messages.roster import (
 if TYPE_CHECKING:
     from distio.runtime.link import LinkedHost
 
-__all__ = ["MemberStatus", "list_members", "wait_for_workers"]
+__all__ = ["MemberStatus", "cluster_as_html", "list_members", "wait_for_workers"]
 
 
 @final
@@ -61,6 +63,53 @@ class MemberStatus:
             *["leaves"] * self.is_leaving,
         ]
         return f"<{', '.join(parts)}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        rows = list(zip(_COLUMNS, _row(self), strict=True))
+        return table(f"{self.kind} {self.name}", rows[2:])
+
+
+_COLUMNS: Final = ("kind", "name", "host", "process", "threads", "fibers", "ready", "has", "state")
+_MOST_ROWS: Final = 20
+
+
+def _row(member: MemberStatus) -> tuple[object, ...]:
+    has = [f"{name}={tag}" for name, tag in member.tags.items()]
+    has += [f"{name}={amount:g}" for name, amount in member.resources.items()]
+    return (
+        member.kind,
+        member.name,
+        member.host,
+        member.pid,
+        member.threads,
+        member.fibers,
+        member.ready,
+        ", ".join(has),
+        "leaves" if member.is_leaving else "is here",
+    )
+
+
+def cluster_as_html(host: LinkedHost, seconds: float) -> str:
+    """What a notebook shows of a cluster: what the coordinator says within so many seconds."""
+    title = f"cluster at {host.url}"
+    try:
+        answer = host.questions.ask(ListMembers, timeout=seconds)
+    except ClusterError as error:
+        return table(title, [("state", error)])
+    if answer is None:
+        return table(title, [("state", f"the coordinator hasn't answered within {seconds:g} s")])
+    assert isinstance(answer, MembersListed)
+    members = _statuses(answer.members)
+    workers = [each for each in members if each.kind == "worker"]
+    rows = [_row(each) for each in members[:_MOST_ROWS]]
+    if len(members) > _MOST_ROWS:
+        rows.append(("…", f"{len(members) - _MOST_ROWS} more", *[""] * (len(_COLUMNS) - 2)))
+    threads = _counted(sum(each.threads for each in workers), "thread")
+    waiting = f"{_counted(answer.waiting, 'fiber')} waiting for a place"
+    return table(
+        f"{title}: {_counted(len(workers), 'worker')}, {threads}, {waiting}", rows, _COLUMNS
+    )
 
 
 def list_members(host: LinkedHost, seconds: float | None = None) -> list[MemberStatus]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextvars import copy_context
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Protocol
 
+from distio._display.progress import Progress
 from distio.core import expect
 from distio.core.ops.base import IO
 from distio.errors import MatchError, TracedException
@@ -16,18 +18,24 @@ from distio.runtime.threads import CannotStartThread
 if TYPE_CHECKING:
     import asyncio
 
+    from distio._display.meter import Counts
     from distio.runtime.local import LocalHost
 
-__all__ = ["run", "run_async"]
+__all__ = ["run", "run_async", "run_showing"]
 
 
 def run(
-    io: IO[Any, Any, Any], context: Any, pool_size: int, on: Any, has: Any = None
+    io: IO[Any, Any, Any],
+    context: Any,
+    pool_size: int,
+    on: Any,
+    has: Any = None,
+    progress: Progress = None,
 ) -> Result[Any, Any]:
     """Run `io` in this process, or with its children on the cluster `on`."""
     runner = _runner(pool_size, on, has)
     try:
-        return runner.run(io, context)
+        return run_showing(runner, io, context, expect.progress(progress, "run"))
     except CannotStartThread as error:
         return Panic([TracedException.in_except_clause(error)], [])
 
@@ -37,6 +45,19 @@ class _Runner(Protocol):
 
     def run(self, io: IO[Any, Any, Any], context: Any) -> Result[Any, Any]: ...
     def cancel(self) -> None: ...
+    def counting(self) -> Callable[[], Counts | None]: ...
+
+
+def run_showing(
+    runner: _Runner, io: IO[Any, Any, Any], context: Any, progress: Progress
+) -> Result[Any, Any]:
+    """Run a program, and show its progress meanwhile, if that is asked for."""
+    if not progress:
+        return runner.run(io, context)
+    from distio.runtime.progress import showing  # few need it
+
+    with showing(progress, runner.counting()):
+        return runner.run(io, context)
 
 
 @cache
@@ -69,7 +90,12 @@ def _runner(pool_size: int, on: Any, has: Any = None) -> _Runner:
 
 
 async def run_async(
-    io: IO[Any, Any, Any], context: Any, pool_size: int, on: Any, has: Any = None
+    io: IO[Any, Any, Any],
+    context: Any,
+    pool_size: int,
+    on: Any,
+    has: Any = None,
+    progress: Progress = None,
 ) -> Result[Any, Any]:
     """Run a program from asyncio; the loop goes on meanwhile.
 
@@ -80,19 +106,21 @@ async def run_async(
     from distio.runtime.blocking import helpers
     from distio.runtime.main_thread import serve, serving_on_main
     from distio.runtime.nesting import waiting
+    from distio.runtime.waking_loops import signals_wake
 
     runner = _runner(pool_size, on, has)
+    expect.progress(progress, "run_async")
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Result[Any, Any]] = loop.create_future()
 
     def work() -> None:
         try:
-            settle = partial(_settle, future, runner.run(io, context), None)
+            settle = partial(_settle, future, run_showing(runner, io, context, progress), None)
         except BaseException as exception:  # noqa: BLE001 (it is the caller's)
             settle = partial(_settle, future, None, exception)
         loop.call_soon_threadsafe(settle)
 
-    with waiting(), serving_on_main(partial(loop.call_soon_threadsafe, serve)):
+    with waiting(), signals_wake(loop), serving_on_main(partial(loop.call_soon_threadsafe, serve)):
         helpers.call(partial(copy_context().run, work))
         try:
             return await asyncio.shield(future)

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final, Generic, NoReturn, TypeVar, final
 
+from distio._display.html import table
+from distio._display.progress import Progress
 from distio.core import expect
 from distio.errors import MatchError, NotPicklable
 from distio.protocol import messages as m
 from distio.protocol.domains import NamedRunState
+from distio.protocol.ids import name_of
 from distio.result import Result
 from distio.runtime.pending_runs import PendingRun
 from distio.runtime.questions import wait_for
@@ -29,9 +32,10 @@ _LATEST: Final = datetime.max.replace(tzinfo=UTC)
 class RunHandle(Generic[E, A]):
     """A run that `Cluster.submit` started."""
 
-    def __init__(self, host: LinkedHost, pending: PendingRun) -> None:
+    def __init__(self, host: LinkedHost, pending: PendingRun, progress: Progress = None) -> None:
         self._host = host
         self._pending = pending
+        self._progress = progress
 
     def done(self) -> bool:
         """Whether the run has ended: its root, and all fibers that were started."""
@@ -49,17 +53,18 @@ class RunHandle(Generic[E, A]):
         self._host.refuse_in_child()
         self._host.cancel_run(self._pending.run)
 
-    def result(self, timeout: float | None = None) -> Result[E, A]:
+    def result(self, timeout: float | None = None, *, progress: Progress = None) -> Result[E, A]:
         """Wait for the end of the run.
 
         Args:
             timeout: the longest time to wait, in seconds; None: no limit.
+            progress: what to show meanwhile, as for `IO.run`; None: what `submit` was told.
 
         Returns:
             The Result of the run's root.
 
         Raises:
-            MatchError: `timeout` is no number of seconds.
+            MatchError: `timeout` is no number of seconds, or `progress` something else.
             TimeoutError: the time is over. The run goes on, and can be waited for again.
             BaseException: a signal handler has raised it meanwhile on the main thread, like
                 KeyboardInterrupt at Ctrl-C, or SystemExit at SIGTERM. The run goes on.
@@ -67,10 +72,32 @@ class RunHandle(Generic[E, A]):
         expected = "a number of seconds"
         if timeout is not None and (wrong := expect.no_time(timeout, "result", expected)):
             raise MatchError(wrong)
-        wait_for(self._pending, timeout)
+        self._wait(timeout, expect.progress(progress, "result"))
         if not self._pending.is_over:
             raise TimeoutError(f"the run has not ended within {timeout:g} seconds")
         return self._pending.result()
+
+    def _label(self) -> str:
+        return name_of(self._pending.run)
+
+    def __repr__(self) -> str:
+        return f"<run {self._label()}, {self._pending.standing()}>"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows; nobody is asked for it."""
+        where = f"the cluster at {self._host.url}"
+        rows = [("state", self._pending.standing()), ("at", where)]
+        return table(f"run {self._label()}", rows)
+
+    def _wait(self, timeout: float | None, progress: Progress) -> None:
+        progress = self._progress if progress is None else progress
+        if not progress or self._pending.is_over or self._host.is_inherited:
+            wait_for(self._pending, timeout)
+            return
+        from distio.runtime.progress import watching  # few need it
+
+        with watching(self._host, self._pending.run, progress, lambda: self._pending.is_over):
+            wait_for(self._pending, timeout)
 
     def __reduce__(self) -> NoReturn:
         raise NotPicklable(
@@ -140,8 +167,10 @@ class NamedRun(RunHandle[E, A]):
     Another process gets hold of it by `Cluster.attach`.
     """
 
-    def __init__(self, host: LinkedHost, pending: PendingRun, name: str) -> None:
-        super().__init__(host, pending)
+    def __init__(
+        self, host: LinkedHost, pending: PendingRun, name: str, progress: Progress = None
+    ) -> None:
+        super().__init__(host, pending, progress)
         self._name = name
 
     @property
@@ -175,8 +204,8 @@ class NamedRun(RunHandle[E, A]):
         name, run = self._name, self._pending.run
         self._host.named_runs.act(lambda n: m.ActOnNamedRun(n, name, "cancel", run))
 
-    def __repr__(self) -> str:
-        return f"<run {self._name!r}, {'over' if self.done() else 'not over'}>"
+    def _label(self) -> str:
+        return repr(self._name)
 
     def __reduce__(self) -> NoReturn:
         raise NotPicklable(

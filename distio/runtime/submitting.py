@@ -5,6 +5,7 @@ from __future__ import annotations
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Final, TypeVar, get_args, overload
 
+from distio._display.progress import Progress
 from distio.core import expect
 from distio.core.ops.base import IO, require_io
 from distio.errors import ClusterClosed, MatchError
@@ -34,7 +35,12 @@ class Submits:
 
     @overload
     def submit(
-        self, io: IO[Any, E, A], context: Any, *, snapshots: Snapshots | None = None
+        self,
+        io: IO[Any, E, A],
+        context: Any,
+        *,
+        snapshots: Snapshots | None = None,
+        progress: Progress = None,
     ) -> RunHandle[E, A]: ...
 
     @overload
@@ -47,6 +53,7 @@ class Submits:
         keep_for: float | None = None,
         replace: bool = False,
         snapshots: Snapshots | None = None,
+        progress: Progress = None,
     ) -> NamedRun[E, A]: ...
 
     def submit(
@@ -58,6 +65,7 @@ class Submits:
         keep_for: float | None = None,
         replace: bool = False,
         snapshots: Snapshots | None = None,
+        progress: Progress = None,
     ) -> RunHandle[E, A] | NamedRun[E, A]:
         """Start a run on the workers, root and all, and return at once.
 
@@ -75,6 +83,8 @@ class Submits:
             replace: whether the run begins anew if another one has ended under this name, whose
                 outcome is forgotten. A run that goes on is never replaced.
             snapshots: what is kept of the fibers of the run, its root included; see `run`.
+            progress: what `result` of the handle shows while it waits, if it isn't told; as for
+                `IO.run`.
 
         Returns:
             A `RunHandle`, or a `NamedRun`, which waits for the run or cancels it.
@@ -91,17 +101,18 @@ class Submits:
         self._require_open()
         require_io(io, "Cluster.submit")
         level = self._level("Cluster.submit", snapshots)
+        progress = expect.progress(progress, "Cluster.submit")
         if name is None:
             if keep_for is not None or replace is not False:
                 raise MatchError("Cluster.submit: keep_for and replace are for runs with a name")
-            return RunHandle(self._host, self._host.runs.submit(io, context, level))
+            return RunHandle(self._host, self._host.runs.submit(io, context, level), progress)
         name = expect.run_name(name, "Cluster.submit")
         if keep_for is not None:
             keep_for = expect.seconds(keep_for, "Cluster.submit", "keep_for")
         pending = self._host.named_runs.submit(
             io, context, name, level, keep_seconds=keep_for, replaces=bool(replace)
         )
-        return NamedRun(self._host, pending, name)
+        return NamedRun(self._host, pending, name, progress)
 
     def ship(self, *paths: str | PathLike[str]) -> None:
         """Send code along with the runs that begin from now on, to all workers that they come to.

@@ -357,8 +357,8 @@ def test_at_most_and_progress_of_a_wrong_type_are_a_match_error_of_their_functio
 ) -> None:
     with pytest.raises(TypeError, match=f"zip_par: at_most is a whole number .* got {wrong!r}"):
         io.zip_par(io.pure(1), at_most=wrong)
-    with pytest.raises(TypeError, match="traverse_par: progress is a function, True or None"):
-        io.traverse_par([1], io.pure, progress="yes")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="traverse_par: progress is a function, True, a label"):
+        io.traverse_par([1], io.pure, progress=1)  # type: ignore[arg-type]
 
 
 def test_at_refuses_a_value_that_is_no_actor() -> None:

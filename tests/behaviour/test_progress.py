@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import io as text
-import sys
-from collections.abc import Callable
+import asyncio
+import pickle
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import pytest
 
 from distio import IO, Errors, Ok, io
+from distio._display.display import Display
+from distio._display.meter import Meter, Shown
+from distio._display.surface import Surface
 from distio.io._progress import Bar
-from tests.conftest import Run
+from tests.conftest import PATIENCE, Run, shared_cluster
 from tests.harness.items import SLOW, exceptions_of, square, squares
 
 Program = IO[Any, Any, Any]
@@ -90,10 +93,12 @@ def test_progress_that_raises_stops_further_items_and_comes_first(run_in_process
     assert sorted(begun) == sorted(ended) == result.errors
 
 
-@pytest.mark.parametrize("progress", [1, "yes"])
-def test_progress_that_is_no_function_is_a_type_error(progress: Any) -> None:
-    with pytest.raises(TypeError, match="progress is a function, True or None"):
-        io.traverse_par([1], square, at_most=1, progress=progress)
+def test_progress_that_is_no_function_is_a_type_error() -> None:
+    wrong: Any = 1
+    with pytest.raises(TypeError, match="progress is a function, True, a label or None"):
+        io.traverse_par([1], square, at_most=1, progress=wrong)
+    with pytest.raises(TypeError, match="run: progress is a function, True, a label or None"):
+        io.pure(1).run(None, progress=wrong)
 
 
 def test_progress_false_is_no_progress() -> None:
@@ -101,44 +106,116 @@ def test_progress_false_is_no_progress() -> None:
     assert io.traverse_par([1, 2], square, at_most=1, progress=False).run(None) == Ok([1, 4])
 
 
-class Terminal(text.StringIO):
-    def isatty(self) -> bool:
-        return True
+# -- bars -------------------------------------------------------------------------------------
 
 
-SHOW_CURSOR = "\x1b[?25h"
-ERASE_LINE = "\x1b[2K"
+class Seen(Surface):
+    """A surface that remembers what it was to draw."""
+
+    def __init__(self) -> None:
+        self.shown: dict[str, list[Shown]] = {}
+
+    def next_look(self, now: float) -> float:
+        return now
+
+    def draw(self, meters: Sequence[Meter], now: float) -> None:
+        for meter in meters:
+            if (shown := meter.look(now)) is not None:
+                self.shown.setdefault(shown.label, []).append(shown)
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
+    """What the bars of a test show, each at least once."""
+    surface = Seen()
+    display = Display(lambda: surface, shows_all=True)
+    monkeypatch.setattr("distio._display.display.shared", display)
+    monkeypatch.setattr("distio.runtime.progress.shared", display)
+    return surface
 
 
 @pytest.mark.parametrize("item", [square, io.error])
-def test_bar_is_shown_and_gone_in_the_end(
-    monkeypatch: pytest.MonkeyPatch, item: Callable[[int], Program]
+def test_bar_shows_its_label_and_all_items_in_the_end(
+    seen: Seen, item: Callable[[int], Program]
 ) -> None:
-    monkeypatch.setenv("TERM", "xterm")
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    result = io.traverse_par(range(7), item, at_most=2, progress=True).run(None)
+    result = io.traverse_par(range(7), item, at_most=2, progress="squares").run(None)
     assert result == (squares(7) if item is square else Errors([*range(7)]))
-    shown = terminal.getvalue()
-    assert "7/7" in shown
-    assert SHOW_CURSOR in shown
-    last_bar = shown.rindex("7/7")
-    assert ERASE_LINE in shown[last_bar:]
+    last = seen.shown["squares"][-1]
+    assert (last.done, last.total, last.is_over) == (7, 7, True)
 
 
-def test_bar_that_is_never_closed_is_gone_with_its_program(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After Ctrl-C, for example, no more of the program is run."""
-    monkeypatch.setenv("TERM", "xterm")
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stderr", terminal)
-    bar = Bar()
-    bar(1, 2)
-    assert SHOW_CURSOR not in terminal.getvalue()
-    del bar
-    assert SHOW_CURSOR in terminal.getvalue()
+def test_bars_within_a_run_with_a_bar_share_the_display(seen: Seen) -> None:
+    inner = [
+        io.traverse_par(range(3), square, at_most=1, progress="a"),
+        io.traverse_par(range(3), square, at_most=1, progress=True).named("b"),
+    ]
+    assert io.zip_par(inner).run(None, progress="run").is_ok()
+    lasts = {label: shown[-1] for label, shown in seen.shown.items()}
+    assert {
+        label: (each.done, each.is_over) for label, each in lasts.items() if label != "run"
+    } == {
+        "a": (3, True),
+        "b": (3, True),
+    }
+    assert lasts["run"].done == lasts["run"].total
 
 
-def test_bar_is_not_shown_without_a_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("place", ["threads", "cluster", "submitted"])
+def test_progress_of_a_run_counts_its_fibers_to_the_last(place: str) -> None:
+    told: list[tuple[int, int | None]] = []
+
+    def progress(ended: int, known: int | None) -> None:
+        told.append((ended, known))
+
+    program = io.zip_par([io.zip_par(io.pure(n), io.pure(n)) for n in range(4)])
+    if place == "threads":
+        assert program.run(None, 2, progress=progress).is_ok()
+    elif place == "cluster":
+        assert program.run(None, on=shared_cluster(), progress=progress).is_ok()
+    else:
+        both = program.then(io.sleep(SLOW))  # else it may be over before it is waited for
+        assert shared_cluster().submit(both, None, progress=progress).result().is_ok()
+    assert told[-1] == (13, 13)
+    assert told == sorted(told)
+
+
+@pytest.mark.usefixtures("seen")
+def test_wait_that_ends_before_its_run_watches_it_no_longer() -> None:
+    handle = shared_cluster().submit(io.sleep(PATIENCE), None, progress="run")
+    with pytest.raises(TimeoutError):
+        handle.result(0.0)
+    watches = shared_cluster()._host.member.features.watches
+    assert watches.leftovers() == {"watched runs": {}}
+    handle.cancel()
+    assert handle.result(progress=False).is_panic()
+
+
+def test_progress_of_a_run_that_raises_harms_nothing_but_is_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def progress(ended: int, known: int | None) -> None:
+        raise ValueError("no more")
+
+    assert io.pure(1).run(None, progress=progress) == Ok(1)
+    assert "progress is shown no more: ValueError: no more" in caplog.text
+
+
+def test_progress_of_run_async_is_shown(seen: Seen) -> None:
+    assert asyncio.run(io.pure(1).run_async(None, progress="run")) == Ok(1)
+    assert seen.shown["run"][-1].done == 1
+
+
+def test_bar_moves_with_its_fiber_to_another_process() -> None:
+    bar = Bar("pages", 3)
+    copy = pickle.loads(pickle.dumps(bar))
+    copy(1, 3)
+    for each in (bar, copy):
+        each.close()
+
+
+def test_bar_is_not_shown_without_a_terminal_if_it_takes_no_time(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     program = io.zip_par(io.pure(1), io.pure(2), progress=True)
-    assert program.run(None) == Ok([1, 2])
+    assert program.run(None, progress=True) == Ok([1, 2])
     assert capfd.readouterr() == ("", "")

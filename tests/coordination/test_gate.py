@@ -73,6 +73,7 @@ CHILD = HONEST + 4
 
 LIES: dict[str, list[m.MemberMessage]] = {
     "a run of others begins": [m.StartRun(HONEST)],
+    "a run of others is watched": [m.WatchRun(HONEST)],
     "a run begins twice": [m.StartRun(OWN)],
     "fibers of others have ended": [told(HONEST, finished=1)],
     "others have started fibers": [told(HONEST, started=[(0, 5)])],
@@ -197,7 +198,15 @@ HARMLESS: dict[str, list[m.MemberMessage]] = {
     "others repeat their calls in a run that is over": [
         m.RepeatCall(fiber_id(9, 9), CHILD + n) for n in range(30)
     ],
-    "a run that is over": [told(fiber_id(9, 9), finished=1), m.CancelRun(fiber_id(9, 9))],
+    "a run that is over": [
+        told(fiber_id(9, 9), finished=1),
+        m.CancelRun(fiber_id(9, 9)),
+        m.WatchRun(fiber_id(9, 9)),
+    ],
+    "its run is watched, again and no longer": [
+        *[m.WatchRun(OWN)] * 2,
+        *[m.WatchRun(OWN, goes_on=False)] * 2,
+    ],
     "snapshots of one message share an attachment": [
         told(OWN, started=[(1, 1)]),
         m.SaveFibers(OWN, 0, [shares(OWN, b"data"), shares(own(1))]),

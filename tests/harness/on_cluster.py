@@ -27,9 +27,15 @@ def main() -> None:
             return stack.enter_context(Cluster.connect(url))
 
         def run(
-            io: IO[Any, Any, Any], context: Any, pool_size: int, on: Any, has: Any = None
+            io: IO[Any, Any, Any],
+            context: Any,
+            pool_size: int,
+            on: Any,
+            has: Any = None,
+            progress: Any = None,
         ) -> Result[Any, Any]:
-            return run_there(io, context, pool_size, cluster() if on is None else on)
+            on = cluster() if on is None else on
+            return run_there(io, context, pool_size, on, None, progress)
 
         door.run = run
         runpy.run_path(script, run_name="__main__")

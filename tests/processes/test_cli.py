@@ -196,6 +196,18 @@ def test_distio_run_prints_the_value_of_an_ok(
     assert on_threads(distio, target, *args) == Said(0, out, "")
 
 
+def test_distio_run_shows_its_progress_on_stderr(
+    distio: Distio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DISTIO_PROGRESS", "lines:0.01")
+    naps = "from distio import io\nmain = io.zip_par(io.sleep(0.1), io.sleep(0.1))\n"
+    (tmp_path / "naps.py").write_text(naps)
+    said = on_threads(distio, "naps.py", "--progress")
+    assert said.out == "[None, None]\n"
+    assert re.search(r"^distio: \d of \d \(", said.err, re.M)
+    assert "distio: 3 of 3 (100 %)" in said.err
+
+
 def test_distio_run_lists_errors(distio: Distio) -> None:
     said = on_threads(distio, "programs.py:errors")
     assert said == Said(1, "", "error: too long\nerror: too wide\n")

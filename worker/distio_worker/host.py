@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from distio._display.settings import without_terminal
 from distio.core.pickling.spaces import current_space
 from distio.errors import ClusterClosed
 from distio.protocol.messages import TakesFibers
@@ -120,6 +121,7 @@ def serve(
     joined(host)
     memory = _watch_memory(host, worker, grace)
     host.relay_logs(takes_all=is_of_program)
+    without_terminal()
 
     def listen() -> None:
         host.listen()

@@ -128,6 +128,7 @@ class Runs(CoordinatorFeature):
             else:
                 record.ended = True
                 ended.append((fiber, record))
+        run.ended += reported.finished + len(ended)
         run.count(id, change - len(ended))
         for fiber_ended in state.hooks.fiber_ended:
             for fiber, record in ended:

@@ -135,6 +135,11 @@ class LocalRun:
                 return
         self._started.append((first, count))
 
+    @property
+    def unreported_ends(self) -> int:
+        """How many fibers have ended here of which the coordinator isn't told yet."""
+        return self._finished + len(self._ended)
+
     def has_ended(self, fiber: Fiber) -> None:
         """Note the end of a fiber, which is to be reported."""
         self._unreported[self.id] = self

@@ -293,6 +293,7 @@ class Run:
         "asked",
         "asleep",
         "attachments",
+        "ended",
         "ending",
         "fibers",
         "is_miscounted",
@@ -320,6 +321,8 @@ class Run:
         self.members = {owner}
         """The members that have ever hosted fibers of the run."""
         self.alive = 0
+        self.ended = 0
+        """How many of its fibers have ended where they were."""
         self.alive_at: dict[int, int] = {}
         """How many fibers are alive on each member, and at NOWHERE."""
         self.asleep = 0

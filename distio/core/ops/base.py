@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Never, TypeVar, overload
 
 import distio.core.ops as ops
+from distio._display.progress import Progress
 from distio._hints import hint_at
 from distio.core import expect
 from distio.errors import MatchError, TimedOut, TracedException
@@ -273,6 +274,7 @@ class IO(Generic[R, E, A]):
         on: Any = None,
         nighttime: float | None = None,
         has: Mapping[str, str | float] | None = None,
+        progress: Progress = None,
     ) -> Result[Any, A]:
         """Run this program and wait for it and for every fiber it started.
 
@@ -286,12 +288,17 @@ class IO(Generic[R, E, A]):
             nighttime: what raffiot calls `idle_time`; ignored, too.
             has: what this process has for `io.placed`, in a run without a cluster, as `needs` says
                 it: tags and amounts. None: whatever placed fibers need.
+            progress: True, or a label: a bar on the terminal or in the notebook, else a line now
+                and then, of how many fibers have ended, and of how many are known. A function is
+                called as `progress(ended, known)` by another thread, at most 10 times a second, and
+                last when the run is over. If it raises, that is logged, and it is called no more.
 
         Returns:
             Ok, Errors or Panic: no failure of the program is raised.
 
         Raises:
-            MatchError: `pool_size` is no number from 1, or `on` no cluster.
+            MatchError: `pool_size` is no number from 1, `on` no cluster, or `progress` something
+                else.
             KeyboardInterrupt: Ctrl-C has ended the run, or a function has raised it.
             SystemExit: with code 143: SIGTERM has ended the run.
             BaseException: a signal handler of the program has raised it meanwhile.
@@ -302,7 +309,7 @@ class IO(Generic[R, E, A]):
         """
         from distio.runtime.run import run
 
-        return run(self, context, pool_size, on, has)
+        return run(self, context, pool_size, on, has, progress)
 
     async def run_async(
         self,
@@ -311,6 +318,7 @@ class IO(Generic[R, E, A]):
         *,
         on: Any = None,
         has: Mapping[str, str | float] | None = None,
+        progress: Progress = None,
     ) -> Result[Any, A]:
         """`run` from asyncio: `await main.run_async(context)`; the event loop goes on meanwhile.
 
@@ -319,6 +327,7 @@ class IO(Generic[R, E, A]):
             pool_size: as for `run`; the threads are others than the event loop's.
             on: as for `run`.
             has: as for `run`.
+            progress: as for `run`.
 
         >>> import asyncio
         >>> from distio import io
@@ -327,7 +336,7 @@ class IO(Generic[R, E, A]):
         """
         from distio.runtime.run import run_async
 
-        return await run_async(self, context, pool_size, on, has)
+        return await run_async(self, context, pool_size, on, has, progress)
 
     # -- as text and as bytes -------------------------------------------------------------
 

@@ -100,7 +100,13 @@ from distio.protocol.messages.primitives import (
 )
 from distio.protocol.messages.recovery import FibersSaved, LossReported, SaveFibers, Unsaved
 from distio.protocol.messages.references import GiveBack
-from distio.protocol.messages.runs import Progress, RunProgress, StartRun
+from distio.protocol.messages.runs import (
+    Progress,
+    RunProgress,
+    RunWatched,
+    StartRun,
+    WatchRun,
+)
 from distio.protocol.messages.timers import StartTimer, StopTimer, TimerFired
 
 __all__ = [
@@ -170,11 +176,13 @@ __all__ = [
     "RunCancelled",
     "RunEnded",
     "RunProgress",
+    "RunWatched",
     "SaveFibers",
     "SendOutcomes",
     "SetLogLevels",
     "Shutdown",
     "StartRun",
+    "WatchRun",
     "StartTimer",
     "StealRequest",
     "StopTimer",

@@ -83,7 +83,7 @@ def test_role_of_observers_lets_them_say_only_what_changes_nothing() -> None:
 
 def test_role_of_workers_lets_them_start_and_operate_nothing() -> None:
     named = {each.__name__ for each in MemberMessage.__subclasses__() if "worker" not in each.roles}
-    runs = {"ActOnNamedRun", "ListNamedRuns", "StartRun", "SubmitNamedRun"}
+    runs = {"ActOnNamedRun", "ListNamedRuns", "StartRun", "SubmitNamedRun", "WatchRun"}
     looks = {"AskFibers", "AskOverview", "AskToCancel", "ListMembers", "WithdrawListing"}
     looks |= {"AskSaved"}
     assert named == runs | looks | {"DrainMember"}
