@@ -11,7 +11,7 @@ import threading
 import time
 from itertools import count
 from math import inf
-from typing import Any, Final, final
+from typing import Any, Final
 
 from distio.coordination.coordinator import Coordinator
 from distio.coordination.endings.coordinator import GRACE_SECONDS
@@ -49,7 +49,6 @@ _KEYS: Final = count(fiber_id(0, 1))
 ids of an incarnation that no member has."""
 
 
-@final
 class LocalHost(Host):
     """Hosts one run: the thread that calls `run` is the first of the pool."""
 
@@ -93,16 +92,24 @@ class LocalHost(Host):
                 log_unreleased(self._ended)
                 if here.seat is not None:
                     here.seat.take_back()
-            # a thread may be in the midst of what takes long, and nobody waits for that any more
-            if self.failure is None and not any(run.unreleased for run in self._ended):
+            if not self._is_given_up:
                 for thread in threads:
                     thread.join()
-            self.member.drop_chores()
-            if self.failures.has_to_tell_of([self._run]):
-                self.failures.runs_ended([self._run])
-            spare_in_children(self)
+            self._finish()
             pending.wait()  # another thread may still be telling what has failed
         return pending.result()
+
+    @property
+    def _is_given_up(self) -> bool:
+        """Whether a thread may be in the midst of what takes long, and nobody waits for that."""
+        return self.failure is not None or any(run.unreleased for run in self._ended)
+
+    def _finish(self) -> None:
+        """The run is over, and so is the host."""
+        self.member.drop_chores()
+        if self.failures.has_to_tell_of([self._run]):
+            self.failures.runs_ended([self._run])
+        spare_in_children(self)
 
     def _start_others(self) -> list[threading.Thread]:
         """The other threads of the pool, or as many of them as the system allows."""
@@ -184,10 +191,14 @@ class LocalHost(Host):
             self._happened(Tick())
         if self.member.state.outbox:
             self._exchange()
-            if self.has_idle_thread:  # one that will be idle looks itself
-                deadline = self.next_deadline()
-                if deadline is not None and deadline < self._watched_until:
-                    self.wake_one()  # to wait for the new, earlier deadline
+            self._see_to_deadline()
+
+    def _see_to_deadline(self) -> None:
+        """Let a thread wait for a new, earlier deadline (mutex held)."""
+        if self.has_idle_thread:  # one that will be idle looks itself
+            deadline = self.next_deadline()
+            if deadline is not None and deadline < self._watched_until:
+                self.wake_one()
 
     def idle(self) -> float | None:
         if here.seat is not None:
@@ -221,8 +232,8 @@ class LocalHost(Host):
             self.member.receive(command.message)
         if self.member.state.ended_runs:
             self.is_stopping = True
-            self.wake_all()
             self._ended = self.pending_runs.close_ended(self.member)
+            self.wake_all()
 
 
 def _left_behind() -> Panic[Any, Any]:
