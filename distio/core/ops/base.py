@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
 import distio.core.ops as ops
 from distio.core import expect
+from distio.core.outside import is_outside, value_of
 from distio.errors import MatchError, TimedOut, TracedException
 from distio.result import Result
 from distio.schedule import Schedule, require_schedule
@@ -78,8 +79,18 @@ class IO(Generic[R, E, A]):
         raise NotImplementedError
 
     def __await__(self) -> Generator[Any, Any, A]:
-        """Run this, in a function of `io.do`: the `await` has its value."""
-        return (yield self)  # type: ignore[no-any-return]  # what runs the function knows
+        """Run this: the `await` has its value, or raises its failure as an exception.
+
+        In a function of `io.do`, the fiber that runs the function runs this. In any other coroutine
+        of asyncio or trio, this runs as by `run_async(None)`, on threads of this process.
+        """
+        try:
+            return (yield self)  # type: ignore[no-any-return]  # what runs the function knows
+        except (RuntimeError, TypeError):
+            if not is_outside():
+                raise
+        # the loop has refused the program, which so has not begun
+        return (yield from value_of(self).__await__())  # type: ignore[no-any-return]  # its value
 
     # -- values ---------------------------------------------------------------------------
 
