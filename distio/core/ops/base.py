@@ -317,13 +317,21 @@ class IO(Generic[R, E, A]):
         on: Any = None,
         has: Mapping[str, str | float] | None = None,
     ) -> Result[Any, A]:
-        """`run` from asyncio: `await main.run_async(context)`; the event loop goes on meanwhile.
+        """`run` from asyncio or trio: `await main.run_async(context)`; the loop goes on meanwhile.
+
+        The run holds no thread while it waits. Its coroutines (`io.from_coroutine`) run on this
+        loop, in the fibers that are in this process. If the task is cancelled, so is the run, and
+        the task ends when the run has ended.
 
         Args:
             context: as for `run`.
             pool_size: as for `run`; the threads are others than the event loop's.
             on: as for `run`.
             has: as for `run`.
+
+        Raises:
+            MatchError: as for `run`.
+            RuntimeError: it is awaited in no task of asyncio or trio.
 
         >>> import asyncio
         >>> from distio import io
