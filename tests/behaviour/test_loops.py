@@ -226,8 +226,13 @@ def test_cluster_that_is_left_lets_coroutines_end_on_the_loop(in_loop: InLoop) -
             finally:
                 ends.append("the coroutine")
 
+        async def release() -> None:
+            await anyio.sleep(0)
+            ends.append("the release")
+
         async def start(cluster: Cluster) -> None:
-            result = await io.from_coroutine(wait).run_async(None, on=cluster)
+            program = io.from_coroutine(wait).finally_(lambda _: io.from_coroutine(release))
+            result = await program.run_async(None, on=cluster)
             ends.append(type(the_exception(result)).__name__)
 
         url = shared_cluster().url
@@ -236,7 +241,7 @@ def test_cluster_that_is_left_lets_coroutines_end_on_the_loop(in_loop: InLoop) -
             await begun.wait()
         return ends
 
-    assert in_loop(main) == ["the coroutine", "ClusterClosed"]
+    assert in_loop(main) == ["the coroutine", "the release", "ClusterClosed"]
 
 
 # -- await ------------------------------------------------------------------------------------
