@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Final
 from distio.core.raising import exception_of
 from distio.result import Ok
 
-__all__ = ["is_outside", "loops", "value_of"]
+__all__ = ["is_in_trio", "is_outside", "loops", "value_of"]
 
 _OF_AWAITS: Final = CO_COROUTINE | CO_GENERATOR | CO_ASYNC_GENERATOR
 """A function with one of these flags may stand between an await and what runs it all."""
@@ -44,7 +44,7 @@ loops.running = staticmethod(_running_loop)
 
 def is_outside() -> bool:
     """Whether the caller of this, an `__await__`, is awaited in a task of a loop."""
-    if not (loops.running() or _is_in_trio()):
+    if not (loops.running() or is_in_trio()):
         return False
     # `run` may have been called in a task, and steps fibers in the thread of the loop
     frame: Any = sys._getframe(2)
@@ -53,9 +53,18 @@ def is_outside() -> bool:
     return frame is None or not str(frame.f_globals.get("__name__")).startswith(_DRIVERS)
 
 
-def _is_in_trio() -> bool:
+def is_in_trio() -> bool:
+    """Whether a task of trio calls this."""
     lowlevel = getattr(sys.modules.get("trio"), "lowlevel", None)
-    return lowlevel is not None and lowlevel.in_trio_task()
+    if lowlevel is None:  # trio isn't imported, or just being
+        return False
+    if hasattr(lowlevel, "in_trio_task"):  # quick; trio has it from 0.29 on
+        return bool(lowlevel.in_trio_task())
+    try:
+        lowlevel.current_task()
+    except RuntimeError:
+        return False
+    return True
 
 
 async def value_of(io: Any) -> Any:

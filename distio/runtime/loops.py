@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from distio.coordination.executor.services import OnLoop
+from distio.core.outside import is_in_trio
 from distio.errors import MatchError, TracedException
 from distio.result import Panic, Result
 from distio.runtime.blocking import helpers, in_background
@@ -57,9 +58,7 @@ def running_loop() -> EventLoop:
     Raises:
         RuntimeError: it is no task of a loop that is known.
     """
-    asyncio: Any = sys.modules.get("asyncio")
-    trio: Any = sys.modules.get("trio")
-    if trio is not None and trio.lowlevel.in_trio_task() and not _in_asyncio_task(asyncio):
+    if is_in_trio() and not _is_in_asyncio():
         with without_forks():  # in a child that another thread forks it would stay half imported
             from distio.runtime.trio_loop import TrioLoop
         return TrioLoop()
@@ -74,8 +73,9 @@ def running_loop() -> EventLoop:
         ) from error
 
 
-def _in_asyncio_task(asyncio: Any) -> bool:
-    """Whether this is a task of asyncio, whose loop may itself be run by trio."""
+def _is_in_asyncio() -> bool:
+    """Whether a task of asyncio calls this, whose loop may itself be run by trio."""
+    asyncio: Any = sys.modules.get("asyncio")
     return (
         asyncio is not None
         and asyncio._get_running_loop() is not None

@@ -127,7 +127,7 @@ def test_function_of_the_other_library_is_told_where_to_run(in_loop: InLoop) -> 
     functions: dict[str, Any] = {"asyncio": trio.sleep, "trio": asyncio.sleep}
 
     async def main() -> Any:
-        here = "trio" if trio.lowlevel.in_trio_task() else "asyncio"
+        here = "trio" if asyncio._get_running_loop() is None else "asyncio"
         return here, await io.from_coroutine(functions[here], 0).run_async(None)
 
     library, result = in_loop(main)
