@@ -19,6 +19,7 @@ import pytest
 from hypothesis import settings
 
 from distio import IO, Cluster, Result
+from distio.runtime.awaited import AwaitedHost
 from distio.runtime.local import LocalHost
 from distio.testing import Exploration, simulate
 
@@ -183,14 +184,20 @@ def no_past() -> None:
 @pytest.fixture(autouse=True)
 def nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """After every run, and after every test, nothing of a run is left in this process."""
-    run_to_the_end = LocalHost.run
+    run_to_the_end, result_of = LocalHost.run, AwaitedHost.result
 
     def run(host: LocalHost, io: IO[Any, Any, Any], context: Any) -> Result[Any, Any]:
         result = run_to_the_end(host, io, context)  # an interrupted run may leave fibers
         host.validate_rest()
         return result
 
+    def result(host: AwaitedHost) -> Result[Any, Any]:
+        if host.failure is None:
+            host.validate_rest()
+        return result_of(host)
+
     monkeypatch.setattr(LocalHost, "run", run)
+    monkeypatch.setattr(AwaitedHost, "result", result)
     yield
     if shared_cluster.cache_info().currsize:
         host = shared_cluster()._host

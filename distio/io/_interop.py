@@ -114,15 +114,20 @@ def on_main_thread(
 def from_coroutine(
     f: Callable[..., Coroutine[Any, Any, A]], *args: Any, **kwargs: Any
 ) -> IO[Any, Any, A]:
-    """The program that awaits `f(*args, **kwargs)` on the event loop of its process.
+    """The program that awaits `f(*args, **kwargs)` on an event loop.
+
+    If a task awaits the run, by `run_async`, that is the loop of the task, for fibers in its
+    process. Otherwise it is a loop of asyncio that the fiber's process has for this. The coroutine
+    runs in the context variables of the fiber, and is cancelled with the fiber.
 
     Args:
-        f: an `async def` function of asyncio.
+        f: an `async def` function of the loop's library.
         args: what `f` is called with.
         kwargs: what else `f` is called with.
 
     Returns:
-        A program that computes what the coroutine returns.
+        A program that computes what the coroutine returns. If `f` is of asyncio, and the loop of
+        trio, or the other way round, the outcome is a Panic that says so.
 
     Raises:
         MatchError: `f` is no function.

@@ -470,3 +470,17 @@ class Cluster(OnEngines):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close it, while the event loop goes on: coroutines of fibers may have to end there."""
+        from distio.runtime.loops import call_elsewhere  # few need it
+
+        await call_elsewhere(self.close)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
 
+from distio.coordination.executor.services import OnLoop
+from distio.runtime.asyncio_loop import start_call
 from distio.runtime.forks import end_child, renew_in_children
 from distio.runtime.logs import log
 from distio.runtime.threads import start_thread
@@ -94,8 +96,8 @@ def hold_loop(wait: Callable[[], None]) -> None:
     _loop.hold(wait)
 
 
-def run_on_loop(run: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
-    """Run a coroutine that never raises, unless it is cancelled; returns at once.
+def run_on_loop(call: OnLoop) -> Callable[[], None]:
+    """Run the coroutine of a fiber; returns at once.
 
     Returns:
         A function that cancels the coroutine, from any thread.
@@ -103,14 +105,4 @@ def run_on_loop(run: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], No
     Raises:
         OSError, RuntimeError: see `_Loop.get`.
     """
-    loop, coroutine = _loop.get(), run()
-    try:
-        future = asyncio.run_coroutine_threadsafe(coroutine, loop)
-    except BaseException:
-        coroutine.close()
-        raise
-
-    def cancel() -> None:
-        future.cancel()
-
-    return cancel
+    return start_call(_loop.get(), call, is_noted=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable
 
+from distio.coordination.executor.services import OnLoop
 from distio.core.fiber import Fiber
 from distio.core.interpreter import Tank
 from distio.runtime.fence import Fence, lease_clock
@@ -28,9 +28,9 @@ class FencedHost(WatchedHost):
         """Steps get their fuel in portions, and wait at the fence in between."""
         return None if self.fence is None else self.fence.tank()
 
-    def on_loop(self, run: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    def on_loop(self, fiber: Fiber, call: OnLoop) -> Callable[[], None]:
         """Let the loop wait at the fence, too."""
-        stop = super().on_loop(run)
+        stop = super().on_loop(fiber, call)
         if self.fence is not None:
             from distio.runtime.event_loop import hold_loop  # takes long, and is there by now
 

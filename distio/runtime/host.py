@@ -199,21 +199,38 @@ class Host(WorkServices):
                         self.pool.watch()
                     return True
                 patience = self.link.idle()
-                if not state.ready and not self.is_stopping:
-                    self._idle += 1
-                    try:
-                        self._work_ready.wait(_at_most(patience))
-                    except BaseException as exception:  # of a signal handler without a guard
-                        if not is_interrupt(exception):
-                            raise
-                        self.interrupted(exception, None)
-                    finally:
-                        self._idle -= 1
+                if not self._looks_again(patience):
+                    return False
                 if patience is not None:
                     self.link.timer_wait_ended()  # whether or not it has: it doesn't wait any more
                 if self._from_anywhere:
                     self.inbox.empty()
         return False
+
+    def _looks_again(self, patience: float | None) -> bool:
+        """Whether a thread that has found no work looks again, perhaps after a wait (mutex held).
+
+        Args:
+            patience: for how many seconds it may wait; None: until there is work.
+        """
+        return bool(self.member.state.ready) or self.is_stopping or self._waits_for_work(patience)
+
+    def _waits_for_work(self, patience: float | None) -> bool:
+        """Wait for work; return whether the thread is still needed then."""
+        self._idle += 1
+        try:
+            self._work_ready.wait(_at_most(patience))
+        except BaseException as exception:  # of a signal handler without a guard
+            if not is_interrupt(exception):
+                raise
+            self.interrupted(exception, None)
+        finally:
+            self._idle -= 1
+        return True
+
+    def _summon(self, threads: int) -> None:
+        """Let so many of the idle threads look again (mutex held)."""
+        self._work_ready.notify(threads)
 
     @property
     def has_idle_thread(self) -> bool:
@@ -314,7 +331,7 @@ class Host(WorkServices):
         """Wake threads for what is ready (mutex held); the caller takes `spare` of it itself."""
         count = len(self.member.state.ready) - spare
         if self._idle and count > 0:
-            self._work_ready.notify(min(count, self._idle))
+            self._summon(min(count, self._idle))
         elif count > 0 and not self.pool.sees_ready:
             self.pool.watch()
 

@@ -152,6 +152,11 @@ class interruptible:
             raise self._exception
 
     @property
+    def exception(self) -> BaseException | None:
+        """The exception that leaves the run, if there is one."""
+        return self._exception
+
+    @property
     def is_ending(self) -> bool:
         """Whether something is to leave it."""
         return self._exception is not None

@@ -11,7 +11,7 @@ import threading
 import time
 from itertools import count
 from math import inf
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, Final
 
 from distio.coordination.coordinator import Coordinator
 from distio.coordination.endings.coordinator import GRACE_SECONDS
@@ -55,7 +55,6 @@ _KEYS: Final = count(fiber_id(0, 1))
 ids of an incarnation that no member has."""
 
 
-@final
 class LocalHost(Host):
     """Hosts one run: the thread that calls `run` is the first of the pool."""
 
@@ -97,21 +96,28 @@ class LocalHost(Host):
                 self.work()
             finally:
                 self.stop()
-                if self._counts is not None:
-                    self._counts.end()
+                self.counted()
                 log_unreleased(self._ended)
                 if here.seat is not None:
                     here.seat.take_back()
-            # a thread may be in the midst of what takes long, and nobody waits for that any more
-            if self.failure is None and not any(run.unreleased for run in self._ended):
+            if not self._is_given_up:
                 for thread in threads:
                     thread.join()
-            self.member.drop_chores()
-            if self.failures.has_to_tell_of([self._run]):
-                self.failures.runs_ended([self._run])
-            spare_in_children(self)
+            self._finish()
             pending.wait()  # another thread may still be telling what has failed
         return pending.result()
+
+    @property
+    def _is_given_up(self) -> bool:
+        """Whether a thread may be in the midst of what takes long, and nobody waits for that."""
+        return self.failure is not None or any(run.unreleased for run in self._ended)
+
+    def _finish(self) -> None:
+        """The run is over, and so is the host."""
+        self.member.drop_chores()
+        if self.failures.has_to_tell_of([self._run]):
+            self.failures.runs_ended([self._run])
+        spare_in_children(self)
 
     def _start_others(self) -> list[threading.Thread]:
         """The other threads of the pool, or as many of them as the system allows."""
@@ -155,6 +161,11 @@ class LocalHost(Host):
 
         self._counts = CountsHere(self, self._coordinator)
         return self._counts.counts
+
+    def counted(self) -> None:
+        """Count no longer; a second call does nothing."""
+        if self._counts is not None:
+            self._counts.end()
 
     def _describe(self) -> str:
         return self.describe_run(self._run)
@@ -206,10 +217,14 @@ class LocalHost(Host):
             self._happened(Tick())
         if self.member.state.outbox:
             self._exchange()
-            if self.has_idle_thread:  # one that will be idle looks itself
-                deadline = self.next_deadline()
-                if deadline is not None and deadline < self._watched_until:
-                    self.wake_one()  # to wait for the new, earlier deadline
+            self._see_to_deadline()
+
+    def _see_to_deadline(self) -> None:
+        """Let a thread wait for a new, earlier deadline (mutex held)."""
+        if self.has_idle_thread:  # one that will be idle looks itself
+            deadline = self.next_deadline()
+            if deadline is not None and deadline < self._watched_until:
+                self.wake_one()
 
     def idle(self) -> float | None:
         if here.seat is not None:
@@ -243,8 +258,8 @@ class LocalHost(Host):
             self.member.receive(command.message)
         if self.member.state.ended_runs:
             self.is_stopping = True
-            self.wake_all()
             self._ended = self.pending_runs.close_ended(self.member)
+            self.wake_all()
 
 
 def _left_behind() -> Panic[Any, Any]:

@@ -28,6 +28,7 @@ from distio.protocol.messages.logs import LogLevels
 from distio.runtime.blocking import in_background
 from distio.runtime.deliveries import levels_now
 from distio.runtime.failures import log_unreleased
+from distio.runtime.loops import EventLoop
 from distio.runtime.pending_runs import PendingRun
 from distio.runtime.roots import dump_root
 
@@ -50,8 +51,20 @@ class OwnRuns:
 
     # -- starting -------------------------------------------------------------------------
 
-    def begin(self, io: IO[Any, Any, Any], context: Any, snapshots: Snapshots) -> PendingRun:
+    def begin(
+        self,
+        io: IO[Any, Any, Any],
+        context: Any,
+        snapshots: Snapshots,
+        loop: EventLoop | None = None,
+    ) -> PendingRun:
         """Run `io` with its root in this process.
+
+        Args:
+            io: the program.
+            context: the value that `io.read` computes.
+            snapshots: what is kept of its fibers.
+            loop: runs the coroutines of those fibers that are here; None: that of the process.
 
         Raises:
             KeyRefused: the role of this process doesn't let it.
@@ -63,6 +76,8 @@ class OwnRuns:
             pending, root = self._start(io, context, levels, snapshots)
             root.variables = variables
             root.is_pinned = True  # so it need not remember how to go on elsewhere
+            if loop is not None:
+                host.loops[root.run] = loop
             host.member.queue(root)
             host.wake()
             return pending

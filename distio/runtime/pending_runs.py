@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from threading import TIMEOUT_MAX
 from typing import Any, Final
@@ -35,16 +36,34 @@ class Pending:
         self._gate = _closed_gate()
         """Open when it is over. A lock, not an event: a `__del__` may ask for the result in the
         midst of its own thread's wait."""
+        self._calls: deque[Callable[[], None]] = deque()
+        """What is called when it is over. Whoever takes a call out makes it."""
 
     def end_wait(self) -> None:
         """There is nothing to wait for any more."""
         self.is_over = True
         self._gate.release()
         wake_main_thread()
+        self._make_calls()
+
+    def when_over(self, call: Callable[[], None]) -> None:
+        """Have this called when it is over, now if it is, by any thread; it must not block."""
+        self._calls.append(call)
+        if self.is_over:
+            self._make_calls()
+
+    def _make_calls(self) -> None:
+        while self._calls:
+            try:
+                call = self._calls.popleft()
+            except IndexError:  # another thread has taken the last one
+                return
+            call()
 
     def renew_in_child(self) -> None:
         """In a forked child: another thread may have been in the gate."""
         self._gate = _closed_gate()
+        self._calls.clear()  # they are about loops that run in the parent
 
     def wait(
         self, timeout: float | None = None, unless: Callable[[], bool] = lambda: False

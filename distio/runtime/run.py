@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextvars import copy_context
+from contextlib import ExitStack
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,10 +16,12 @@ from distio.runtime.forks import without_forks
 from distio.runtime.threads import CannotStartThread
 
 if TYPE_CHECKING:
-    import asyncio
-
     from distio._display.meter import Counts
+    from distio.protocol.messages.placement import Needs
+    from distio.runtime.awaited import AwaitedHost
     from distio.runtime.local import LocalHost
+    from distio.runtime.loops import EventLoop
+    from distio.runtime.rooted_run import RootedRun
 
 __all__ = ["run", "run_async", "run_showing"]
 
@@ -33,23 +35,16 @@ def run(
     progress: Progress = None,
 ) -> Result[Any, Any]:
     """Run `io` in this process, or with its children on the cluster `on`."""
-    runner = _runner(pool_size, on, has)
+    needs = _needs(pool_size, on, has)
+    runner = _local_host()(pool_size, has=needs) if on is None else _run_on(on)
     try:
         return run_showing(runner, io, context, expect.progress(progress, "run"))
     except CannotStartThread as error:
         return Panic([TracedException.in_except_clause(error)], [])
 
 
-class _Runner(Protocol):
-    """Runs one program; the thread that calls `run` waits for it."""
-
-    def run(self, io: IO[Any, Any, Any], context: Any) -> Result[Any, Any]: ...
-    def cancel(self) -> None: ...
-    def counting(self) -> Callable[[], Counts | None]: ...
-
-
 def run_showing(
-    runner: _Runner, io: IO[Any, Any, Any], context: Any, progress: Progress
+    runner: LocalHost | RootedRun, io: IO[Any, Any, Any], context: Any, progress: Progress
 ) -> Result[Any, Any]:
     """Run a program, and show its progress meanwhile, if that is asked for."""
     if not progress:
@@ -60,35 +55,6 @@ def run_showing(
         return runner.run(io, context)
 
 
-@cache
-def _local_host() -> type[LocalHost]:
-    """Imported when it is needed: workers never do."""
-    with without_forks():  # in a child that another thread forks it would stay half imported
-        from distio.runtime.local import LocalHost
-    return LocalHost
-
-
-def _runner(pool_size: int, on: Any, has: Any = None) -> _Runner:
-    if wrong := expect.no_count(pool_size, "run: pool_size, the number of threads"):
-        raise MatchError(wrong)
-    if on is None and has is None:
-        return _local_host()(pool_size)
-    if on is None:
-        from distio.core.labels import needs_of
-
-        return _local_host()(pool_size, has=needs_of(has, "run: has"))
-    if has is not None:
-        raise MatchError("run: `has` is for a run in this process; workers say what they have")
-    from distio.runtime.cluster import Cluster
-
-    if not isinstance(on, Cluster):
-        raise MatchError(
-            f"run: `on` takes a Cluster, but got {expect.shown(on)}; "
-            f"make one with Cluster.local() or Cluster.connect(url)"
-        )
-    return on._runner()
-
-
 async def run_async(
     io: IO[Any, Any, Any],
     context: Any,
@@ -97,41 +63,87 @@ async def run_async(
     has: Any = None,
     progress: Progress = None,
 ) -> Result[Any, Any]:
-    """Run a program from asyncio; the loop goes on meanwhile.
+    """Run a program from a task of asyncio or trio; the loop goes on meanwhile.
 
-    If the task is cancelled, so is the run; the task ends when the run has ended.
+    No thread waits. If the task is cancelled, so is the run; the task ends when the run has ended.
     """
-    import asyncio  # takes long to import, and few need it
-
-    from distio.runtime.blocking import helpers
-    from distio.runtime.main_thread import serve, serving_on_main
-    from distio.runtime.nesting import waiting
-    from distio.runtime.waking_loops import signals_wake
-
-    runner = _runner(pool_size, on, has)
+    needs = _needs(pool_size, on, has)
     expect.progress(progress, "run_async")
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[Result[Any, Any]] = loop.create_future()
+    with without_forks():  # as for `_local_host`
+        from distio.runtime.loops import call_elsewhere, running_loop
+        from distio.runtime.main_thread import serve, serving_on_main
+        from distio.runtime.nesting import waiting
 
-    def work() -> None:
+    runner: _Awaited = _awaited_host()(pool_size, has=needs) if on is None else _run_on(on)
+    loop = running_loop()
+    with waiting(), serving_on_main(partial(loop.soon, serve)):
+        shown = _shown(runner, progress)
         try:
-            settle = partial(_settle, future, run_showing(runner, io, context, progress), None)
-        except BaseException as exception:  # noqa: BLE001 (it is the caller's)
-            settle = partial(_settle, future, None, exception)
-        loop.call_soon_threadsafe(settle)
-
-    with waiting(), signals_wake(loop), serving_on_main(partial(loop.call_soon_threadsafe, serve)):
-        helpers.call(partial(copy_context().run, work))
-        try:
-            return await asyncio.shield(future)
-        except asyncio.CancelledError:
-            runner.cancel()
-            await asyncio.wait([future])
-            raise
+            await loop.wait(partial(runner.begin, io, context, loop), runner.cancel)
+        finally:
+            if shown is not None:
+                await call_elsewhere(shown.close)  # which waits until the last state is drawn
+    return runner.result()
 
 
-def _settle(future: asyncio.Future[Any], result: Any, exception: BaseException | None) -> None:
-    if exception is not None:
-        future.set_exception(exception)
-    else:
-        future.set_result(result)
+def _shown(runner: _Awaited, progress: Progress) -> ExitStack | None:
+    """What shows the progress of a run until it is closed."""
+    if not progress:
+        return None
+    from distio.runtime.progress import showing  # few need it
+
+    shown = ExitStack()
+    shown.enter_context(showing(progress, runner.counting()))
+    shown.callback(runner.counted)
+    return shown
+
+
+class _Awaited(Protocol):
+    """Runs one program, and holds no thread that would wait for it."""
+
+    def begin(
+        self, io: IO[Any, Any, Any], context: Any, loop: EventLoop, over: Callable[[], None]
+    ) -> None: ...
+    def cancel(self) -> None: ...
+    def counting(self) -> Callable[[], Counts | None]: ...
+    def counted(self) -> None: ...
+    def result(self) -> Result[Any, Any]: ...
+
+
+@cache
+def _local_host() -> type[LocalHost]:
+    """Imported when it is needed: workers never do."""
+    with without_forks():  # in a child that another thread forks it would stay half imported
+        from distio.runtime.local import LocalHost
+    return LocalHost
+
+
+@cache
+def _awaited_host() -> type[AwaitedHost]:
+    with without_forks():  # the same
+        from distio.runtime.awaited import AwaitedHost
+    return AwaitedHost
+
+
+def _needs(pool_size: int, on: Any, has: Any) -> Needs | None:
+    """What this process has for placed fibers; all arguments are right."""
+    if wrong := expect.no_count(pool_size, "run: pool_size, the number of threads"):
+        raise MatchError(wrong)
+    if has is None:
+        return None
+    if on is not None:
+        raise MatchError("run: `has` is for a run in this process; workers say what they have")
+    from distio.core.labels import needs_of
+
+    return needs_of(has, "run: has")
+
+
+def _run_on(on: Any) -> RootedRun:
+    from distio.runtime.cluster import Cluster
+
+    if not isinstance(on, Cluster):
+        raise MatchError(
+            f"run: `on` takes a Cluster, but got {expect.shown(on)}; "
+            f"make one with Cluster.local() or Cluster.connect(url)"
+        )
+    return on._runner()

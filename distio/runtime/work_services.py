@@ -14,12 +14,13 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from typing import Any
 
 from distio.coordination.calls.callbacks import Callback
 from distio.coordination.executor.hands import Hand
+from distio.coordination.executor.services import OnLoop
 from distio.coordination.member import Member
 from distio.core.explain import place_of
 from distio.core.fiber import Fiber
@@ -39,6 +40,7 @@ from distio.runtime.forks import end_child, without_forks
 from distio.runtime.inbox import Inbox
 from distio.runtime.interrupts import noted
 from distio.runtime.logs import log
+from distio.runtime.loops import EventLoop
 from distio.runtime.main_thread import call_on_main_thread
 from distio.runtime.unpacking import unpacked
 
@@ -67,6 +69,8 @@ class WorkServices:
         self.accepts_other_code = False
         """Whether fibers are taken that were saved with other code than that of this process."""
         self._warned_of_code: set[Difference] = set()
+        self.loops: dict[int, EventLoop] = {}
+        """By run, the loop whose task awaits it."""
 
     # -- for an executor ------------------------------------------------------------------
 
@@ -120,9 +124,10 @@ class WorkServices:
         """Hand a call to the main thread of the process, if that takes calls."""
         return call_on_main_thread(partial(call_on_behalf_of, fiber, self, call), refuse)
 
-    def on_loop(self, run: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
-        """Run a coroutine on the event loop that all hosts of the process share."""
-        return _run_on_loop()(run)
+    def on_loop(self, fiber: Fiber, call: OnLoop) -> Callable[[], None]:
+        """Run a coroutine on the loop that awaits the run, or on one that all hosts share."""
+        loop = self.loops.get(fiber.run)
+        return _run_on_loop()(call) if loop is None else loop.start(call)
 
     def begin_task(self, fiber: Fiber) -> Callable[[Result[Any, Any]], None]:
         """Tag the logs of the task with the fiber; a child that the task forks ends with it."""
@@ -201,7 +206,7 @@ class WorkServices:
 
 
 @cache
-def _run_on_loop() -> Callable[[Callable[[], Coroutine[Any, Any, None]]], Callable[[], None]]:
+def _run_on_loop() -> Callable[[OnLoop], Callable[[], None]]:
     with without_forks():  # in a child that another thread forks it would stay half imported
         from distio.runtime.event_loop import run_on_loop  # asyncio takes long to import
     return run_on_loop

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from distio.coordination.executor.services import OnLoop
 from distio.core.fiber import Fiber
 from distio.core.pickling.code_records import Comparison, Records, compare
 from distio.core.pickling.copies import shared_by_fibers, why_numbers_repeat
 from distio.core.pickling.generators import Departures
 from distio.core.snapshot import why_it_cannot_ship
 from distio.protocol.messages.logs import LogLevels
+from distio.result import Result
 from distio.testing.environment import ProcessEnvironment
 
 __all__ = ["AtOnce", "Services"]
@@ -43,9 +45,9 @@ class AtOnce:
         call()
         return lambda: False
 
-    def on_loop(self, run: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    def on_loop(self, fiber: Fiber, call: OnLoop) -> Callable[[], None]:
         """The coroutine is run to its end, on a loop of its own."""
-        asyncio.run(run())
+        call.ended(asyncio.run(_result_of(call)))
         return lambda: None
 
     def watch(self, fiber: Fiber, stop: Callable[[], None]) -> None:
@@ -63,6 +65,10 @@ class AtOnce:
 
     def use_log_levels(self, levels: Mapping[int, LogLevels]) -> None:
         """Fibers here log as this process does."""
+
+
+async def _result_of(call: OnLoop) -> Result[Any, Any]:
+    return await asyncio.create_task(call.coroutine(), context=call.variables)
 
 
 class Services(AtOnce):

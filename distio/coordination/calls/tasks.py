@@ -19,7 +19,7 @@ from distio.errors import MainThreadAway, TracedException
 from distio.protocol import requests as rq
 from distio.result import Ok, Panic, Result
 
-__all__ = ["CancelBlockingCall", "StartBlockingCall", "StartCallback"]
+__all__ = ["AwaitedCall", "CancelBlockingCall", "StartBlockingCall", "StartCallback"]
 
 
 @final
@@ -88,11 +88,8 @@ class StartBlockingCall(Task):
         fiber, request = self.fiber, self.request
         call = partial(_call, host, fiber, request, self._variables, callback)
         if request.place == "loop":
-            begin = partial(_begin, host, fiber)
-            hand = host.loop_hand()
-            noted = None if hand is None else partial(NotedCoroutine, fiber=fiber, hand=hand)
-            awaiting = partial(_await, request, self._variables, begin, callback, noted)
-            self._stop = host.on_loop(awaiting)
+            awaited = AwaitedCall(host, fiber, request, self._variables, callback)
+            self._stop = host.on_loop(fiber, awaited)
         elif request.place == "main thread":
             withdraw = host.on_main_thread(call, partial(_refuse_call, callback), fiber)
             self._stop = partial(_withdraw, withdraw, callback)
@@ -151,36 +148,58 @@ def _withdraw(withdraw: Callable[[], bool], callback: Callback) -> None:
         callback(Ok(None))
 
 
-Begin = Callable[[], Callable[[Result[Any, Any]], None] | None]
-"""`HostServices.begin_task`, for one fiber; None: the fiber goes on elsewhere."""
+@final
+class AwaitedCall:
+    """A coroutine of a fiber, for the event loop that is to run it.
+
+    Args:
+        host: the services of the process.
+        fiber: the fiber.
+        request: what it is parked on.
+        variables: the context in which the coroutine runs.
+        callback: gets the Result.
+    """
+
+    __slots__ = ("_callback", "_fiber", "_host", "_request", "variables")
+
+    def __init__(
+        self,
+        host: HostServices,
+        fiber: Fiber,
+        request: rq.AwaitBlocking,
+        variables: Context,
+        callback: Callback,
+    ) -> None:
+        self._host = host
+        self._fiber = fiber
+        self._request = request
+        self._callback = callback
+        self.variables = variables
+
+    def coroutine(self, *, is_noted: bool = False) -> Coroutine[Any, Any, Result[Any, Any]]:
+        """What the loop runs, in a context of these variables; it never raises.
+
+        Args:
+            is_noted: whether the loop is the one for which the host has a hand.
+        """
+        hand = self._host.loop_hand() if is_noted else None
+        awaited = _awaited(self._host, self._fiber, self._request)
+        return awaited if hand is None else NotedCoroutine(awaited, self._fiber, hand)
+
+    def failed(self, exception: BaseException) -> Result[Any, Any]:
+        """The Result of a coroutine that has raised; called in an `except` clause."""
+        return _failed(self._request, exception)
+
+    def ended(self, result: Result[Any, Any]) -> None:
+        """Let the fiber go on; not to be called in a context of these variables."""
+        self._callback(result)
 
 
-def _begin(host: HostServices, fiber: Fiber) -> Callable[[Result[Any, Any]], None] | None:
-    return host.begin_task(fiber) if host.may_call(fiber) else None
-
-
-async def _await(
-    request: rq.AwaitBlocking,
-    variables: Context,
-    begin: Begin,
-    callback: Callback,
-    noted: Callable[[Coroutine[Any, Any, Any]], NotedCoroutine] | None,
-) -> None:
-    from asyncio import CancelledError, create_task  # takes long to import, and is there by now
-
-    # a task of its own: the context must have been left when the fiber goes on
-    awaited: Coroutine[Any, Any, Result[Any, Any]] = _awaited(request, begin)
-    try:
-        result = await create_task(noted(awaited) if noted else awaited, context=variables)
-    except CancelledError as exception:  # it was cancelled before it had begun
-        result = _failed(request, exception)
-    callback(result)
-
-
-async def _awaited(request: rq.AwaitBlocking, begin: Begin) -> Result[Any, Any]:
-    end = begin()
-    if end is None:
-        return Ok(None)
+async def _awaited(host: HostServices, fiber: Fiber, request: rq.AwaitBlocking) -> Result[Any, Any]:
+    # it doesn't know the callback, which a traceback would keep from dying uncalled
+    if not host.may_call(fiber):
+        return Ok(None)  # the fiber goes on elsewhere
+    end = host.begin_task(fiber)
     try:
         made = request.f(*request.args, **request.kwargs)
         if not isawaitable(made):
@@ -194,11 +213,16 @@ async def _awaited(request: rq.AwaitBlocking, begin: Begin) -> Result[Any, Any]:
 
 
 def _failed(request: rq.AwaitBlocking, exception: BaseException) -> Result[Any, Any]:
-    from asyncio import CancelledError
-
-    if request.is_stopped and isinstance(exception, CancelledError):
+    if request.is_stopped and _is_cancellation(exception):
         return Ok(None)  # as it was to: the fiber is cancelled
     return Panic([TracedException.in_except_clause(exception)], [])
+
+
+def _is_cancellation(exception: BaseException) -> bool:
+    """Whether an event loop, of whichever library, has raised this to cancel a task."""
+    if isinstance(exception, BaseExceptionGroup):
+        return all(map(_is_cancellation, exception.exceptions))
+    return not isinstance(exception, Exception | KeyboardInterrupt | SystemExit | GeneratorExit)
 
 
 @final

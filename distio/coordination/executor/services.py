@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextvars import Context
 from typing import Any, Protocol
 
 from distio.coordination.calls.callbacks import Answering
@@ -13,7 +14,26 @@ from distio.core.pickling.code_records import Comparison, Records
 from distio.protocol.messages.logs import LogLevels
 from distio.result import Result
 
-__all__ = ["HostServices"]
+__all__ = ["HostServices", "OnLoop"]
+
+
+class OnLoop(Protocol):
+    """A coroutine of a fiber; see `calls.tasks.AwaitedCall`."""
+
+    variables: Context
+
+    def coroutine(self, *, is_noted: bool = False) -> Coroutine[Any, Any, Result[Any, Any]]:
+        """What the loop runs, in a context of these variables; it never raises.
+
+        Args:
+            is_noted: whether the loop is the one for which the host has a hand.
+        """
+
+    def failed(self, exception: BaseException) -> Result[Any, Any]:
+        """The Result of a coroutine that has raised; called in an `except` clause."""
+
+    def ended(self, result: Result[Any, Any]) -> None:
+        """Let the fiber go on; not to be called in a context of these variables."""
 
 
 class HostServices(Answering, Protocol):
@@ -75,11 +95,11 @@ class HostServices(Answering, Protocol):
             A function that ends this, and gets the Result of the task.
         """
 
-    def on_loop(self, run: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
-        """Run this for a fiber on the event loop of the process; returns at once.
+    def on_loop(self, fiber: Fiber, call: OnLoop) -> Callable[[], None]:
+        """Run a coroutine for a fiber on the event loop of its run; returns at once.
 
         Returns:
-            A function that cancels it.
+            A function that cancels the coroutine.
         """
 
     def use_archives(self, archives: Sequence[bytes], attachments: dict[bytes, bytes]) -> None:

@@ -10,6 +10,7 @@ import distio.core.ops as ops
 from distio._display.progress import Progress
 from distio._hints import hint_at
 from distio.core import expect
+from distio.core.outside import is_outside, value_of
 from distio.errors import MatchError, TimedOut, TracedException
 from distio.result import Result
 from distio.schedule import Schedule, require_schedule
@@ -81,8 +82,18 @@ class IO(Generic[R, E, A]):
         raise NotImplementedError
 
     def __await__(self) -> Generator[Any, Any, A]:
-        """Run this, in a function of `io.do`: the `await` has its value."""
-        return (yield self)  # type: ignore[no-any-return]  # what runs the function knows
+        """Run this: the `await` has its value, or raises its failure as an exception.
+
+        In a function of `io.do`, the fiber that runs the function runs this. In any other coroutine
+        of asyncio or trio, this runs as by `run_async(None)`, on threads of this process.
+        """
+        try:
+            return (yield self)  # type: ignore[no-any-return]  # what runs the function knows
+        except (RuntimeError, TypeError):
+            if not is_outside():
+                raise
+        # the loop has refused the program, which so has not begun
+        return (yield from value_of(self).__await__())  # type: ignore[no-any-return]  # its value
 
     # -- values ---------------------------------------------------------------------------
 
@@ -320,7 +331,11 @@ class IO(Generic[R, E, A]):
         has: Mapping[str, str | float] | None = None,
         progress: Progress = None,
     ) -> Result[Any, A]:
-        """`run` from asyncio: `await main.run_async(context)`; the event loop goes on meanwhile.
+        """`run` from asyncio or trio: `await main.run_async(context)`; the loop goes on meanwhile.
+
+        The run holds no thread while it waits. Its coroutines (`io.from_coroutine`) run on this
+        loop, in the fibers that are in this process. If the task is cancelled, so is the run, and
+        the task ends when the run has ended.
 
         Args:
             context: as for `run`.
@@ -328,6 +343,10 @@ class IO(Generic[R, E, A]):
             on: as for `run`.
             has: as for `run`.
             progress: as for `run`.
+
+        Raises:
+            MatchError: as for `run`.
+            RuntimeError: it is awaited in no task of asyncio or trio.
 
         >>> import asyncio
         >>> from distio import io

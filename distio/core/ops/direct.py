@@ -18,6 +18,7 @@ from distio.core.fiber import Fiber
 from distio.core.interrupts import is_interrupt, runs_user_code
 from distio.core.ops.base import IO, Frame, Next, UnaryOp, require_io
 from distio.core.ops.resources import UNSHIELD
+from distio.core.outside import is_outside, loops, value_of
 from distio.core.raising import Raised, failure_of
 from distio.core.replay import AwaitHistory, SuspendedFrame, dispose, repeat, variables_of
 from distio.errors import Cancelled, MatchError, NotDeterministic
@@ -28,6 +29,8 @@ from distio.result import Errors, Ok, Panic, Result, sequence
 __all__ = ["Do", "Enter", "Leave", "RestartFrom"]
 
 Release = Callable[[Any, Result[Any, Any]], Any]
+
+_modules: Final = sys.modules
 
 
 @final
@@ -51,6 +54,8 @@ class Do(IO[Any, Any, Any]):
         return made
 
     def __await__(self) -> Generator[Any, Any, Any]:
+        if (("asyncio" in _modules and loops.running()) or "trio" in _modules) and is_outside():
+            return value_of(self).__await__()
         # `start` once more, for each turn of a recursion goes through here
         if self.kwargs:
             return self.f.__wrapped__(*self.args, **self.kwargs).__await__()  # type: ignore[no-any-return]  # of a coroutine
@@ -365,6 +370,11 @@ class Enter(UnaryOp):
         self.release = release
 
     def _evaluate(self, fiber: Fiber) -> Next:
+        if not (fiber.stack and type(fiber.stack[-1]) is Awaiting):
+            raise MatchError(
+                "async with: a resource is opened so in functions of io.do; in other coroutines, "
+                "`await resource.use(f)` opens and closes it, f being a function of io.do"
+            )
         fiber.acquiring += 1
         return super()._evaluate(fiber)
 
