@@ -19,7 +19,7 @@ from distio.core.fiber import Handle
 from distio.errors import MatchError
 from distio.protocol.domains import LONGEST_NAME
 from distio.protocol.text import is_label
-from distio.result import Result
+from distio.result import Errors, Ok, Panic
 
 __all__ = [
     "MOST",
@@ -113,7 +113,7 @@ _ADVICE: list[tuple[type | tuple[type, ...], str]] = [
     ),
     (CoroutineType, "io.from_coroutine makes an IO of an async function"),
     (GeneratorType, "a function with `yield` is no program; join IOs with flat_map or io.zip"),
-    (Result, "io.from_result makes an IO of a Result"),
+    ((Ok, Errors, Panic), "io.from_result makes an IO of a Result"),
     (Handle, "io.wait makes an IO of fibers"),
     ((list, tuple, set, dict), "io.zip and io.zip_par make one IO of a list of them"),
 ]

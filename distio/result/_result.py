@@ -1,4 +1,8 @@
-"""The class `Result` and its three cases.
+"""`Result` and its three cases.
+
+`Result[E, A]` is a union for type checkers, so that a `match` of the three cases is exhaustive;
+Python has no other way to say that a class has no more subclasses. At run time it is the base
+class of the three, so that `isinstance` and subscripts cost nothing.
 
 Methods come in pairs. `map` makes a Panic of an exception that its argument raises; `unsafe_map`
 lets the exception through; and so on for the others.
@@ -10,11 +14,22 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import wraps
-from typing import Any, Generic, Never, NoReturn, ParamSpec, TypeVar, final
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    Never,
+    NoReturn,
+    ParamSpec,
+    TypeAlias,
+    TypeVar,
+    final,
+)
 
 from distio.errors import DomainErrors, MatchError, MultipleExceptions, TracedException
 
 __all__ = [
+    "BaseResult",
     "ComputationStatus",
     "Errors",
     "Ok",
@@ -28,6 +43,7 @@ __all__ = [
 E = TypeVar("E", covariant=True)
 A = TypeVar("A", covariant=True)
 E2 = TypeVar("E2")
+E3 = TypeVar("E3")
 A2 = TypeVar("A2")
 X = TypeVar("X")
 P = ParamSpec("P")
@@ -72,7 +88,7 @@ def _guarded(f: Callable[P, X]) -> Callable[P, X | Panic[Never, Never]]:
     return wrapper
 
 
-def returns_result(f: Callable[P, A2]) -> Callable[P, Result[Any, A2]]:
+def returns_result(f: Callable[P, A2]) -> Callable[P, Result[Never, A2]]:
     """Decorate any function: its value becomes an Ok, an exception a Panic.
 
     Args:
@@ -87,13 +103,13 @@ def returns_result(f: Callable[P, A2]) -> Callable[P, Result[Any, A2]]:
 
     @safe
     @wraps(f)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> Result[Any, A2]:
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> Result[Never, A2]:
         return Ok(f(*args, **kwargs))
 
     return wrapper
 
 
-class Result(Generic[E, A]):
+class BaseResult(Generic[E, A]):
     """The outcome of a computation: an `Ok`, `Errors` or a `Panic`.
 
     Errors are failures that a program is prepared for, of a type of its own. A Panic holds
@@ -102,7 +118,13 @@ class Result(Generic[E, A]):
     >>> match Ok(3).map(lambda n: n + 1):
     ...     case Ok(n):
     ...         print(n)
+    ...     case Errors(errors):
+    ...         print(len(errors), "errors")
+    ...     case Panic(exceptions, errors):
+    ...         print(exceptions[0])
     4
+
+    `isinstance(x, Result)` works; type checkers want `isinstance(x, Ok | Errors | Panic)`.
     """
 
     __slots__ = ()
@@ -165,7 +187,7 @@ class Result(Generic[E, A]):
         """This Result; but a Panic is raised as MultipleExceptions."""
         if isinstance(self, Panic):
             _raise(self.exceptions, self.errors)
-        return self
+        return self  # type: ignore[return-value]  # one of the three
 
     def unsafe_get(self) -> A:
         """The value; Errors are raised as DomainErrors, a Panic as MultipleExceptions."""
@@ -214,21 +236,22 @@ class Result(Generic[E, A]):
         """Apply `f` to the value, `g` to each error, `h` to each exception."""
         return self.unsafe_tri_map(f, g, h)
 
-    def unsafe_ap(self: Result[E2, Callable[..., A2]], *arg: Result[E2, Any]) -> Result[E2, A2]:
+    def unsafe_ap(
+        self: BaseResult[E2, Callable[..., A2]], *arg: Result[E3, Any]
+    ) -> Result[E2 | E3, A2]:
         """`ap`, but an exception of the function is let through."""
         return gather((self, *arg)).unsafe_map(lambda values: values[0](*values[1:]))
 
     @safe
-    def ap(self: Result[E2, Callable[..., A2]], *arg: Result[E2, Any]) -> Result[E2, A2]:
+    def ap(self: BaseResult[E2, Callable[..., A2]], *arg: Result[E3, Any]) -> Result[E2 | E3, A2]:
         """Call the function that is the value with the values of `arg`; or keep all failures."""
         return self.unsafe_ap(*arg)
 
     def zip(self, *arg: Result[E2, A2]) -> Result[E | E2, list[A | A2]]:
         """The list of all values, or all failures: see the function `zip`."""
-        results: list[Result[E | E2, A | A2]] = [self, *arg]
-        return gather(results)
+        return gather((self, *arg))
 
-    def flatten(self: Result[E2, Result[E2, A2]]) -> Result[E2, A2]:
+    def flatten(self: BaseResult[E2, Result[E2, A2]]) -> Result[E2, A2]:
         """The Result that is the value of an Ok."""
         return self.unsafe_flat_map(_same)
 
@@ -249,7 +272,9 @@ class Result(Generic[E, A]):
 
     def unsafe_catch(self, handler: Callable[[list[E]], Result[E2, A2]]) -> Result[E | E2, A | A2]:
         """`catch`, but an exception of `handler` is let through."""
-        return handler(self.errors) if isinstance(self, Errors) else self
+        if isinstance(self, Errors):
+            return handler(self.errors)
+        return self  # type: ignore[return-value]  # one of the two others
 
     @safe
     def catch(self, handler: Callable[[list[E]], Result[E2, A2]]) -> Result[E | E2, A | A2]:
@@ -263,7 +288,7 @@ class Result(Generic[E, A]):
         if isinstance(self, Panic):
             exceptions = TracedException.ensure_list_traced([f(exn) for exn in self.exceptions])
             return Panic(exceptions, self.errors)
-        return self
+        return self  # type: ignore[return-value]  # one of the two others
 
     @safe
     def map_panic(
@@ -276,7 +301,9 @@ class Result(Generic[E, A]):
         self, handler: Callable[[list[TracedException], list[E]], Result[E2, A2]]
     ) -> Result[E | E2, A | A2]:
         """`recover`, but an exception of `handler` is let through."""
-        return handler(self.exceptions, self.errors) if isinstance(self, Panic) else self
+        if isinstance(self, Panic):
+            return handler(self.exceptions, self.errors)
+        return self  # type: ignore[return-value]  # one of the two others
 
     @safe
     def recover(
@@ -288,7 +315,7 @@ class Result(Generic[E, A]):
 
 @final
 @dataclass(slots=True)
-class Ok(Result[E, A]):
+class Ok(BaseResult[E, A]):
     """A success.
 
     >>> Ok(1).map(str)
@@ -300,7 +327,7 @@ class Ok(Result[E, A]):
 
 @final
 @dataclass(slots=True)
-class Errors(Result[E, A]):
+class Errors(BaseResult[E, A]):
     """Expected failures.
 
     >>> Errors(["no such user"]).catch(lambda errors: Ok("guest"))
@@ -312,7 +339,7 @@ class Errors(Result[E, A]):
 
 @final
 @dataclass(slots=True)
-class Panic(Result[E, A]):
+class Panic(BaseResult[E, A]):
     """Unexpected failures, and the errors that came with them.
 
     >>> panic(ValueError("impossible")).exceptions[0].exception
@@ -321,6 +348,13 @@ class Panic(Result[E, A]):
 
     exceptions: list[TracedException]
     errors: list[E]
+
+
+if TYPE_CHECKING:
+    Result: TypeAlias = Ok[E, A] | Errors[E, A] | Panic[E, A]
+else:
+    Result = BaseResult
+    Result.__name__ = Result.__qualname__ = "Result"
 
 
 def gather(results: Iterable[Any]) -> Result[Any, list[Any]]:

@@ -44,7 +44,8 @@ from distio.errors import (
     Where,
     WorkerLost,
 )
-from distio.result import Ok, Panic, Result, panic, zip
+from distio.result import Ok, Panic, panic, zip
+from distio.result._result import BaseResult
 
 
 def traced(message: str) -> TracedException:
@@ -259,7 +260,7 @@ def test_traceback_without_user_frames_begins_with_the_place_in_user_code() -> N
 
 
 def test_traceback_of_a_mistake_in_a_program_has_no_frames_of_distio() -> None:
-    class Stray(Result[str, int]):
+    class Stray(BaseResult[str, int]):
         """A fourth kind of Result, which there is not."""
 
     result = Stray().fold(lambda n: n, len, lambda _, errs: len(errs))

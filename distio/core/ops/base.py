@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Callable, Generator, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Never, TypeVar, overload
 
 import distio.core.ops as ops
 from distio.core import expect
@@ -151,20 +151,18 @@ class IO(Generic[R, E, A]):
         """Apply `f` to each exception of a Panic."""
         return ops.MapPanic(self, f)
 
-    def attempt(self) -> IO[R, Any, Result[E, A]]:
+    def attempt(self) -> IO[R, Never, Result[E, A]]:
         """Never fail: compute the Result."""
         return ops.Attempt(self)
 
-    def finally_(self, after: Callable[[Result[Any, Any]], IO[Any, Any, Any]]) -> IO[R, E, A]:
+    def finally_(self, after: Callable[[Result[E, A]], IO[Any, Any, Any]]) -> IO[R, E, A]:
         """Run `after(result)` whatever happened, then go on with the result.
 
         When `after` fails too, both failures are kept.
         """
         return ops.Finally(self, after)
 
-    def on_failure(
-        self, handler: Callable[[Result[Any, Any]], IO[R2, E2, A2]]
-    ) -> IO[Any, E2, A | A2]:
+    def on_failure(self, handler: Callable[[Result[E, A]], IO[R2, E2, A2]]) -> IO[Any, E2, A | A2]:
         """On Errors or a Panic, go on with `handler(result)`."""
         return ops.OnFailure(self, handler)
 
@@ -267,7 +265,7 @@ class IO(Generic[R, E, A]):
         on: Any = None,
         nighttime: float | None = None,
         has: Mapping[str, str | float] | None = None,
-    ) -> Result[Any, A]:
+    ) -> Result[E, A]:
         """Run this program and wait for it and for every fiber it started.
 
         Args:
@@ -305,7 +303,7 @@ class IO(Generic[R, E, A]):
         *,
         on: Any = None,
         has: Mapping[str, str | float] | None = None,
-    ) -> Result[Any, A]:
+    ) -> Result[E, A]:
         """`run` from asyncio: `await main.run_async(context)`; the event loop goes on meanwhile.
 
         Args:
