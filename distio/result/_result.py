@@ -26,7 +26,15 @@ from typing import (
     final,
 )
 
-from distio.errors import DomainErrors, MatchError, MultipleExceptions, TracedException
+from distio.errors import (
+    DomainErrors,
+    MatchError,
+    MultipleExceptions,
+    TracedException,
+    WrongOutcome,
+)
+from distio.result._exceptions import exception_of, raise_failure
+from distio.result._text import MOST_CHARACTERS, brief, fitted, panic_headline, panic_text, shown
 
 __all__ = [
     "BaseResult",
@@ -46,6 +54,7 @@ E2 = TypeVar("E2")
 E3 = TypeVar("E3")
 A2 = TypeVar("A2")
 X = TypeVar("X")
+_FIELDS = ("success", "errors", "exceptions")
 P = ParamSpec("P")
 
 
@@ -130,6 +139,52 @@ class BaseResult(Generic[E, A]):
     __slots__ = ()
 
     # -- looking at it --------------------------------------------------------------------
+
+    def get(self) -> A:
+        """The value; a failure is raised, as the user's own exception.
+
+        Returns:
+            The value of an Ok.
+
+        Raises:
+            BaseException: the exception of a Panic, or an error that is an exception: itself. Its
+                notes say where it came about: the item, the fiber, the worker, and the traceback
+                if that was left in another process.
+            DomainErrors: the only failures are errors that are no exceptions.
+            ExceptionGroup: there are several failures; a BaseExceptionGroup if one of them is no
+                Exception.
+
+        >>> try:
+        ...     Ok("five").map(int).get()
+        ... except ValueError as error:
+        ...     print(error)
+        invalid literal for int() with base 10: 'five'
+        """
+        if isinstance(self, Ok):
+            return self.success  # type: ignore[no-any-return]  # its A is ours
+        try:
+            raise_failure(*self._failures())
+        finally:
+            del self  # the traceback of what was raised holds this frame
+
+    def _failures(self) -> tuple[list[TracedException], list[Any]]:
+        if isinstance(self, Panic):
+            return self.exceptions, self.errors
+        return [], self.errors if isinstance(self, Errors) else []
+
+    if not TYPE_CHECKING:  # checkers tell what a case doesn't have
+
+        def __getattr__(self, name: str) -> Any:
+            """Tell that this case has no such field, and what it has instead."""
+            kind = type(self)
+            if name not in _FIELDS or name in kind.__slots__:
+                raise AttributeError(f"{kind.__name__!r} object has no attribute {name!r}")
+            if kind is Ok:
+                has = f"its value is {shown(self.success, 100)}; `match` tells the cases apart"
+                raise WrongOutcome(f"Ok has no {name}: {has}")
+            failures = self._failures()
+            has = f"{brief(*failures)} (get() raises it, and `match` tells the cases apart)"
+            raise WrongOutcome(f"{kind.__name__} has no {name}: {has}") from exception_of(*failures)
 
     def is_ok(self) -> bool:
         """Whether this is an Ok."""
@@ -314,7 +369,7 @@ class BaseResult(Generic[E, A]):
 
 
 @final
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Ok(BaseResult[E, A]):
     """A success.
 
@@ -324,9 +379,20 @@ class Ok(BaseResult[E, A]):
 
     success: A
 
+    def __repr__(self) -> str:
+        return fitted(self._headline(MOST_CHARACTERS - 200))
+
+    def _headline(self, room: int) -> str:
+        return f"Ok(success={shown(self.success, room)})"
+
+    def _repr_html_(self) -> str:
+        from distio.result._html import ok_html
+
+        return ok_html(self.success)
+
 
 @final
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Errors(BaseResult[E, A]):
     """Expected failures.
 
@@ -336,9 +402,20 @@ class Errors(BaseResult[E, A]):
 
     errors: list[E]
 
+    def __repr__(self) -> str:
+        return fitted(self._headline(MOST_CHARACTERS - 200))
+
+    def _headline(self, room: int) -> str:
+        return f"Errors(errors={shown(self.errors, room, 'errors')})"
+
+    def _repr_html_(self) -> str:
+        from distio.result._html import errors_html
+
+        return errors_html(self.errors)
+
 
 @final
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Panic(BaseResult[E, A]):
     """Unexpected failures, and the errors that came with them.
 
@@ -348,6 +425,17 @@ class Panic(BaseResult[E, A]):
 
     exceptions: list[TracedException]
     errors: list[E]
+
+    def __repr__(self) -> str:
+        return panic_text(self.exceptions, self.errors)
+
+    def _headline(self, room: int) -> str:
+        return panic_headline(self.exceptions, self.errors, room)
+
+    def _repr_html_(self) -> str:
+        from distio.result._html import panic_html
+
+        return panic_html(self.exceptions, self.errors)
 
 
 if TYPE_CHECKING:

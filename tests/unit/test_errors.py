@@ -43,6 +43,7 @@ from distio.errors import (
     TracedException,
     Where,
     WorkerLost,
+    WrongOutcome,
 )
 from distio.result import Ok, Panic, panic, zip
 from distio.result._result import BaseResult
@@ -78,6 +79,7 @@ EXCEPTIONS: list[tuple[BaseException, str]] = [
     (MultipleExceptions(errors=[], exceptions=[]), "no exceptions, no errors"),
     (DomainErrors(["too long", 404]), "too long; 404"),
     (DomainErrors(errors=[]), "no errors"),
+    (WrongOutcome("Panic has no success"), "Panic has no success"),
     (DistioError("anything"), "anything"),
     (Deadlock("1 waits for 2, 2 waits for 1"), "1 waits for 2, 2 waits for 1"),
     (
