@@ -17,7 +17,7 @@ MOST_CHARACTERS: Final = 2_000
 _MOST_LINES: Final = 25
 _HEADLINE: Final = 600
 """Characters of the first line of a Panic, which names all exceptions that it has room for."""
-_TRACE_LINE: Final = 160
+_TRACE_LINE: Final = 300
 _FIRST_LINES: Final = 8
 """Lines of a long traceback above what is left out of it."""
 _DEEPEST: Final = 20

@@ -34,8 +34,8 @@ def test_progress_grows_to_the_total(run: Run, at_most: int | None) -> None:
 
 def test_progress_of_items_that_fail_counts_them(run: Run) -> None:
     programs = [io.error(1), io.pure(2), io.panic(ValueError(3))]
-    assert told(partial(io.zip_par, programs, at_most=2), run)[-1] == (3, 3)
-    assert told(partial(io.zip_par, programs), run)[-1] == (3, 3)
+    assert told(partial(io.zip_par, programs, at_most=2, fail_fast=False), run)[-1] == (3, 3)
+    assert told(partial(io.zip_par, programs, fail_fast=False), run)[-1] == (3, 3)
 
 
 @pytest.mark.parametrize("at_most", [None, 4])
@@ -117,7 +117,8 @@ def test_bar_is_shown_and_gone_in_the_end(
     monkeypatch.setenv("TERM", "xterm")
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    result = io.traverse_par(range(7), item, at_most=2, progress=True).run(None)
+    program = io.traverse_par(range(7), item, at_most=2, progress=True, fail_fast=False)
+    result = program.run(None)
     assert result == (squares(7) if item is square else Errors([*range(7)]))
     shown = terminal.getvalue()
     assert "7/7" in shown

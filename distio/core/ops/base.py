@@ -41,6 +41,8 @@ class Frame:
     """The part of an operation that stays on the stack, to be done later."""
 
     __slots__ = ()
+    _only_tells: ClassVar[bool] = False
+    """Whether nothing is done later than to tell others of the outcome: the fiber is at its end."""
 
     def _succeeded(self, fiber: Fiber) -> IO[Any, Any, Any] | None:
         """Act on `fiber.value`; return the IO to evaluate next, or None: the value is there."""
@@ -121,9 +123,12 @@ class IO(Generic[R, E, A]):
         """Start a fiber for this and each of `others`; compute the list of their handles."""
         return ops.Parallel((self, *programs(others, "parallel")))
 
-    def zip_par(self, *others: Any) -> IO[Any, Any, list[Any]]:
-        """Run this and `others` at the same time; compute the list of all values."""
-        return ops.zip_par((self, *programs(others, "zip_par")))
+    def zip_par(self, *others: Any, fail_fast: bool = True) -> IO[Any, Any, list[Any]]:
+        """Run this and `others` at the same time; compute the list of all values.
+
+        The first failure cancels the others, unless `fail_fast` is false: see `io.zip_par`.
+        """
+        return ops.zip_par((self, *programs(others, "zip_par")), "zip_par", fail_fast)
 
     # -- context --------------------------------------------------------------------------
 
