@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from inspect import isroutine, unwrap
 from types import CoroutineType, GeneratorType
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from distio.core.fiber import Handle
 from distio.errors import MatchError
@@ -92,10 +92,14 @@ def returned(where: str, f: Any, expected: str, value: Any, advice: str) -> Matc
     )
 
 
-def instead_of_io(value: Any) -> str:
+def instead_of_io(value: Any, where: str = "") -> str:
     """The advice about an object that stands where an IO should be."""
     if isinstance(value, CoroutineType):
         value.close()  # it is told here that nobody awaits it
+    is_odd = isinstance(value, _NOT_PLAIN) or hasattr(type(value), "with_")
+    if where in ("traverse", "traverse_par") and not is_odd:
+        wrapped = "if it is a plain function, wrap it: lambda item: io.defer(f, item)"
+        return f"{wrapped}; if not, it needs `return` before its IO" if value is None else wrapped
     for kind, advice in _ADVICE:
         if isinstance(value, kind):
             return advice
@@ -105,6 +109,9 @@ def instead_of_io(value: Any) -> str:
         return "call the function if it returns an IO; if not, give it to io.defer"
     return "io.pure makes an IO of a value"
 
+
+_NOT_PLAIN: Final = (CoroutineType, GeneratorType, Ok, Errors, Panic, Handle)
+"""What a plain function, one that computes a value, does not return."""
 
 _ADVICE: list[tuple[type | tuple[type, ...], str]] = [
     (

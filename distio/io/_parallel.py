@@ -98,6 +98,9 @@ def traverse_par(
     The first failure cancels the items that are under way, and no more items are run. If the
     iterable raises, no more items are run either.
 
+    `f` is called for the first item alone, where this program runs, before it is called for any
+    other item. If it returns no IO then, the program fails, and nothing else is computed.
+
     With `at_most`, the program takes an item when the turn of that item comes. So an iterable may
     have any length. A generator can be gone through only once, so a program over a generator can be
     run only once. Items that take microseconds share a fiber: a chunk has up to 4,096 items, which
@@ -109,7 +112,8 @@ def traverse_par(
     Args:
         items: a list, a tuple or a range, which can travel with the program; or any iterable, with
             which the program stays in its process.
-        f: a function that makes the program of an item. It is called where that program runs.
+        f: a function that makes the program of an item. For all items but the first, it is called
+            where that program runs.
         at_most: the largest number of items that are worked on at a time; None: no limit, and each
             item has a fiber of its own.
         progress: a function that is called as `progress(done, total)` whenever items are done, and
@@ -137,7 +141,7 @@ def traverse_par(
         return failing(wrong)
     if at_most is None and not progress:
         found = tuple([ops.TraversedPar(f, item, index) for index, item in enumerate(items)])
-        return ops.zip_par(found, "traverse_par", fail_fast)
+        return ops.TraverseAll(found, fail_fast)
     return _bounded(items, f, at_most, progress, fail_fast, "traverse_par")
 
 

@@ -8,6 +8,7 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -278,7 +279,7 @@ def test_traverse_par_of_items_with_errors_alone_returns_errors(run: Run) -> Non
 
 
 def test_item_that_returns_no_program_is_a_panic_of_that_item(run: Run) -> None:
-    makers: Any = [lambda: 5, lambda: None, lambda: io.error("a")]
+    makers: Any = [lambda: io.error("a"), lambda: 5, lambda: None]
     program = io.traverse_par(makers, lambda make: make(), at_most=1, fail_fast=False)
     result: Any = run(program)
     assert result.errors == ["a"]
@@ -414,3 +415,73 @@ def test_value_that_cannot_travel_leaves_other_items_alone() -> None:
     assert [type(traced.exception) for traced in result.exceptions] == [NotPicklable]
     assert "_thread.lock" in exceptions_of(result)[0]
     assert result.errors == [0, 40, 80, 120, 160]
+
+
+# -- the first item ---------------------------------------------------------------------------
+
+
+FORMS = pytest.mark.parametrize("at_most", [None, 3], ids=["all", "three"])
+
+
+@FORMS
+@pytest.mark.parametrize("fail_fast", [True, False])
+def test_function_that_makes_no_program_is_called_for_the_first_item_alone(
+    run: Run, at_most: int | None, fail_fast: bool
+) -> None:
+    called: list[int] = []
+
+    def plain(n: int) -> Any:
+        called.append(n)
+        return n
+
+    result: Any = run(io.traverse_par(range(50), plain, at_most=at_most, fail_fast=fail_fast))
+    (message,) = [str(traced.exception) for traced in result.exceptions]
+    assert message.startswith("traverse_par: expected an IO from the function ")
+    assert message.endswith("if it is a plain function, wrap it: lambda item: io.defer(f, item)")
+    assert called == [0]
+
+
+@FORMS
+def test_function_is_called_for_the_first_item_before_any_other(
+    run_in_process: Run, at_most: int | None
+) -> None:
+    called: list[int] = []
+
+    def program(n: int) -> Program:
+        called.append(n)
+        assert called[0] == 0
+        return square(n)
+
+    assert run_in_process(io.traverse_par(range(9), program, at_most=at_most)) == squares(9)
+    assert sorted(called) == [*range(9)]
+
+
+@FORMS
+def test_function_that_raises_for_the_first_item_leaves_the_others_alone(
+    run: Run, at_most: int | None
+) -> None:
+    def program(n: int) -> Program:
+        return io.error(f"item {1 // n}")
+
+    every = io.traverse_par([0, 1], program, at_most=at_most, fail_fast=False)
+    result: Any = run(every)
+    assert [type(traced.exception) for traced in result.exceptions] == [ZeroDivisionError]
+    assert result.exceptions[0].where.items == ("index 0 of traverse_par: 0",)
+    assert result.errors == ["item 1"]
+    first: Any = run(io.traverse_par([0, 1], program, at_most=at_most))
+    assert first.errors == []
+    assert first.exceptions[0].where.items == ("index 0 of traverse_par: 0",)
+
+
+@FORMS
+def test_variable_that_the_function_sets_is_that_of_its_item(
+    run_in_process: Run, at_most: int | None
+) -> None:
+    var = ContextVar("var", default="unset")
+
+    def program(n: int) -> Program:
+        var.set(f"{var.get()}, {n}")
+        return io.defer(var.get)
+
+    everything = io.traverse_par(range(2), program, at_most=at_most).zip(io.defer(var.get))
+    assert run_in_process(everything) == Ok([["unset, 0", "unset, 1"], "unset"])

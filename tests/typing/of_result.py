@@ -63,6 +63,7 @@ def results(ok: Result[str, int]) -> None:
     assert_type(result.ok(double).unsafe_ap(ok), Result[str, int])
     assert_type(ok.zip(ok), Result[str, list[int]])
     assert_type(result.ok(ok).flatten(), Result[str, int])
+    assert_type(ok.get(), int)
     assert_type(ok.unsafe_get(), int)
     assert_type(ok.raise_on_panic(), Result[str, int])
     assert_type(ok.is_ok(), bool)

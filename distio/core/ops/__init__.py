@@ -21,6 +21,7 @@ from distio.core.ops.failures import (
     Recover,
 )
 from distio.core.ops.fibers import Parallel, Wait, WaitSome, Yield
+from distio.core.ops.first import TraverseAll
 from distio.core.ops.interop import Async, Blocking, Coroutine, OnMainThread
 from distio.core.ops.lists import Sequence, ThenKeep, Zip
 from distio.core.ops.locals import GetLocal, SetLocal, WithLocal
@@ -110,6 +111,7 @@ __all__ = [
     "StartIn",
     "Substream",
     "ThenKeep",
+    "TraverseAll",
     "TraversePar",
     "Traversed",
     "TraversedPar",

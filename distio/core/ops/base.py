@@ -448,7 +448,7 @@ def require_io(io: Any, where: str, f: Any = None) -> IO[Any, Any, Any]:
 
 def no_io(found: Any, where: str, f: Any) -> MatchError:
     """The error for an object that stands where an IO should be."""
-    advice = expect.instead_of_io(found)
+    advice = expect.instead_of_io(found, where)
     if f is not None:
         return expect.returned(where, f, "an IO", found, advice)
     return MatchError(f"{where}: expected an IO, but got {expect.shown(found)}; {advice}")
