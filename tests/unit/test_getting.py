@@ -151,6 +151,13 @@ def test_get_adds_its_note_to_an_exception_that_is_frozen() -> None:
     assert exception.__notes__ == ["the story"]
 
 
+@pytest.mark.parametrize("travels", [by_pickle, by_wire])
+def test_result_travels_after_its_exception_was_raised(travels: Any) -> None:
+    result = fails().run(None)
+    raised_by(result)
+    assert "in refuse\n" in raised_by(travels(result)).__notes__[0]
+
+
 def test_get_keeps_the_notes_of_the_user() -> None:
     mine = Refused("row 5")
     mine.add_note("ask at the desk")
