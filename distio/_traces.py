@@ -10,13 +10,14 @@ import sys
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import Final, final
 
 __all__ = [
     "NOWHERE",
     "Where",
     "is_ours",
+    "own_traceback",
     "trace_here",
     "trace_of",
     "trace_of_thread",
@@ -111,6 +112,13 @@ def _without_ours(stack: traceback.StackSummary) -> traceback.StackSummary:
             ours, is_interpreter = [], False
     has_end = not (is_interpreter and kept)
     return traceback.StackSummary.from_list([*kept, *ours] if has_end else kept)
+
+
+def own_traceback(trace: TracebackType | None) -> TracebackType | None:
+    """The traceback from the first frame of the user on; None if there is none."""
+    while trace is not None and is_ours(trace.tb_frame.f_code.co_filename):
+        trace = trace.tb_next
+    return trace
 
 
 def trace_here(exception: BaseException) -> str:

@@ -10,7 +10,8 @@
     ├── MatchError              a TypeError: a value is of another kind than expected
     ├── MultipleExceptions      raised for a Panic: all its exceptions and errors
     ├── DomainErrors            raised for Errors: expected failures that nobody handled
-    ├── PanicGroup              an ExceptionGroup: raised by an await for several failures at once
+    ├── WrongOutcome            an AttributeError: this kind of Result has no such field
+    ├── PanicGroup              an ExceptionGroup: raised for several failures at once
     └── DistioError
         ├── Deadlock            nothing can ever wake a run again
         ├── TimedOut            the time limit of a program is over
@@ -43,6 +44,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from types import EllipsisType, TracebackType
 from typing import Any, Generic, TypeVar, final
 
 from distio._equality import ComparedByValue
@@ -82,6 +84,7 @@ __all__ = [
     "TracedException",
     "Where",
     "WorkerLost",
+    "WrongOutcome",
 ]
 
 E = TypeVar("E", covariant=True)
@@ -108,6 +111,11 @@ class TracedException:
     """The lines of `where`, and the traceback, which begins in user code."""
     where: Where = field(default=NOWHERE, repr=False)
     """The lines above the traceback: items of parallel work, the fiber, the worker."""
+    raised_at: TracebackType | EllipsisType | None = field(default=..., init=False, repr=False)
+    """What `Result.get` has found as the exception's own traceback; it stays in its process."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return TracedException, (self.exception, self.stack_trace, self.where)
 
     def with_where(self, where: Where) -> TracedException:
         """The same exception, with other lines above its traceback."""
@@ -247,8 +255,25 @@ class DomainErrors(ComparedByValue, Exception, Generic[E]):
 
 
 @final
+@dataclass(eq=False)
+class WrongOutcome(ComparedByValue, AttributeError):
+    """A field was read that this kind of Result hasn't, as `success` of a Panic.
+
+    Its cause is the exception that `get` raises for that Result.
+    """
+
+    message: str
+
+    def __post_init__(self) -> None:
+        super().__init__(self.message)
+
+
+@final
 class PanicGroup(ComparedByValue, ExceptionGroup[Exception]):
-    """Raised by an await for several failures at once; expected errors are in a `DomainErrors`."""
+    """Raised for several failures at once, by an await or by `Result.get`.
+
+    Expected errors that are no exceptions are in a `DomainErrors`.
+    """
 
     def _data(self) -> object:
         return self.message, self.exceptions

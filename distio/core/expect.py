@@ -13,13 +13,13 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from inspect import isroutine, unwrap
 from types import CoroutineType, GeneratorType
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from distio.core.fiber import Handle
 from distio.errors import MatchError
 from distio.protocol.domains import LONGEST_NAME
 from distio.protocol.text import is_label
-from distio.result import Result
+from distio.result import Errors, Ok, Panic
 
 __all__ = [
     "MOST",
@@ -93,10 +93,14 @@ def returned(where: str, f: Any, expected: str, value: Any, advice: str) -> Matc
     )
 
 
-def instead_of_io(value: Any) -> str:
+def instead_of_io(value: Any, where: str = "") -> str:
     """The advice about an object that stands where an IO should be."""
     if isinstance(value, CoroutineType):
         value.close()  # it is told here that nobody awaits it
+    is_odd = isinstance(value, _NOT_PLAIN) or hasattr(type(value), "with_")
+    if where in ("traverse", "traverse_par") and not is_odd:
+        wrapped = "if it is a plain function, wrap it: lambda item: io.defer(f, item)"
+        return f"{wrapped}; if not, it needs `return` before its IO" if value is None else wrapped
     for kind, advice in _ADVICE:
         if isinstance(value, kind):
             return advice
@@ -107,6 +111,9 @@ def instead_of_io(value: Any) -> str:
     return "io.pure makes an IO of a value"
 
 
+_NOT_PLAIN: Final = (CoroutineType, GeneratorType, Ok, Errors, Panic, Handle)
+"""What a plain function, one that computes a value, does not return."""
+
 _ADVICE: list[tuple[type | tuple[type, ...], str]] = [
     (
         type(None),
@@ -114,7 +121,7 @@ _ADVICE: list[tuple[type | tuple[type, ...], str]] = [
     ),
     (CoroutineType, "io.from_coroutine makes an IO of an async function"),
     (GeneratorType, "a function with `yield` is no program; join IOs with flat_map or io.zip"),
-    (Result, "io.from_result makes an IO of a Result"),
+    ((Ok, Errors, Panic), "io.from_result makes an IO of a Result"),
     (Handle, "io.wait makes an IO of fibers"),
     ((list, tuple, set, dict), "io.zip and io.zip_par make one IO of a list of them"),
 ]

@@ -297,8 +297,8 @@ class Fiber:
             self.value = result.success
         elif isinstance(result, Errors | Panic):
             self.failure = result
-        else:
-            self.crash(
+        else:  # the caller is a function of the user
+            self.crash(  # type: ignore[unreachable]
                 MatchError(
                     f"the callback given by async_ takes a Result (Ok, Errors or Panic), "
                     f"but it was called with {reprlib.repr(result)} of type "

@@ -11,6 +11,7 @@ from typing import Any, final
 
 from distio.errors import BasePanicGroup, DomainErrors, PanicGroup, TracedException
 from distio.result import Errors, Panic
+from distio.result._exceptions import group_of
 
 __all__ = ["Raised", "exception_of", "failure_of"]
 
@@ -39,9 +40,7 @@ def exception_of(failure: Failure) -> BaseException:
         return _raisable(exceptions[0])
     if failure.errors or not exceptions:
         exceptions.append(DomainErrors(failure.errors))
-    kind: Any = PanicGroup if all(isinstance(e, Exception) for e in exceptions) else BasePanicGroup
-    group: BaseException = kind("several failures", exceptions)
-    return group
+    return group_of("several failures", exceptions)
 
 
 def _raisable(exception: BaseException) -> BaseException:

@@ -97,7 +97,7 @@ def from_result(r: Result[E, A]) -> IO[Any, E, A]:
     """
     if isinstance(r, Ok | Errors | Panic):
         return _from_result(r)
-    return failing(
+    return failing(  # type: ignore[unreachable]  # the types of a program need not be checked
         f"from_result: expected a Result (Ok, Errors or Panic), but got {expect.shown(r)}"
     )
 

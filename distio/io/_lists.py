@@ -67,10 +67,10 @@ def traverse(l: Iterable[A], f: Callable[[A], IO[R, E, A2]]) -> IO[R, E, list[A2
 
     Args:
         l: the items.
-        f: a function that makes the program of an item.
+        f: a function that makes the program of an item. It is called when the item's turn comes.
 
     Returns:
-        A program that fails at the first failure.
+        A program that fails at the first failure, and at the first item if `f` returns no IO.
 
     Raises:
         MatchError: `f` is no function.

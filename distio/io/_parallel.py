@@ -38,29 +38,32 @@ def zip_par(
     *,
     at_most: int | None = None,
     progress: Progress = None,
-    fail_fast: bool = False,
+    fail_fast: bool = True,
 ) -> IO[R, E, list[A]]: ...
 @overload
 def zip_par(
-    *others: Any, at_most: int | None = None, progress: Progress = None, fail_fast: bool = False
+    *others: Any, at_most: int | None = None, progress: Progress = None, fail_fast: bool = True
 ) -> IO[Any, Any, list[Any]]: ...
 def zip_par(
-    *others: Any, at_most: int | None = None, progress: Progress = None, fail_fast: bool = False
+    *others: Any, at_most: int | None = None, progress: Progress = None, fail_fast: bool = True
 ) -> IO[Any, Any, list[Any]]:
     """Run programs at the same time; compute the list of all values.
 
-    The program waits for all of them. If it is cancelled, it cancels them.
+    The first failure cancels the other programs, and their ends are waited for. If the program is
+    cancelled, it cancels them as well.
 
     Args:
         others: the programs, or one iterable of them.
         at_most: the largest number of programs that run at a time; None: no limit. With a limit
             this is `traverse_par` of the programs: see there what an iterable may be.
         progress: see `traverse_par`.
-        fail_fast: whether the first failure cancels the other programs.
+        fail_fast: whether the first failure cancels the other programs. If not, all of them run to
+            their end.
 
     Returns:
         A program that computes the values in the order of the programs. If some of them fail, it
-        fails with all their failures.
+        fails with all that has failed, in that order. With `fail_fast` that is the first failure,
+        and those that came in the same moment, or of a release.
 
     Raises:
         MatchError: one of them is no IO, `at_most` is no int, or `progress` is something else.
@@ -74,8 +77,7 @@ def zip_par(
     """
     if at_most is None and not progress:
         found = programs(others, "zip_par")
-        merge = ops.zip_par_fast if fail_fast else ops.zip_par
-        return merge(found, "zip_par")
+        return ops.zip_par(found, "zip_par", fail_fast)
     items = others[0] if len(others) == 1 and isinstance(others[0], Iterable) else others
     return _bounded(items, _itself, at_most, progress, fail_fast, "zip_par")
 
@@ -86,11 +88,15 @@ def traverse_par(
     *,
     at_most: int | None = None,
     progress: Progress = None,
-    fail_fast: bool = False,
+    fail_fast: bool = True,
 ) -> IO[R, E, list[A2]]:
     """Run `f(item)` for many items at the same time; compute the list of all values.
 
-    All items are run, even if some of them fail. If the iterable raises, no more items are run.
+    The first failure cancels the items that are under way, and no more items are run. If the
+    iterable raises, no more items are run either.
+
+    `f` is called for the first item alone, where this program runs, before it is called for any
+    other item. If it returns no IO then, the program fails, and nothing else is computed.
 
     With `at_most`, the program takes an item when the turn of that item comes. So an iterable may
     have any length. A generator can be gone through only once, so a program over a generator can be
@@ -103,7 +109,8 @@ def traverse_par(
     Args:
         items: a list, a tuple or a range, which can travel with the program; or any iterable, with
             which the program stays in its process.
-        f: a function that makes the program of an item. It is called where that program runs.
+        f: a function that makes the program of an item. For all items but the first, it is called
+            where that program runs.
         at_most: the largest number of items that are worked on at a time; None: no limit, and each
             item has a fiber of its own.
         progress: a function that is called as `progress(done, total)` whenever items are done, and
@@ -113,11 +120,12 @@ def traverse_par(
             is, on its terminal or in its notebook; else a line now and then. See
             `distio.show_progress`. Without a label, the name of the fiber is shown.
         fail_fast: whether the first failure cancels the items that are under way and starts no
-            more.
+            more. If not, all items are run, even if some of them fail.
 
     Returns:
         A program that computes the values in the order of the items. If items fail, or the iterable
-        raises, it fails with all these failures.
+        raises, it fails with all these failures. With `fail_fast` they are the first one, and those
+        that came in the same moment, or of a release.
 
     Raises:
         MatchError: `f` is no function, `at_most` is no int, or `progress` is something else.
@@ -132,8 +140,7 @@ def traverse_par(
         return failing(wrong)
     if at_most is None and not progress:
         found = tuple([ops.TraversedPar(f, item, index) for index, item in enumerate(items)])
-        merge = ops.zip_par_fast if fail_fast else ops.zip_par
-        return merge(found, "traverse_par")
+        return ops.TraverseAll(found, fail_fast)
     return _bounded(items, f, at_most, progress, fail_fast, "traverse_par")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, TypeVar, overload
+from typing import Any, Never, TypeVar, overload
 
 from distio.errors import MatchError, TracedException
 from distio.result._arguments import spread
@@ -15,7 +15,7 @@ E2 = TypeVar("E2")
 A2 = TypeVar("A2")
 
 
-def ok(a: A2) -> Result[Any, A2]:
+def ok(a: A2) -> Result[Never, A2]:
     """An Ok with this value.
 
     >>> ok(1)
@@ -24,7 +24,7 @@ def ok(a: A2) -> Result[Any, A2]:
     return Ok(a)
 
 
-def pure(a: A2) -> Result[Any, A2]:
+def pure(a: A2) -> Result[Never, A2]:
     """An Ok with this value: `ok`, as it is called for an IO.
 
     >>> pure(1)
@@ -33,7 +33,7 @@ def pure(a: A2) -> Result[Any, A2]:
     return Ok(a)
 
 
-def error(err: E2) -> Result[E2, Any]:
+def error(err: E2) -> Result[E2, Never]:
     """Errors with one error.
 
     >>> error("too long")
@@ -43,9 +43,9 @@ def error(err: E2) -> Result[E2, Any]:
 
 
 @overload
-def errors(errs: Iterable[E2], /) -> Result[E2, Any]: ...
+def errors(errs: Iterable[E2], /) -> Result[E2, Never]: ...
 @overload
-def errors(*errs: E2) -> Result[E2, Any]: ...
+def errors(*errs: E2) -> Result[E2, Never]: ...
 def errors(*errs: Any) -> Result[Any, Any]:
     """Errors with these errors, or with the items of one iterable that is no string or bytes.
 
@@ -55,10 +55,20 @@ def errors(*errs: Any) -> Result[Any, Any]:
     return Errors([*spread(errs)])
 
 
+@overload
+def panic(
+    *exceptions: BaseException | TracedException | Iterable[BaseException | TracedException],
+    errors: None = None,
+) -> Result[Never, Never]: ...
+@overload
+def panic(
+    *exceptions: BaseException | TracedException | Iterable[BaseException | TracedException],
+    errors: Iterable[E2],
+) -> Result[E2, Never]: ...
 def panic(
     *exceptions: BaseException | TracedException | Iterable[BaseException | TracedException],
     errors: Iterable[Any] | None = None,
-) -> Result[Any, Any]:
+) -> Result[Any, Never]:
     """A Panic with these exceptions, or with those of one iterable.
 
     Args:

@@ -1,4 +1,8 @@
-"""The class `Result` and its three cases.
+"""`Result` and its three cases.
+
+`Result[E, A]` is a union for type checkers, so that a `match` of the three cases is exhaustive;
+Python has no other way to say that a class has no more subclasses. At run time it is the base
+class of the three, so that `isinstance` and subscripts cost nothing.
 
 Methods come in pairs. `map` makes a Panic of an exception that its argument raises; `unsafe_map`
 lets the exception through; and so on for the others.
@@ -10,12 +14,31 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import wraps
-from typing import Any, Generic, Never, NoReturn, ParamSpec, TypeVar, final
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    Never,
+    NoReturn,
+    ParamSpec,
+    TypeAlias,
+    TypeVar,
+    final,
+)
 
-from distio._hints import hint_at
-from distio.errors import DomainErrors, MatchError, MultipleExceptions, TracedException
+from distio._hints import hint_at, missing
+from distio.errors import (
+    DomainErrors,
+    MatchError,
+    MultipleExceptions,
+    TracedException,
+    WrongOutcome,
+)
+from distio.result._exceptions import exception_of, raise_failure
+from distio.result._text import MOST_CHARACTERS, brief, fitted, panic_headline, panic_text, shown
 
 __all__ = [
+    "BaseResult",
     "ComputationStatus",
     "Errors",
     "Ok",
@@ -29,8 +52,10 @@ __all__ = [
 E = TypeVar("E", covariant=True)
 A = TypeVar("A", covariant=True)
 E2 = TypeVar("E2")
+E3 = TypeVar("E3")
 A2 = TypeVar("A2")
 X = TypeVar("X")
+_FIELDS = ("success", "errors", "exceptions")
 P = ParamSpec("P")
 
 
@@ -73,7 +98,7 @@ def _guarded(f: Callable[P, X]) -> Callable[P, X | Panic[Never, Never]]:
     return wrapper
 
 
-def returns_result(f: Callable[P, A2]) -> Callable[P, Result[Any, A2]]:
+def returns_result(f: Callable[P, A2]) -> Callable[P, Result[Never, A2]]:
     """Decorate any function: its value becomes an Ok, an exception a Panic.
 
     Args:
@@ -88,14 +113,14 @@ def returns_result(f: Callable[P, A2]) -> Callable[P, Result[Any, A2]]:
 
     @safe
     @wraps(f)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> Result[Any, A2]:
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> Result[Never, A2]:
         return Ok(f(*args, **kwargs))
 
     return wrapper
 
 
 @hint_at("Result")
-class Result(Generic[E, A]):
+class BaseResult(Generic[E, A]):
     """The outcome of a computation: an `Ok`, `Errors` or a `Panic`.
 
     Errors are failures that a program is prepared for, of a type of its own. A Panic holds
@@ -104,12 +129,65 @@ class Result(Generic[E, A]):
     >>> match Ok(3).map(lambda n: n + 1):
     ...     case Ok(n):
     ...         print(n)
+    ...     case Errors(errors):
+    ...         print(len(errors), "errors")
+    ...     case Panic(exceptions, errors):
+    ...         print(exceptions[0])
     4
+
+    `isinstance(x, Result)` works; type checkers want `isinstance(x, Ok | Errors | Panic)`.
     """
 
     __slots__ = ()
 
     # -- looking at it --------------------------------------------------------------------
+
+    def get(self) -> A:
+        """The value; a failure is raised, as the user's own exception.
+
+        Returns:
+            The value of an Ok.
+
+        Raises:
+            BaseException: the exception of a Panic, or an error that is an exception: itself. Its
+                notes say where it came about: the item, the fiber, the worker, and the traceback
+                if that was left in another process.
+            DomainErrors: the only failures are errors that are no exceptions.
+            ExceptionGroup: there are several failures; a BaseExceptionGroup if one of them is no
+                Exception.
+
+        >>> try:
+        ...     Ok("five").map(int).get()
+        ... except ValueError as error:
+        ...     print(error)
+        invalid literal for int() with base 10: 'five'
+        """
+        if isinstance(self, Ok):
+            return self.success  # type: ignore[no-any-return]  # its A is ours
+        try:
+            raise_failure(*self._failures())
+        finally:
+            del self  # the traceback of what was raised holds this frame
+
+    def _failures(self) -> tuple[list[TracedException], list[Any]]:
+        if isinstance(self, Panic):
+            return self.exceptions, self.errors
+        return [], self.errors if isinstance(self, Errors) else []
+
+    if not TYPE_CHECKING:  # checkers tell what a case doesn't have
+
+        def __getattr__(self, name: str) -> Any:
+            """Tell that this case has no such field, and what it has instead."""
+            kind = type(self)
+            if name not in _FIELDS or name in kind.__slots__:
+                instead = missing("Result", name, dir(kind))
+                raise AttributeError(f"{kind.__name__!r} has no attribute {name!r}{instead}")
+            if kind is Ok:
+                has = f"its value is {shown(self.success, 100)}; `match` tells the cases apart"
+                raise WrongOutcome(f"Ok has no {name}: {has}")
+            failures = self._failures()
+            has = f"{brief(*failures)} (get() raises it, and `match` tells the cases apart)"
+            raise WrongOutcome(f"{kind.__name__} has no {name}: {has}") from exception_of(*failures)
 
     def is_ok(self) -> bool:
         """Whether this is an Ok."""
@@ -167,7 +245,7 @@ class Result(Generic[E, A]):
         """This Result; but a Panic is raised as MultipleExceptions."""
         if isinstance(self, Panic):
             _raise(self.exceptions, self.errors)
-        return self
+        return self  # type: ignore[return-value]  # one of the three
 
     def unsafe_get(self) -> A:
         """The value; Errors are raised as DomainErrors, a Panic as MultipleExceptions."""
@@ -216,21 +294,22 @@ class Result(Generic[E, A]):
         """Apply `f` to the value, `g` to each error, `h` to each exception."""
         return self.unsafe_tri_map(f, g, h)
 
-    def unsafe_ap(self: Result[E2, Callable[..., A2]], *arg: Result[E2, Any]) -> Result[E2, A2]:
+    def unsafe_ap(
+        self: BaseResult[E2, Callable[..., A2]], *arg: Result[E3, Any]
+    ) -> Result[E2 | E3, A2]:
         """`ap`, but an exception of the function is let through."""
         return gather((self, *arg)).unsafe_map(lambda values: values[0](*values[1:]))
 
     @safe
-    def ap(self: Result[E2, Callable[..., A2]], *arg: Result[E2, Any]) -> Result[E2, A2]:
+    def ap(self: BaseResult[E2, Callable[..., A2]], *arg: Result[E3, Any]) -> Result[E2 | E3, A2]:
         """Call the function that is the value with the values of `arg`; or keep all failures."""
         return self.unsafe_ap(*arg)
 
     def zip(self, *arg: Result[E2, A2]) -> Result[E | E2, list[A | A2]]:
         """The list of all values, or all failures: see the function `zip`."""
-        results: list[Result[E | E2, A | A2]] = [self, *arg]
-        return gather(results)
+        return gather((self, *arg))
 
-    def flatten(self: Result[E2, Result[E2, A2]]) -> Result[E2, A2]:
+    def flatten(self: BaseResult[E2, Result[E2, A2]]) -> Result[E2, A2]:
         """The Result that is the value of an Ok."""
         return self.unsafe_flat_map(_same)
 
@@ -251,7 +330,9 @@ class Result(Generic[E, A]):
 
     def unsafe_catch(self, handler: Callable[[list[E]], Result[E2, A2]]) -> Result[E | E2, A | A2]:
         """`catch`, but an exception of `handler` is let through."""
-        return handler(self.errors) if isinstance(self, Errors) else self
+        if isinstance(self, Errors):
+            return handler(self.errors)
+        return self  # type: ignore[return-value]  # one of the two others
 
     @safe
     def catch(self, handler: Callable[[list[E]], Result[E2, A2]]) -> Result[E | E2, A | A2]:
@@ -265,7 +346,7 @@ class Result(Generic[E, A]):
         if isinstance(self, Panic):
             exceptions = TracedException.ensure_list_traced([f(exn) for exn in self.exceptions])
             return Panic(exceptions, self.errors)
-        return self
+        return self  # type: ignore[return-value]  # one of the two others
 
     @safe
     def map_panic(
@@ -278,7 +359,9 @@ class Result(Generic[E, A]):
         self, handler: Callable[[list[TracedException], list[E]], Result[E2, A2]]
     ) -> Result[E | E2, A | A2]:
         """`recover`, but an exception of `handler` is let through."""
-        return handler(self.exceptions, self.errors) if isinstance(self, Panic) else self
+        if isinstance(self, Panic):
+            return handler(self.exceptions, self.errors)
+        return self  # type: ignore[return-value]  # one of the two others
 
     @safe
     def recover(
@@ -289,8 +372,8 @@ class Result(Generic[E, A]):
 
 
 @final
-@dataclass(slots=True)
-class Ok(Result[E, A]):
+@dataclass(slots=True, repr=False)
+class Ok(BaseResult[E, A]):
     """A success.
 
     >>> Ok(1).map(str)
@@ -299,10 +382,21 @@ class Ok(Result[E, A]):
 
     success: A
 
+    def __repr__(self) -> str:
+        return fitted(self._headline(MOST_CHARACTERS - 200))
+
+    def _headline(self, room: int) -> str:
+        return f"Ok(success={shown(self.success, room)})"
+
+    def _repr_html_(self) -> str:
+        from distio.result._html import ok_html
+
+        return ok_html(self.success)
+
 
 @final
-@dataclass(slots=True)
-class Errors(Result[E, A]):
+@dataclass(slots=True, repr=False)
+class Errors(BaseResult[E, A]):
     """Expected failures.
 
     >>> Errors(["no such user"]).catch(lambda errors: Ok("guest"))
@@ -311,10 +405,21 @@ class Errors(Result[E, A]):
 
     errors: list[E]
 
+    def __repr__(self) -> str:
+        return fitted(self._headline(MOST_CHARACTERS - 200))
+
+    def _headline(self, room: int) -> str:
+        return f"Errors(errors={shown(self.errors, room, 'errors')})"
+
+    def _repr_html_(self) -> str:
+        from distio.result._html import errors_html
+
+        return errors_html(self.errors)
+
 
 @final
-@dataclass(slots=True)
-class Panic(Result[E, A]):
+@dataclass(slots=True, repr=False)
+class Panic(BaseResult[E, A]):
     """Unexpected failures, and the errors that came with them.
 
     >>> panic(ValueError("impossible")).exceptions[0].exception
@@ -323,6 +428,24 @@ class Panic(Result[E, A]):
 
     exceptions: list[TracedException]
     errors: list[E]
+
+    def __repr__(self) -> str:
+        return panic_text(self.exceptions, self.errors)
+
+    def _headline(self, room: int) -> str:
+        return panic_headline(self.exceptions, self.errors, room)
+
+    def _repr_html_(self) -> str:
+        from distio.result._html import panic_html
+
+        return panic_html(self.exceptions, self.errors)
+
+
+if TYPE_CHECKING:
+    Result: TypeAlias = Ok[E, A] | Errors[E, A] | Panic[E, A]
+else:
+    Result = BaseResult
+    Result.__name__ = Result.__qualname__ = "Result"
 
 
 def gather(results: Iterable[Any]) -> Result[Any, list[Any]]:

@@ -8,6 +8,7 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,7 @@ def test_traverse_par_may_be_nested(run: Run) -> None:
 
 def test_traverse_par_leaves_the_stack_as_it_was(run: Run) -> None:
     first = io.traverse_par(range(5), square, at_most=2).map(sum)
-    second = io.traverse_par(range(5), io.error, at_most=2).catch(lambda errors: io.pure(errors))
+    second = io.traverse_par(range(5), io.error, at_most=2, fail_fast=False).catch(io.pure)
     assert run(io.zip(first, second, io.read), 7) == Ok([30, [0, 1, 2, 3, 4], 7])
 
 
@@ -266,19 +267,21 @@ def troubled(n: int) -> Program:
 
 @pytest.mark.parametrize("at_most", [1, 2, 50])
 def test_traverse_par_keeps_all_failures_in_the_order_of_the_items(run: Run, at_most: int) -> None:
-    result: Any = run(io.traverse_par(range(30), troubled, at_most=at_most))
+    result: Any = run(io.traverse_par(range(30), troubled, at_most=at_most, fail_fast=False))
     assert exceptions_of(result) == ["7", "14", "21", "28"]
     assert result.errors == [0, 5, 10, 15, 20, 25]
 
 
 def test_traverse_par_of_items_with_errors_alone_returns_errors(run: Run) -> None:
-    assert run(io.traverse_par([1, 2], io.error, at_most=1)) == Errors([1, 2])
+    both = io.traverse_par([1, 2], io.error, at_most=1, fail_fast=False)
+    assert run(both) == Errors([1, 2])
     assert run(io.zip_par(io.errors(), io.pure(1), at_most=1)) == Errors([])
 
 
 def test_item_that_returns_no_program_is_a_panic_of_that_item(run: Run) -> None:
-    makers: Any = [lambda: 5, lambda: None, lambda: io.error("a")]
-    result: Any = run(io.traverse_par(makers, lambda make: make(), at_most=1))
+    makers: Any = [lambda: io.error("a"), lambda: 5, lambda: None]
+    program = io.traverse_par(makers, lambda make: make(), at_most=1, fail_fast=False)
+    result: Any = run(program)
     assert result.errors == ["a"]
     first, second = (traced.exception for traced in result.exceptions)
     assert isinstance(first, MatchError)
@@ -302,7 +305,7 @@ def test_source_that_raises_comes_first_and_other_failures_are_kept(
         panic = io.panic(ValueError(n), errors=[n])
         return io.sleep(0.001).then(io.defer(done.append, n), panic)
 
-    result: Any = run_in_process(io.traverse_par(broken(9), item, at_most=at_most))
+    result: Any = run_in_process(io.traverse_par(broken(9), item, at_most=at_most, fail_fast=False))
     assert exceptions_of(result) == ["'broken'", *map(str, range(9))]
     assert result.errors == [*range(9)]
     assert sorted(done) == [*range(9)]
@@ -351,7 +354,11 @@ def kill_one(seen: str, n: int) -> Program:
 def test_lost_worker_costs_the_items_that_it_had_and_no_others(tmp_path: Path) -> None:
     calls: list[tuple[int, int | None]] = []
     program = io.traverse_par(
-        range(6), partial(kill_one, str(tmp_path)), at_most=1, progress=lambda *c: calls.append(c)
+        range(6),
+        partial(kill_one, str(tmp_path)),
+        at_most=1,
+        progress=lambda *c: calls.append(c),
+        fail_fast=False,
     )
     with Cluster.local(workers=2, threads=1) as cluster:
         result: Any = program.run(None, on=cluster)
@@ -402,7 +409,79 @@ def unpicklable(n: int) -> Program:
 
 
 def test_value_that_cannot_travel_leaves_other_items_alone() -> None:
-    result: Any = simulate(io.traverse_par(range(200), unpicklable, at_most=2)).result
+    result: Any = simulate(
+        io.traverse_par(range(200), unpicklable, at_most=2, fail_fast=False)
+    ).result
     assert [type(traced.exception) for traced in result.exceptions] == [NotPicklable]
     assert "_thread.lock" in exceptions_of(result)[0]
     assert result.errors == [0, 40, 80, 120, 160]
+
+
+# -- the first item ---------------------------------------------------------------------------
+
+
+FORMS = pytest.mark.parametrize("at_most", [None, 3], ids=["all", "three"])
+
+
+@FORMS
+@pytest.mark.parametrize("fail_fast", [True, False])
+def test_function_that_makes_no_program_is_called_for_the_first_item_alone(
+    run: Run, at_most: int | None, fail_fast: bool
+) -> None:
+    called: list[int] = []
+
+    def plain(n: int) -> Any:
+        called.append(n)
+        return n
+
+    result: Any = run(io.traverse_par(range(50), plain, at_most=at_most, fail_fast=fail_fast))
+    (message,) = [str(traced.exception) for traced in result.exceptions]
+    assert message.startswith("traverse_par: expected an IO from the function ")
+    assert message.endswith("if it is a plain function, wrap it: lambda item: io.defer(f, item)")
+    assert called == [0]
+
+
+@FORMS
+def test_function_is_called_for_the_first_item_before_any_other(
+    run_in_process: Run, at_most: int | None
+) -> None:
+    called: list[int] = []
+
+    def program(n: int) -> Program:
+        called.append(n)
+        assert called[0] == 0
+        return square(n)
+
+    assert run_in_process(io.traverse_par(range(9), program, at_most=at_most)) == squares(9)
+    assert sorted(called) == [*range(9)]
+
+
+@FORMS
+def test_function_that_raises_for_the_first_item_leaves_the_others_alone(
+    run: Run, at_most: int | None
+) -> None:
+    def program(n: int) -> Program:
+        return io.error(f"item {1 // n}")
+
+    every = io.traverse_par([0, 1], program, at_most=at_most, fail_fast=False)
+    result: Any = run(every)
+    assert [type(traced.exception) for traced in result.exceptions] == [ZeroDivisionError]
+    assert result.exceptions[0].where.items == ("index 0 of traverse_par: 0",)
+    assert result.errors == ["item 1"]
+    first: Any = run(io.traverse_par([0, 1], program, at_most=at_most))
+    assert first.errors == []
+    assert first.exceptions[0].where.items == ("index 0 of traverse_par: 0",)
+
+
+@FORMS
+def test_variable_that_the_function_sets_is_that_of_its_item(
+    run_in_process: Run, at_most: int | None
+) -> None:
+    var = ContextVar("var", default="unset")
+
+    def program(n: int) -> Program:
+        var.set(f"{var.get()}, {n}")
+        return io.defer(var.get)
+
+    everything = io.traverse_par(range(2), program, at_most=at_most).zip(io.defer(var.get))
+    assert run_in_process(everything) == Ok([["unset, 0", "unset, 1"], "unset"])

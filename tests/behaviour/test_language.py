@@ -520,11 +520,18 @@ def test_children_inherit_the_context_of_the_moment(run: Run) -> None:
     assert run(program, 1) == Ok([[2, 12], 1])
 
 
-def test_zip_par_waits_for_all_and_keeps_all_failures(run: Run) -> None:
-    assert run(io.zip_par()) == Ok([])
-    assert run(io.pure(1).zip_par(io.pure(2))) == Ok([1, 2])
-    assert run(io.zip_par(io.error("x"), io.pure(1), io.error("y"))) == Errors(["x", "y"])
-    outcome = run(io.zip_par(io.error("x"), io.defer(boom), PANICKED))
+@pytest.mark.parametrize("fail_fast", [True, False])
+def test_zip_par_computes_the_list_of_all_values(run: Run, fail_fast: bool) -> None:
+    assert run(io.zip_par(fail_fast=fail_fast)) == Ok([])
+    assert run(io.zip_par(io.pure(1), io.yield_, fail_fast=fail_fast)) == Ok([1, None])
+    assert run(io.pure(1).zip_par(io.pure(2), fail_fast=fail_fast)) == Ok([1, 2])
+
+
+def test_zip_par_that_does_not_fail_fast_keeps_all_failures(run: Run) -> None:
+    late = io.sleep(0.01).then(io.error("y"))
+    assert run(io.zip_par(io.error("x"), late, fail_fast=False)) == Errors(["x", "y"])
+    assert run(io.error("x").zip_par(late, fail_fast=False)) == Errors(["x", "y"])
+    outcome = run(io.zip_par(io.error("x"), io.defer(boom), PANICKED, fail_fast=False))
     assert kinds(outcome) == ["ValueError", "KeyError"]
     assert isinstance(outcome, Panic)
     assert outcome.errors == ["x", "e"]

@@ -109,7 +109,9 @@ def test_lock_names_that_look_alike_when_escaped_are_two_locks(run: Run) -> None
 def test_lock_name_in_use_for_another_kind_is_shown_as_it_was_given(run: Run) -> None:
     name = os.fsdecode(b"gar\xe7on")
     both = resource.lock(name).with_(resource.semaphore(2, name=name).flat_map(use))
-    (traced,) = run(both).exceptions  # type: ignore[attr-defined]
+    result = run(both)
+    assert isinstance(result, Panic)
+    (traced,) = result.exceptions
     assert str(traced.exception).startswith(f"{name!r} is in use as a reentrant lock")
 
 

@@ -37,8 +37,8 @@ def test_progress_grows_to_the_total(run: Run, at_most: int | None) -> None:
 
 def test_progress_of_items_that_fail_counts_them(run: Run) -> None:
     programs = [io.error(1), io.pure(2), io.panic(ValueError(3))]
-    assert told(partial(io.zip_par, programs, at_most=2), run)[-1] == (3, 3)
-    assert told(partial(io.zip_par, programs), run)[-1] == (3, 3)
+    assert told(partial(io.zip_par, programs, at_most=2, fail_fast=False), run)[-1] == (3, 3)
+    assert told(partial(io.zip_par, programs, fail_fast=False), run)[-1] == (3, 3)
 
 
 @pytest.mark.parametrize("at_most", [None, 4])
@@ -138,7 +138,8 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
 def test_bar_shows_its_label_and_all_items_in_the_end(
     seen: Seen, item: Callable[[int], Program]
 ) -> None:
-    result = io.traverse_par(range(7), item, at_most=2, progress="squares").run(None)
+    program = io.traverse_par(range(7), item, at_most=2, progress="squares", fail_fast=False)
+    result = program.run(None)
     assert result == (squares(7) if item is square else Errors([*range(7)]))
     last = seen.shown["squares"][-1]
     assert (last.done, last.total, last.is_over) == (7, 7, True)

@@ -193,7 +193,8 @@ def test_fiber_that_was_shipped_runs_on_the_worker_and_its_outcome_comes_back() 
 
 def test_failures_of_shipped_fibers_come_back() -> None:
     world = World(workers=2)
-    handle = world.start(io.zip_par(io.error("a"), io.defer(fail, "boom"), io.error("b")))
+    fails = [io.error("a"), io.defer(fail, "boom"), io.error("b")]
+    handle = world.start(io.zip_par(fails, fail_fast=False))
     world.work()
     outcome = outcome_of(handle)
     assert isinstance(outcome, Panic)

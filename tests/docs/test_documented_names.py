@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import raffiot
@@ -76,7 +77,7 @@ def members_of(cls: type) -> set[str]:
 # -- the guide --------------------------------------------------------------------------------
 
 MODULES = [distio, io, resource, result, schedule, recurring, primitives, providers, val, var]
-CLASSES = [
+CLASSES: list[Any] = [  # Result is a union for checkers
     *(IO, Child, Cluster, Resource, Result, RunHandle, Schedule, UpdateResult, Val, Var),
     *(Barrier, CountDownLatch, Deferred, PubSub, Queue, Subscription),
 ]

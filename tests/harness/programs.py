@@ -465,10 +465,14 @@ def by_methods(program: Program, scope: Scope) -> Io:
             return io.traverse(items, _to_arrow(arrow, scope))
         case AtMost("zip_par", items, arrow, at_most):
             to_program = _to_arrow(arrow, scope)
-            return io.zip_par([io.defer_io(to_program, item) for item in items], at_most=at_most)
+            return io.zip_par(
+                [io.defer_io(to_program, item) for item in items], at_most=at_most, fail_fast=False
+            )
         case AtMost(how, items, arrow, at_most):
             source = items if how == "list" else OnceMore(items)
-            return io.traverse_par(source, _to_arrow(arrow, scope), at_most=at_most)
+            return io.traverse_par(
+                source, _to_arrow(arrow, scope), at_most=at_most, fail_fast=False
+            )
         case Some(enough, which):
             fibers = scope.choose(which)
             enough = min(enough, len(fibers))
@@ -476,6 +480,8 @@ def by_methods(program: Program, scope: Scope) -> Io:
             return some.flat_map(partial(_wait_for_the_rest, fibers, enough))
         case Several("then" | "then_keep" as how, (first, *others)):
             return getattr(to_io(first, scope), how)(*[to_io(each, scope) for each in others])  # type: ignore[no-any-return]
+        case Several("zip_par", inners):
+            return io.zip_par([to_io(each, scope) for each in inners], fail_fast=False)
         case Several(how, inners):
             return getattr(io, how)([to_io(each, scope) for each in inners])  # type: ignore[no-any-return]
         case Start(children, body):

@@ -78,7 +78,7 @@ def divide():
 
 
 def divide_and_err():
-    return io.zip_par(divide(), io.error("too long"))
+    return io.zip_par(divide(), io.error("too long"), fail_fast=False)
 
 
 def panic():

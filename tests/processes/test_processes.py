@@ -208,6 +208,7 @@ def test_failures_cross_processes_whole(cluster: Cluster) -> None:
     assert isinstance(outcome, Ok)
     errors, panic = outcome.success
     assert errors == Errors(["a", "b"])
+    assert isinstance(panic, Panic)
     assert isinstance(panic.exceptions[0].exception, KeyError)
     where, _, frames = panic.exceptions[0].stack_trace.partition("Traceback")
     assert re.fullmatch(r"in fiber \S+\non worker \d+ \(process \d+ on \S+\)\n", where)

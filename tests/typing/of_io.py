@@ -80,7 +80,7 @@ def failures(five: IO[int, str, int], ok: Result[str, int]) -> None:
     assert_type(five.map_error(len), IO[int, int, int])
     assert_type(five.recover(handle_panic), IO[Any, str, int | str])
     assert_type(five.map_panic(lambda e: e), IO[int, str, int])
-    assert_type(five.attempt(), IO[int, Any, Result[str, int]])
+    assert_type(five.attempt(), IO[int, Never, Result[str, int]])
     assert_type(five.finally_(after), IO[int, str, int])
     assert_type(five.on_failure(after), IO[Any, Never, int | str])
     assert_type(io.bracket(five, show, lambda a, r: io.from_result(r)), IO[Any, Any, Any])

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Never, assert_type
+from typing import Any, Never, assert_never, assert_type
 
 from distio import (
+    IO,
+    Cluster,
     ComputationStatus,
+    Errors,
     Ok,
     Panic,
     Result,
+    RunHandle,
     TracedException,
+    io,
     result,
     seq,
 )
@@ -24,16 +29,17 @@ def half(n: int) -> Result[str, int]:
 
 
 def results(ok: Result[str, int]) -> None:
-    assert_type(result.ok(5), Result[Any, int])
-    assert_type(result.pure(5), Result[Any, int])
-    assert_type(result.error("no"), Result[str, Any])
-    assert_type(result.errors("no", "nor this"), Result[str, Any])
-    assert_type(result.panic(ValueError()), Result[Any, Any])
+    assert_type(result.ok(5), Result[Never, int])
+    assert_type(result.pure(5), Result[Never, int])
+    assert_type(result.error("no"), Result[str, Never])
+    assert_type(result.errors("no", "nor this"), Result[str, Never])
+    assert_type(result.panic(ValueError()), Result[Never, Never])
+    assert_type(result.panic(ValueError(), errors=["no"]), Result[str, Never])
     assert_type(result.zip([ok, ok]), Result[str, list[int]])
     assert_type(result.sequence([ok, ok]), Result[str, int])
     assert_type(result.traverse([1], half), Result[str, list[int]])
     assert_type(result.safe(half)(5), Result[str, int])
-    assert_type(result.returns_result(double)(5), Result[Any, int])
+    assert_type(result.returns_result(double)(5), Result[Never, int])
     assert_type(seq(1, 2), Any)
     assert_type(ok.map(str), Result[str, str])
     assert_type(ok.unsafe_map(str), Result[str, str])
@@ -53,10 +59,11 @@ def results(ok: Result[str, int]) -> None:
     assert_type(ok.unsafe_catch(lambda errs: half(1)), Result[str, int])
     assert_type(ok.recover(lambda es, errs: half(1)), Result[str, int])
     assert_type(ok.unsafe_recover(lambda es, errs: half(1)), Result[str, int])
-    assert_type(result.ok(double).ap(ok), Result[Any, int])
-    assert_type(result.ok(double).unsafe_ap(ok), Result[Any, int])
+    assert_type(result.ok(double).ap(ok), Result[str, int])
+    assert_type(result.ok(double).unsafe_ap(ok), Result[str, int])
     assert_type(ok.zip(ok), Result[str, list[int]])
-    assert_type(result.ok(ok).flatten(), Result[Any, int])
+    assert_type(result.ok(ok).flatten(), Result[str, int])
+    assert_type(ok.get(), int)
     assert_type(ok.unsafe_get(), int)
     assert_type(ok.raise_on_panic(), Result[str, int])
     assert_type(ok.is_ok(), bool)
@@ -65,6 +72,93 @@ def results(ok: Result[str, int]) -> None:
     assert_type(ok.to_computation_status(), ComputationStatus)
 
 
-def panics(outcome: Result[str, int]) -> None:
+def narrowed(outcome: Result[str, int]) -> None:
     if isinstance(outcome, Panic):
         assert_type(outcome.exceptions, list[TracedException])
+
+
+def a_result_or_not(value: str | Result[str, int]) -> int | str:
+    if isinstance(value, Ok | Errors | Panic):
+        assert_type(value, Result[str, int])
+        return 1
+    assert_type(value, str)
+    return value
+
+
+# A checker that doesn't take these for exhaustive misses a return statement.
+
+
+def three_cases(outcome: Result[str, int]) -> int:
+    match outcome:
+        case Ok(value):
+            return assert_type(value, int)
+        case Errors(errors):
+            return len(assert_type(errors, list[str]))
+        case Panic(exceptions, errors):
+            assert_type(errors, list[str])
+            return len(assert_type(exceptions, list[TracedException]))
+
+
+def failures_in_one_case(outcome: Result[str, int]) -> int:
+    match outcome:
+        case Ok(success=value):
+            return value
+        case Errors() | Panic():
+            return 0
+
+
+def the_rest_is_never(outcome: Result[str, int]) -> None:
+    match outcome:
+        case Ok() | Errors() | Panic():
+            pass
+        case other:
+            assert_never(other)
+
+
+async def what_runs_return(
+    program: IO[None, str, int], cluster: Cluster, handle: RunHandle[str, int]
+) -> int:
+    assert_type(program.run(None), Result[str, int])
+    match program.run(None):
+        case Ok(value):
+            return assert_type(value, int)
+        case Errors(_):
+            return 1
+        case Panic(_, _):
+            pass
+    match await program.run_async(None):
+        case Ok(value):
+            return assert_type(value, int)
+        case Errors(_):
+            return 2
+        case Panic(_, _):
+            pass
+    match cluster.run(program, None):
+        case Ok(value):
+            return assert_type(value, int)
+        case Errors(errors):
+            return len(assert_type(errors, list[str]))
+        case Panic(_, _):
+            pass
+    match handle.result():
+        case Ok(value):
+            return assert_type(value, int)
+        case Errors(errors):
+            return len(assert_type(errors, list[str]))
+        case Panic(_, _):
+            return 3
+
+
+def what_a_program_sees(program: IO[None, str, int]) -> None:
+    def attempted(outcome: Result[str, int]) -> IO[None, Never, int]:
+        match outcome:
+            case Ok(value):
+                return io.pure(value)
+            case Errors(errors):
+                return io.pure(len(errors))
+            case Panic(exceptions, _):
+                return io.pure(len(exceptions))
+
+    program.attempt().flat_map(attempted)
+    program.finally_(attempted)
+    program.on_failure(attempted)

@@ -43,8 +43,10 @@ from distio.errors import (
     TracedException,
     Where,
     WorkerLost,
+    WrongOutcome,
 )
-from distio.result import Ok, Panic, Result, panic, zip
+from distio.result import Ok, Panic, panic, zip
+from distio.result._result import BaseResult
 
 
 def traced(message: str) -> TracedException:
@@ -77,6 +79,7 @@ EXCEPTIONS: list[tuple[BaseException, str]] = [
     (MultipleExceptions(errors=[], exceptions=[]), "no exceptions, no errors"),
     (DomainErrors(["too long", 404]), "too long; 404"),
     (DomainErrors(errors=[]), "no errors"),
+    (WrongOutcome("Panic has no success"), "Panic has no success"),
     (DistioError("anything"), "anything"),
     (Deadlock("1 waits for 2, 2 waits for 1"), "1 waits for 2, 2 waits for 1"),
     (
@@ -259,7 +262,7 @@ def test_traceback_without_user_frames_begins_with_the_place_in_user_code() -> N
 
 
 def test_traceback_of_a_mistake_in_a_program_has_no_frames_of_distio() -> None:
-    class Stray(Result[str, int]):
+    class Stray(BaseResult[str, int]):
         """A fourth kind of Result, which there is not."""
 
     result = Stray().fold(lambda n: n, len, lambda _, errs: len(errs))

@@ -33,6 +33,7 @@ from distio.result import (
     traverse,
     zip,
 )
+from distio.result._result import BaseResult
 
 AnyResult = Result[Any, Any]
 
@@ -109,7 +110,6 @@ def kind_of(result: AnyResult) -> str:
             return f"errors {errs}"
         case Panic(exceptions, errs):
             return f"panic {len(exceptions)} {errs}"
-    return "something else"
 
 
 def test_results_are_matched_by_position() -> None:
@@ -226,10 +226,10 @@ def test_map_panic_traces_exceptions_that_are_not_traced() -> None:
 
 
 def test_result_of_a_fourth_kind_is_a_match_error() -> None:
-    class Fourth(Result[Any, Any]):
+    class Fourth(BaseResult[Any, Any]):
         """Not one of the three."""
 
-    fourth: AnyResult = Fourth()
+    fourth: BaseResult[Any, Any] = Fourth()
     for method, arity in ((fourth.unsafe_fold, 3), (fourth.unsafe_fold_raise, 2)):
         with pytest.raises(MatchError, match="expected Ok, Errors or Panic"):
             method(*[fail] * arity)

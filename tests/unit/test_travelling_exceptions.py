@@ -701,14 +701,17 @@ def seen(exceptions: Any) -> list[Any]:
 def test_exception_arrives_in_every_place(run: Run) -> None:
     raiser = Raiser()
     both = [raiser.fails(0), raiser.fails(1)]
-    errors = run(io.zip_par(both))
+    errors = run(io.zip_par(both, fail_fast=False))
     assert isinstance(errors, Errors)
     assert seen(errors.errors) == raiser.expected
 
-    handled = run(io.zip_par(both).catch(lambda errors: io.pure([e.seat for e in errors])))
+    handled = run(
+        io.zip_par(both, fail_fast=False).catch(lambda errors: io.pure([e.seat for e in errors]))
+    )
     assert handled == Ok([0, 1])
 
-    panic = run(io.zip_par([io.defer(raiser.raises, 0), io.defer(raiser.raises, 1)]))
+    raising = [io.defer(raiser.raises, 0), io.defer(raiser.raises, 1)]
+    panic = run(io.zip_par(raising, fail_fast=False))
     assert isinstance(panic, Panic)
     assert seen([traced.exception for traced in panic.exceptions]) == raiser.expected
 

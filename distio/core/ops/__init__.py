@@ -21,19 +21,20 @@ from distio.core.ops.failures import (
     Recover,
 )
 from distio.core.ops.fibers import Parallel, Wait, WaitSome, Yield
+from distio.core.ops.first import TraverseAll
 from distio.core.ops.interop import Async, Blocking, Coroutine, OnMainThread
 from distio.core.ops.lists import Sequence, ThenKeep, Zip
 from distio.core.ops.locals import GetLocal, SetLocal, WithLocal
 from distio.core.ops.locks import Acquire, Locked, MakeLock, ReadVar, Release, WriteVar
 from distio.core.ops.memoized import Memoized, memoize
 from distio.core.ops.names import Named, named
-from distio.core.ops.parallel import Race, zip_par
+from distio.core.ops.parallel import Race
 from distio.core.ops.primitives import CallPrimitive, MakePrimitive
 from distio.core.ops.random_streams import InGroup, OfGroup, Random, RandomSeed, Seeded, Substream
 from distio.core.ops.regions import CurrentFiber, timeout
 from distio.core.ops.resources import Bracket
 from distio.core.ops.retry import Repeat, Retry, RetryPanic
-from distio.core.ops.scopes import StartIn, scope, zip_par_fast
+from distio.core.ops.scopes import StartIn, scope, zip_par
 from distio.core.ops.timers import Now, Sleep, SleepUntil
 from distio.core.ops.values import (
     Defer,
@@ -112,6 +113,7 @@ __all__ = [
     "StartIn",
     "Substream",
     "ThenKeep",
+    "TraverseAll",
     "TraversePar",
     "Traversed",
     "TraversedPar",
@@ -129,5 +131,4 @@ __all__ = [
     "scope",
     "timeout",
     "zip_par",
-    "zip_par_fast",
 ]

@@ -44,6 +44,8 @@ class Frame:
     """The part of an operation that stays on the stack, to be done later."""
 
     __slots__ = ()
+    _only_tells: ClassVar[bool] = False
+    """Whether nothing is done later than to tell others of the outcome: the fiber is at its end."""
 
     def _succeeded(self, fiber: Fiber) -> IO[Any, Any, Any] | None:
         """Act on `fiber.value`; return the IO to evaluate next, or None: the value is there."""
@@ -135,9 +137,12 @@ class IO(Generic[R, E, A]):
         """Start a fiber for this and each of `others`; compute the list of their handles."""
         return ops.Parallel((self, *programs(others, "parallel")))
 
-    def zip_par(self, *others: Any) -> IO[Any, Any, list[Any]]:
-        """Run this and `others` at the same time; compute the list of all values."""
-        return ops.zip_par((self, *programs(others, "zip_par")))
+    def zip_par(self, *others: Any, fail_fast: bool = True) -> IO[Any, Any, list[Any]]:
+        """Run this and `others` at the same time; compute the list of all values.
+
+        The first failure cancels the others, unless `fail_fast` is false: see `io.zip_par`.
+        """
+        return ops.zip_par((self, *programs(others, "zip_par")), "zip_par", fail_fast)
 
     def memoize(self, *, keep_failures: bool = True) -> IO[Any, Never, IO[R, E, A]]:
         """Compute a program that runs this once, however many fibers run it; see `io.memoize`."""
@@ -169,20 +174,18 @@ class IO(Generic[R, E, A]):
         """Apply `f` to each exception of a Panic."""
         return ops.MapPanic(self, f)
 
-    def attempt(self) -> IO[R, Any, Result[E, A]]:
+    def attempt(self) -> IO[R, Never, Result[E, A]]:
         """Never fail: compute the Result."""
         return ops.Attempt(self)
 
-    def finally_(self, after: Callable[[Result[Any, Any]], IO[Any, Any, Any]]) -> IO[R, E, A]:
+    def finally_(self, after: Callable[[Result[E, A]], IO[Any, Any, Any]]) -> IO[R, E, A]:
         """Run `after(result)` whatever happened, then go on with the result.
 
         When `after` fails too, both failures are kept.
         """
         return ops.Finally(self, after)
 
-    def on_failure(
-        self, handler: Callable[[Result[Any, Any]], IO[R2, E2, A2]]
-    ) -> IO[Any, E2, A | A2]:
+    def on_failure(self, handler: Callable[[Result[E, A]], IO[R2, E2, A2]]) -> IO[Any, E2, A | A2]:
         """On Errors or a Panic, go on with `handler(result)`."""
         return ops.OnFailure(self, handler)
 
@@ -286,7 +289,7 @@ class IO(Generic[R, E, A]):
         nighttime: float | None = None,
         has: Mapping[str, str | float] | None = None,
         progress: Progress = None,
-    ) -> Result[Any, A]:
+    ) -> Result[E, A]:
         """Run this program and wait for it and for every fiber it started.
 
         Args:
@@ -330,7 +333,7 @@ class IO(Generic[R, E, A]):
         on: Any = None,
         has: Mapping[str, str | float] | None = None,
         progress: Progress = None,
-    ) -> Result[Any, A]:
+    ) -> Result[E, A]:
         """`run` from asyncio or trio: `await main.run_async(context)`; the loop goes on meanwhile.
 
         The run holds no thread while it waits. Its coroutines (`io.from_coroutine`) run on this
@@ -479,7 +482,7 @@ def require_io(io: Any, where: str, f: Any = None) -> IO[Any, Any, Any]:
 
 def no_io(found: Any, where: str, f: Any) -> MatchError:
     """The error for an object that stands where an IO should be."""
-    advice = expect.instead_of_io(found)
+    advice = expect.instead_of_io(found, where)
     if f is not None:
         return expect.returned(where, f, "an IO", found, advice)
     return MatchError(f"{where}: expected an IO, but got {expect.shown(found)}; {advice}")

@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextvars import Context
-from itertools import islice
 from typing import Any, Final, final
 
 from distio.core.chunks import ChunkSizes
 from distio.core.context_vars import Carried, carried_in, context_of, copied, is_as_copied
 from distio.core.fiber import Fiber, Handle
-from distio.core.interrupts import is_user_call, runs_user_code
-from distio.core.ops.base import IO, Frame, Next, require_io
+from distio.core.interrupts import runs_user_code
+from distio.core.ops.base import IO, Frame, Next, no_io, require_io
 from distio.core.ops.cancellation import Cancel
-from distio.core.ops.failures import RestoreResult
+from distio.core.ops.failures import RestoreResult, from_result
 from distio.core.ops.fibers import Parallel, Wait, WaitSome
+from distio.core.ops.first import begin
+from distio.core.ops.item_sources import NO_MORE, IteratorSource, SequenceSource
 from distio.core.ops.parallel import besides_cancellation, cancel_all
 from distio.core.ops.random_streams import enter_group
 from distio.core.random_stream import Group
@@ -81,7 +82,7 @@ class ChunkResult:
 class Chunk(IO[Any, Any, Any], Frame):
     """Run some items in turn, even if some of them fail; the value is a `ChunkResult`."""
 
-    __slots__ = _names = ("items", "f", "fail_fast", "called", "first", "group")
+    __slots__ = _names = ("items", "f", "fail_fast", "called", "first", "group", "begun")
 
     def __init__(
         self,
@@ -91,6 +92,7 @@ class Chunk(IO[Any, Any, Any], Frame):
         called: str = TRAVERSE_PAR,
         first: int = 0,
         group: Group | None = None,
+        begun: IO[Any, Any, Any] | None = None,
     ) -> None:
         self.items = items
         self.f = f
@@ -101,6 +103,8 @@ class Chunk(IO[Any, Any, Any], Frame):
         """The index of its first item."""
         self.group = group
         """In which each item has a stream, if there is a seed."""
+        self.begun = begun
+        """The program of the first item, if `f` was called for that already."""
 
     def _evaluate(self, fiber: Fiber) -> Next:
         fiber.stack.append(self)
@@ -108,12 +112,13 @@ class Chunk(IO[Any, Any, Any], Frame):
         return None
 
     def _succeeded(self, fiber: Fiber) -> Next:
-        chunk = self.items, self.f, self.fail_fast, self.called, self.first, self.group
+        place = self.called, self.first, self.group, self.begun
+        chunk = self.items, self.f, self.fail_fast, *place
         begin = fiber.locals, copied(fiber.variables)
         return _ChunkFrame(chunk, [], [], fiber.value, *begin)._go_on(fiber, is_fresh=True)
 
 
-_Items = tuple[list[Any], Callable[[Any], Any], bool, str, int, Group | None]
+_Items = tuple[Any, ...]
 """The fields of a chunk."""
 
 
@@ -122,6 +127,7 @@ class _ChunkFrame(Frame):
     """Where a chunk has got to."""
 
     __slots__ = (
+        "begun",
         "called",
         "f",
         "fail_fast",
@@ -145,7 +151,8 @@ class _ChunkFrame(Frame):
         locals: dict[str, Any] | None,
         variables: Context | None,
     ) -> None:
-        self.items, self.f, self.fail_fast, self.called, self.first, self.group = chunk
+        self.items, self.f, self.fail_fast, *place = chunk
+        self.called, self.first, self.group, self.begun = place
         self.index = 0
         self.values = values
         self.failures = failures
@@ -158,7 +165,8 @@ class _ChunkFrame(Frame):
     def __reduce__(self) -> tuple[Any, ...]:
         # another process has another clock, which must not be compared with this one's
         left = self.items[self.index :]
-        chunk = left, self.f, self.fail_fast, self.called, self.first, self.group
+        place = self.called, self.first, self.group, self.begun
+        chunk = left, self.f, self.fail_fast, *place
         progress = self.values, self.failures, math.nan
         return _chunk_frame, (chunk, *progress, self.locals, carried_in(self.variables))
 
@@ -206,8 +214,10 @@ class _ChunkFrame(Frame):
             fiber.stream = self.group.stream_of(self.first + len(self.values))
         item = self.items[self.index]
         self.index += 1
-        io = self.f(item)
-        return require_io(io, self.called, self.f)
+        if self.begun is not None:
+            begun, self.begun = self.begun, None
+            return begun  # type: ignore[no-any-return]  # an IO
+        return require_io(self.f(item), self.called, self.f)
 
 
 def _chunk_frame(
@@ -254,57 +264,6 @@ class _ChunkEnd(Frame):
         return None
 
 
-# -- where items come from --------------------------------------------------------------------
-
-
-@final
-class _SequenceSource:
-    """Items of a tuple or a range: plain data."""
-
-    __slots__ = ("_index", "_items")
-
-    def __init__(self, items: tuple[Any, ...] | range) -> None:
-        self._items = items
-        self._index = 0
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _SequenceSource, (self._items[self._index :],)
-
-    @property
-    def left(self) -> int:
-        """How many have not been taken."""
-        return len(self._items) - self._index
-
-    def take(self, count: int, taken: list[Any]) -> None:
-        """Move up to so many items to those that were taken."""
-        taken += self._items[self._index : self._index + count]
-        self._index = min(self._index + count, len(self._items))
-
-
-@final
-class _IteratorSource:
-    """The items of any iterable. This source can't travel, so its fiber can't either."""
-
-    __slots__ = ("_iterator", "left")
-
-    def __init__(self, items: Iterable[Any]) -> None:
-        self._iterator: Iterator[Any] = iter(items)
-        self.left: int | None = None
-        """How many items are left; None if that is unknown."""
-
-    @is_user_call
-    def take(self, count: int, taken: list[Any]) -> None:
-        """Add up to so many items; if the iterator raises, the items before were added."""
-        before = len(taken)
-        for item in islice(self._iterator, count):
-            taken.append(item)
-        if len(taken) - before < count:
-            self.left = 0
-
-
-_NO_MORE: Final = range(0)
-
-
 # -- what the parent does ---------------------------------------------------------------------
 
 
@@ -349,6 +308,7 @@ class _Loop(Frame):
 
     __slots__ = (
         "at_most",
+        "begun",
         "called",
         "done",
         "f",
@@ -368,12 +328,12 @@ class _Loop(Frame):
         self.group = group
         """In which each item has a stream, if there is a seed."""
         items = traversal.items
-        self.source: _SequenceSource | _IteratorSource
+        self.source: SequenceSource | IteratorSource
         self.total: int | None
         if isinstance(items, tuple | range):
-            self.source, self.total = _SequenceSource(items), len(items)
+            self.source, self.total = SequenceSource(items), len(items)
         else:
-            self.source, self.total = _IteratorSource(items), None
+            self.source, self.total = IteratorSource(items), None
         self.f = traversal.f
         self.called = traversal.called
         self.progress = traversal.progress
@@ -390,6 +350,8 @@ class _Loop(Frame):
         """By place; -1 for what the iterator or the callback has raised."""
         self.done = 0
         """How many items."""
+        self.begun: IO[Any, Any, Any] | None = None
+        """The program of the first item, until its fiber is there."""
 
     @runs_user_code
     def _succeeded(self, fiber: Fiber) -> Next:
@@ -406,7 +368,7 @@ class _Loop(Frame):
             return self._cancel(fiber, fiber.failure)
         self.failures.append((-1, fiber.failure))
         fiber.failure = None
-        self.source, self.progress = _SequenceSource(_NO_MORE), None
+        self.source, self.progress = SequenceSource(NO_MORE), None
         fiber.stack.append(self)
         return self._go_on(fiber)
 
@@ -423,7 +385,9 @@ class _Loop(Frame):
         if not self.taken and self.source.left != 0 and len(self.under_way) < self.at_most:
             self.source.take(self.sizes.next(self.source.left), self.taken)
         if self.taken:
-            place = self.called, len(self.values), self.group
+            if not self.values and self.begun is None and self.called == TRAVERSE_PAR:
+                self._begin(fiber)
+            place = self.called, len(self.values), self.group, self.begun
             return Parallel((Chunk(self.taken, self.f, self.fail_fast, *place),), are_owned=True)
         if self.under_way:
             return WaitSome(tuple([handle for handle, _, _ in self.under_way]), self._enough())
@@ -431,9 +395,20 @@ class _Loop(Frame):
         self._finish(fiber)
         return None
 
+    @runs_user_code
+    def _begin(self, fiber: Fiber) -> None:
+        """Call `f` for the first item, before it is called for any other."""
+        fiber.stack.append(_FIRST)
+        io = begin(self.f, self.taken[0])
+        fiber.stack.pop()
+        if not isinstance(io, IO):
+            self.taken = []
+            raise no_io(io, self.called, self.f)
+        self.begun = io
+
     def _give_up(self) -> Next:
         """Something has failed: cancel what is under way, and wait for its end."""
-        self.source, self.taken, self.fail_fast = _SequenceSource(_NO_MORE), [], False
+        self.source, self.taken, self.fail_fast = SequenceSource(NO_MORE), [], False
         handles = tuple([handle for handle, _, _ in self.under_way])
         return Cancel(handles).then(Wait(handles))
 
@@ -449,6 +424,7 @@ class _Loop(Frame):
         self.under_way.append((handle, len(self.values), count))
         self.values += [None] * count
         self.taken = []
+        self.begun = None
 
     def _have_ended(self, results: list[Result[Any, Any] | None]) -> None:
         ended: list[int] = []
@@ -488,6 +464,29 @@ class _Loop(Frame):
         failure = zip_results([failure for _, failure in self.failures])
         assert isinstance(failure, Errors | Panic)
         fiber.failure = failure
+
+
+@final
+class _First(Frame):
+    """Lies on the loop while that calls `f`: what `f` raises is a failure of the first item."""
+
+    __slots__ = ()
+
+    def _failed(self, fiber: Fiber) -> Next:
+        if fiber.is_unwinding_cancel:
+            return None
+        loop, failure = fiber.stack[-1], fiber.failure
+        assert isinstance(loop, _Loop)
+        assert failure is not None
+        fiber.failure = None
+        if loop.fail_fast:
+            loop.failures.append((0, in_item(failure, loop.called, 0, *loop.taken[:1])))
+        else:
+            loop.begun = from_result(failure)
+        return loop._go_on(fiber)
+
+
+_FIRST: Final = _First()
 
 
 def _place_of(failure: tuple[int, Failure]) -> int:

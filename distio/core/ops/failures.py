@@ -218,4 +218,4 @@ def from_result(r: Result[Any, Any]) -> IO[Any, Any, Any]:
         return Pure(r.success)
     if isinstance(r, Errors):
         return Fail(list(r.errors))
-    return Fail(list(r.errors), list(r.exceptions))  # type: ignore[attr-defined]  # a Panic
+    return Fail(list(r.errors), list(r.exceptions))

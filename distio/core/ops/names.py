@@ -39,7 +39,7 @@ class _RestoreName(Frame):
         self.name = name
 
     def _succeeded(self, fiber: Fiber) -> Next:
-        if fiber.stack:
+        if not all(frame._only_tells for frame in fiber.stack):
             fiber.rename(self.name)
         return None
 

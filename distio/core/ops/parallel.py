@@ -22,9 +22,9 @@ __all__ = [
     "Race",
     "besides_cancellation",
     "cancel_all",
+    "wait_for_all",
     "wait_for_only",
     "wait_together",
-    "zip_par",
 ]
 
 Program = IO[Any, Any, Any]
@@ -64,12 +64,12 @@ def besides_cancellation(
 # -- all of them ------------------------------------------------------------------------------
 
 
-def zip_par(ios: tuple[Any, ...], called: str = "zip_par") -> Program:
+def wait_for_all(ios: tuple[Any, ...], called: str) -> Program:
     """Start all, wait for all, merge their Results."""
-    return Parallel(ios, are_owned=True).flat_map(partial(_wait_for_all, called))
+    return Parallel(ios, are_owned=True).flat_map(partial(_await_all, called))
 
 
-def _wait_for_all(called: str, handles: list[Any]) -> Program:
+def _await_all(called: str, handles: list[Any]) -> Program:
     all_of_them = tuple(handles)
     return wait_together(all_of_them, Wait(all_of_them)).flat_map(partial(_merge, called))
 

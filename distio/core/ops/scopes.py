@@ -18,7 +18,7 @@ from distio.core.ops.base import IO, Frame, Next, UnaryOp, require_io
 from distio.core.ops.failures import Finally, RestoreResult, from_result
 from distio.core.ops.fibers import Wait, WaitSome
 from distio.core.ops.locks import MakeLock
-from distio.core.ops.parallel import besides_cancellation, cancel_all
+from distio.core.ops.parallel import besides_cancellation, cancel_all, wait_for_all
 from distio.core.ops.regions import CancelRegion
 from distio.core.ops.values import FlatMap, Pure
 from distio.core.where import item_at
@@ -28,41 +28,19 @@ from distio.protocol.requests import Lock
 from distio.result import Errors, Ok, Panic, Result
 from distio.result import zip as zip_results
 
-__all__ = ["InScope", "StartIn", "scope", "zip_par_fast"]
+__all__ = ["InScope", "StartIn", "scope", "zip_par"]
 
 Program = IO[Any, Any, Any]
 
 
-def scope(program: Callable[[int], Program], called: str | None = None) -> Program:
-    """Run what a function makes of a new scope's key, until all that it started has ended.
-
-    Args:
-        program: the function.
-        called: what starts the children, if these are its items, in order.
-    """
-    return FlatMap(MakeLock(), partial(_scope, program, called))
+def scope(program: Callable[[int], Program]) -> Program:
+    """Run what a function makes of a new scope's key, until all that it started has ended."""
+    return FlatMap(MakeLock(), partial(_scope, program))
 
 
-def _scope(program: Callable[[int], Program], called: str | None, made: Lock) -> Program:
+def _scope(program: Callable[[int], Program], made: Lock) -> Program:
     assert isinstance(made.key, int)
-    return InScope(require_io(program(made.key), "scope"), made.key, called)
-
-
-def zip_par_fast(ios: tuple[Any, ...], called: str) -> Program:
-    """Start all, wait for all; the first failure cancels the others."""
-    return scope(partial(_start_all, ios), called)
-
-
-def _start_all(ios: tuple[Any, ...], key: int) -> Program:
-    return FlatMap(StartIn(ios, key), _wait_for_all)
-
-
-def _wait_for_all(handles: list[Any]) -> Program:
-    return FlatMap(Wait(tuple(handles)), _values)
-
-
-def _values(results: list[Result[Any, Any]]) -> Program:
-    return from_result(zip_results(results))
+    return InScope(require_io(program(made.key), "scope"), made.key)
 
 
 @final
@@ -104,6 +82,60 @@ def _child(io: Any, key: int, parent: Any) -> Program:
 def _tell(parent: Handle[Any, Any, Any], key: int, result: Result[Any, Any]) -> Program:
     """A child that has failed, and wasn't just cancelled, cuts its parent's part of the scope."""
     return Pure(None) if isinstance(result, Ok) else _TellParent(parent, key, result)
+
+
+# -- zip_par ----------------------------------------------------------------------------------
+
+
+def zip_par(ios: tuple[Any, ...], called: str, fail_fast: bool) -> Program:
+    """Start all, wait for all; the value is the list of theirs."""
+    return _ZipPar(ios, called) if fail_fast else wait_for_all(ios, called)
+
+
+@final
+class _ZipPar(IO[Any, Any, Any]):
+    """Start all, wait for all; the first failure cancels the others.
+
+    It is a scope whose children start no others in it. So they need no region of their own, and
+    the key need be known to this fiber alone.
+    """
+
+    __slots__ = _names = ("ios", "called")
+
+    def __init__(self, ios: tuple[Any, ...], called: str) -> None:
+        self.ios = ios
+        self.called = called
+        """The function of the user's program."""
+
+    def _evaluate(self, fiber: Fiber) -> Next:
+        fiber.limits += 1
+        key = fiber.limits
+        region = fiber.enter(key)
+        region.children = []
+        fiber.stack += [_Scope(region, self.called), _Started(region)]
+        children = [_Item(io, key, fiber.handle) for io in self.ios]
+        fiber.request = requests.Spawn(children, are_owned=True, scope=key)
+        return None
+
+
+@final
+class _Item(UnaryOp):
+    """A child that tells its parent if it fails."""
+
+    __slots__ = ("key", "parent")
+    _names = ("io", "key", "parent")
+    _only_tells = True
+
+    def __init__(self, io: Any, key: int, parent: Any) -> None:
+        self.io = io
+        self.key = key
+        self.parent = parent
+
+    def _failed(self, fiber: Fiber) -> Next:
+        failure, fiber.failure = fiber.failure, None
+        assert failure is not None
+        fiber.stack.append(RestoreResult.shielded(fiber, failure))
+        return _TellParent(self.parent, self.key, failure)
 
 
 @final
@@ -163,18 +195,17 @@ class _Look(Frame):
 class InScope(UnaryOp):
     """Run an IO in which fibers can be started, and wait for them."""
 
-    __slots__ = ("called", "key")
-    _names = ("io", "key", "called")
+    __slots__ = ("key",)
+    _names = ("io", "key")
 
-    def __init__(self, io: Any, key: int, called: str | None = None) -> None:
+    def __init__(self, io: Any, key: int) -> None:
         super().__init__(io)
         self.key = key
-        self.called = called
 
     def _evaluate(self, fiber: Fiber) -> Next:
         region = fiber.enter(self.key)
         region.children = []
-        fiber.stack.append(_Scope(region, self.called))
+        fiber.stack.append(_Scope(region, None))
         return self.io  # type: ignore[no-any-return]  # what it is shows when it is evaluated
 
 
@@ -189,6 +220,7 @@ class _Scope(Frame):
     ) -> None:
         self.region = region
         self.called = called
+        """What starts the children, if the value is the list of theirs."""
         self.result = result
         """The Result of the program, while the scope waits for the children."""
 
@@ -200,7 +232,9 @@ class _Scope(Frame):
         fiber.leave(self.region)
         if self.result is not None:
             assert children is not None
-            fiber.answer(_merged(self.result, tuple(children), self.called, fiber.value))
+            merged = _merged(self.result, tuple(children), self.called, fiber.value)
+            is_list = self.called is not None and merged is self.result
+            fiber.answer(zip_results(fiber.value) if is_list else merged)
         return None
 
     def _failed(self, fiber: Fiber) -> Next:
@@ -229,7 +263,8 @@ def _merged(
     failures = [
         failure if called is None else item_at(failure, called, index)
         for index, (child, of_child) in enumerate(zip(children, results))
-        if (failure := besides_cancellation(child, of_child)) is not None
+        if type(of_child) is not Ok
+        and (failure := besides_cancellation(child, of_child)) is not None
     ]
     if not failures:
         return result

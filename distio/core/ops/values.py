@@ -97,6 +97,7 @@ class TraversedPar(IO[Any, Any, Any], Frame):
 
     __slots__ = _names = ("f", "item", "index")
     _called = TRAVERSE_PAR
+    _only_tells = True
 
     def __init__(self, f: Callable[[Any], Any], item: Any, index: int) -> None:
         self.f = f
