@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from distio import errors, io, recurring, resource, result, schedule
+    from distio._plain._executor import Executor, submit
+    from distio._plain._map import as_completed, map, starmap
     from distio.core.actors import Actor
     from distio.core.context_vars import carry
     from distio.core.ops.base import IO
@@ -34,6 +36,7 @@ __all__ = [
     "Deferred",
     "DomainErrors",
     "Errors",
+    "Executor",
     "MatchError",
     "MemberStatus",
     "MultipleExceptions",
@@ -53,23 +56,29 @@ __all__ = [
     "Val",
     "Var",
     "Worker",
+    "as_completed",
     "carry",
     "child",
     "errors",
     "io",
     "limit_blocking_threads",
+    "map",
     "recurring",
     "resource",
     "result",
     "schedule",
     "seq",
     "stands_in_for",
+    "starmap",
+    "submit",
     "supervise",
 ]
 
 
 # a process imports what it needs: a coordinator no programs, a script no cluster
 _MODULES = {
+    "_plain._executor": ["Executor", "submit"],
+    "_plain._map": ["as_completed", "map", "starmap"],
     "core.actors": ["Actor"],
     "core.context_vars": ["carry"],
     "core.ops.base": ["IO"],
