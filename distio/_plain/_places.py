@@ -75,7 +75,10 @@ class OnCluster:
     def __init__(self, cluster: Cluster, workers: int | None = None) -> None:
         self._cluster = cluster
         self._is_fixed = workers is not None
-        self._slots = workers or 1
+        processes = cluster._processes
+        self._least = 1 if processes is None else max(1, processes.threads)
+        """How many there will be at least: some may be about to join."""
+        self._slots = workers or self._least
         self._asked_at = -_FRESH_SECONDS
 
     def slots(self) -> int:
@@ -89,7 +92,8 @@ class OnCluster:
         self._asked_at = now
         with suppress(ClusterClosed):  # the session hears that, too
             members = self._cluster.members()
-            self._slots = max(1, sum(each.threads for each in members if each.kind == "worker"))
+            there = sum(each.threads for each in members if each.kind == "worker")
+            self._slots = max(self._least, there)
 
     def run(self, program: IO[Any, Any, Any]) -> Result[Any, Any]:
         return program.run(None, on=self._cluster)

@@ -109,8 +109,12 @@ class Session:
     """Runs errands at a place, until it is closed or lost."""
 
     def __init__(self, place: Place) -> None:
-        """Raises:
-        CannotStartThread: the system allows this process no more threads.
+        """
+        Args:
+            place: where its errands run.
+
+        Raises:
+            CannotStartThread: the system allows this process no more threads.
         """
         self._place = place
         self._mutex = threading.Lock()
@@ -166,21 +170,16 @@ class Session:
 
     def cancel(self, *errands: Errand) -> None:
         """Start these no more, or cancel their fibers; a function that runs goes on to its end."""
-        dropped = []
         with self._mutex:
+            waiting = {*errands}.intersection(self._waiting)
+            if waiting:
+                self._waiting = deque(each for each in self._waiting if each not in waiting)
             for errand in errands:
-                if errand.is_cancelled:
-                    continue
-                errand.is_cancelled = True
-                if errand in self._under_way:
+                if errand in self._under_way and not errand.is_cancelled:
+                    errand.is_cancelled = True
                     self._orphans += 1
                     self._cancelling.append(errand)
-                else:
-                    dropped.append(errand)
-            gone = set(dropped)
-            if gone:
-                self._waiting = deque(each for each in self._waiting if each not in gone)
-        for errand in dropped:
+        for errand in waiting:
             errand.ended(_CLOSED)
         self._go_on()
 
