@@ -14,6 +14,9 @@ main_job.py     how much faster is indexing the standard library?      bare proc
 roundtrip.py    how long until a child on a worker has answered?       ZeroMQ echo     ≤ 10
 curve.py        what do keys cost on TCP?                              without keys    ≤ 1.5
 throughput.py   how many tiny tasks a second?                          process pool    —
+plain.py        how fast are map, Executor and the backend of          joblib,         ≤ 1.3,
+                joblib?                                                process pool,   ≥ 5,
+                                                                       loky            ≤ 1.1
 bounded.py      how long do many items take, four at a time?           process pool    —
 locks.py        how fast does a contended lock go from hand to hand?   asyncio,        ≤ 1.5
                                                                        a manager,

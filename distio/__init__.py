@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from distio import errors, io, recurring, resource, result, schedule
     from distio._display.settings import show_progress
+    from distio._plain._executor import Executor, submit
+    from distio._plain._map import as_completed, starmap
+    from distio._plain._map import map as map
     from distio.core.actors import Actor
     from distio.core.context_vars import carry
     from distio.core.ops.base import IO
@@ -89,7 +92,7 @@ if TYPE_CHECKING:
 
     __version__: str
 
-# without the functions of `io`: `from distio import *` must not hide Python's `zip`
+# without `map` and the functions of `io`: `from distio import *` must not hide Python's own
 __all__ = [
     "IO",
     "Actor",
@@ -102,6 +105,7 @@ __all__ = [
     "Deferred",
     "DomainErrors",
     "Errors",
+    "Executor",
     "MatchError",
     "MemberStatus",
     "MultipleExceptions",
@@ -121,6 +125,7 @@ __all__ = [
     "Val",
     "Var",
     "Worker",
+    "as_completed",
     "carry",
     "child",
     "errors",
@@ -133,6 +138,8 @@ __all__ = [
     "seq",
     "show_progress",
     "stands_in_for",
+    "starmap",
+    "submit",
     "supervise",
 ]
 
@@ -140,6 +147,8 @@ __all__ = [
 # a process imports what it needs: a coordinator no programs, a script no cluster
 _MODULES = {
     "_display.settings": ["show_progress"],
+    "_plain._executor": ["Executor", "submit"],
+    "_plain._map": ["as_completed", "map", "starmap"],
     "core.actors": ["Actor"],
     "core.context_vars": ["carry"],
     "core.ops.base": ["IO"],

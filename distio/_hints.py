@@ -27,19 +27,19 @@ _LOCAL: Final = "Cluster.local(workers=4), or Cluster.connect(url) if a cluster 
 _MEMOIZE: Final = "io.memoize(program), which computes a program that runs once"
 _LOCK: Final = "resource.reentrant_lock, a program that makes a lock"
 _DEFERRED: Final = "Deferred.create(), a program that makes a value which is set once"
+_AS_COMPLETED: Final = "distio.as_completed(f, items), which yields (index, value) pairs"
 _GET: Final = "result.get(), which returns the value or raises the failure"
 
 _OF_PROGRAMS: Final = {
     "all": _ZIP_PAR,
     "any": "io.first_ok(...), or io.race(...)",
-    "as_completed": "a Queue that the fibers of io.traverse_par put their values into",
     "attempt": "program.attempt(), a method; " + _DEFER,
     "cache": _MEMOIZE,
     "cached": _MEMOIZE,
     "collect_all": "io.sequence(...), or io.zip_par(...) to run them at the same time",
     "create_task": _PARALLEL,
     "delay": "io.sleep(seconds).then(program), or io.defer(f, *args)",
-    "delayed": _DEFER,
+    "delayed": "distio.submit(f, *args), or " + _DEFER,
     "effect": _DEFER,
     "ensure_future": _PARALLEL,
     "fail": "io.error(e), or io.panic(exception)",
@@ -47,7 +47,6 @@ _OF_PROGRAMS: Final = {
     "fork": _PARALLEL,
     "gather": _ZIP_PAR,
     "map_par": _TRAVERSE_PAR,
-    "map_unordered": _TRAVERSE_PAR,
     "memo": _MEMOIZE,
     "nursery": _SCOPE,
     "open_nursery": _SCOPE,
@@ -73,13 +72,19 @@ GUESSES: Final[Mapping[str, Mapping[str, str]]] = {
     "distio": {
         **_OF_PROGRAMS,
         "Client": _LOCAL,
+        "ProcessPoolExecutor": "distio.Executor()",
+        "ThreadPoolExecutor": "distio.Executor(threads=8)",
+        "imap": "distio.map(f, items), which is lazy",
+        "imap_unordered": _AS_COMPLETED,
+        "map_unordered": _AS_COMPLETED,
+        "pmap": "distio.map(f, items)",
         "Event": _DEFERRED,
         "Future": "io.Fiber, the handle of a fiber",
         "Hub": "PubSub",
         "LocalCluster": _LOCAL,
         "Lock": _LOCK,
-        "Parallel": _TRAVERSE_PAR,
-        "Pool": _LOCAL,
+        "Parallel": "distio.map(f, items), or import distio.joblib",
+        "Pool": "distio.map(f, items), or distio.Executor()",
         "Promise": _DEFERRED,
         "RLock": _LOCK,
         "Ref": "Var.create(value), a program that makes a variable",
@@ -92,7 +97,13 @@ GUESSES: Final[Mapping[str, Mapping[str, str]]] = {
         "put": "Var.create(value), or let the program capture the value",
         "remote": "io.defer(f, *args) for a call elsewhere, or io.actor(make) for an object",
     },
-    "distio.io": {**_OF_PROGRAMS, "lock": _LOCK, "semaphore": "resource.semaphore(n)"},
+    "distio.io": {
+        **_OF_PROGRAMS,
+        "as_completed": "a Queue that the fibers of io.traverse_par put their values into",
+        "map": "distio.map(f, items), or " + _TRAVERSE_PAR,
+        "lock": _LOCK,
+        "semaphore": "resource.semaphore(n)",
+    },
     "distio.resource": {
         "Lock": _LOCK,
         "RLock": _LOCK,
@@ -149,7 +160,7 @@ GUESSES: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "Cluster": {
         "gather": _ZIP_PAR,
-        "map": _TRAVERSE_PAR,
+        "map": "distio.map(f, items, on=cluster)",
         "scale": "cluster.adapt(...)",
         "shutdown": "cluster.close(), or `with` it",
         "stop": "cluster.close(), or `with` it",

@@ -66,13 +66,18 @@ here: Final = _Here()
 
 
 @contextmanager
-def waiting() -> Iterator[None]:
-    """This thread waits for a run that others carry out: it isn't missed meanwhile."""
+def waiting(*, advises: bool = True) -> Iterator[None]:
+    """This thread waits for a run that others carry out: it isn't missed meanwhile.
+
+    Args:
+        advises: whether the user is told that there is a cheaper way.
+    """
     seat = here.seat
     if seat is None:
         yield
         return
-    seat.advise()
+    if advises:
+        seat.advise()
     seat.give_up()
     try:
         yield

@@ -68,6 +68,8 @@ class LocalProcesses:
         self._options = options
         self.worker = replace(workers[-1], name="") if workers else Worker()
         """What workers are like that are started later."""
+        self.threads = sum(each.threads for each in workers)
+        """How many threads step fibers when all workers have joined."""
         self.path = None if options.workers_are_elsewhere else list(sys.path)
         """Where the workers look for modules; None: nobody knows."""
         self._host: LinkedHost | None = None

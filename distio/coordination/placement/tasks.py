@@ -35,6 +35,7 @@ __all__ = [
 _CHUNKS: Final = 64
 """Into how many pieces the children of one `parallel` are split, so that all cores get some."""
 _MOST_IN_CHUNK: Final = 256
+_ADVICE: Final = "; threads of this process can make it (threads=4)"
 
 
 class Opened(Protocol):
@@ -326,7 +327,7 @@ class PickleFibers(Task):
                     self._chunks += [fibers[middle:], fibers[:middle]]
                     continue
                 self._dumped = None
-                if self._destination.actor or fibers[0].needs is not None:
+                if self._destination.actor or not _may_stay(fibers[0]):
                     _refuse(fibers[0], self._destination)
                 else:
                     host.on_unpicklable(fibers[0])
@@ -354,10 +355,16 @@ class PickleFibers(Task):
         return not self._chunks
 
 
+def _may_stay(fiber: Fiber) -> bool:
+    """Whether a fiber that can't be pickled runs here instead."""
+    return fiber.needs is None and (fiber.next is None or fiber.next._may_stay)
+
+
 def _refuse(fiber: Fiber, destination: Destination) -> None:
     """A fiber that belongs elsewhere and can't travel fails here."""
     what = "a call of an actor" if destination.target else "the object of an actor"
     if not destination.actor:
-        what = "a placed fiber"
-    refusal = NotPicklable(f"{what} can't travel: {why_it_cannot_ship(fiber)}")
+        what = "a placed fiber" if fiber.needs is not None else "a call for a worker"
+    advice = "" if fiber.next is None or fiber.next._may_stay else _ADVICE
+    refusal = NotPicklable(f"{what} can't travel: {why_it_cannot_ship(fiber)}{advice}")
     fiber.next = Fail([], [TracedException(refusal, str(refusal))])

@@ -78,6 +78,8 @@ class IO(Generic[R, E, A]):
     # The fields, in the order of the constructor. The IOs that an operation is made of are all in
     # its first field: `io`, one of them, or `ios`, a tuple. All other fields are data.
     _names: ClassVar[tuple[str, ...]] = ()
+    # Whether the fiber of this operation runs in its parent's process if it can't be pickled.
+    _may_stay: ClassVar[bool] = True
 
     def _evaluate(self, fiber: Fiber) -> IO[Any, Any, Any] | None:
         """Start this operation; return the IO to evaluate next, or None: the outcome is there."""

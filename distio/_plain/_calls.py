@@ -1,0 +1,138 @@
+"""What one fiber does for callers of plain functions: some calls of one function, in turn."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import BrokenExecutor, Future
+from typing import Any, Final, NamedTuple, final
+
+from distio.core.ops import Blocking
+from distio.core.ops.base import IO
+from distio.core.ops.bounded import ChunkResult
+from distio.core.ops.elsewhere import CallElsewhere
+from distio.core.where import in_item
+from distio.errors import TracedException
+from distio.result import Panic, Result
+from distio.result._exceptions import exception_of
+
+__all__ = ["Calls", "Setup", "exception_in"]
+
+_MOST_SECONDS: Final = 0.03
+"""Twice what a chunk is made for: a chunk of items that take longer than was thought is cut."""
+
+
+@final
+class Setup(NamedTuple):
+    """What is called once in each process before other calls of the same executor."""
+
+    key: str
+    """Unique among all processes."""
+    f: Callable[..., object]
+    args: tuple[Any, ...]
+    is_for_threads: bool
+    """Whether it is called in each thread instead."""
+
+
+@final
+class Calls(NamedTuple):
+    """Calls of one function, one after another.
+
+    They stop at the first failure, and when they have taken too long: then whoever has asked for
+    them gives the rest to others.
+    """
+
+    f: Callable[..., Any]
+    items: Sequence[Any]
+    is_spread: bool
+    """Whether an item is a tuple of arguments."""
+    called: str = ""
+    """The function of distio that the items were given to; empty: nobody counts them."""
+    first: int = 0
+    """The index of the first item."""
+    goes_on: bool = False
+    """Whether calls follow one that has failed."""
+    is_whole: bool = False
+    """Whether they are made however long they take."""
+    setup: Setup | None = None
+
+    def elsewhere(self) -> IO[Any, Any, ChunkResult]:
+        """The program that makes the calls in the process of a worker."""
+        return CallElsewhere(_call_each, self.f, list(self.items), tuple(self[2:]))
+
+    def on_a_thread(self, here: Callable[[Calls], ChunkResult]) -> IO[Any, Any, ChunkResult]:
+        """The program that makes the calls on a thread of this process, where `here` is called."""
+        return Blocking(here, (self,), {}, False)
+
+    def make(self) -> ChunkResult:
+        """Make the calls."""
+        return _call_each(*self)
+
+
+def _call_each(
+    f: Callable[..., Any],
+    items: Sequence[Any],
+    is_spread: bool,
+    called: str,
+    first: int,
+    goes_on: bool,
+    is_whole: bool,
+    setup: Setup | None,
+) -> ChunkResult:
+    start = time.perf_counter()
+    values: list[Any] = []
+    failures: list[tuple[int, Any]] = []
+    if setup is not None:
+        _set_up(setup)
+    for item in items:
+        try:
+            values.append(f(*item) if is_spread else f(item))
+        except BaseException as exception:  # noqa: BLE001 (whatever it is, the caller gets it)
+            panic: Panic[Any, Any] = Panic([TracedException.in_except_clause(exception)], [])
+            place = len(values)
+            if called:
+                panic = in_item(panic, called, first + place, item)
+            failures.append((place, panic))
+            values.append(None)
+            if not goes_on:
+                break
+        if not is_whole and time.perf_counter() - start > _MOST_SECONDS:
+            break
+    return ChunkResult(values, failures, time.perf_counter() - start)
+
+
+class _OfThread(threading.local):
+    def __init__(self) -> None:
+        self.setups: dict[str, Future[None]] = {}
+
+
+_of_process: Final[dict[str, Future[None]]] = {}
+"""By key, those that were called in this process, with what came of it."""
+_of_thread: Final = _OfThread()
+
+
+def _set_up(setup: Setup) -> None:
+    """Call it, unless that was done before; calls on other threads wait for its end.
+
+    Raises:
+        BrokenExecutor: it has failed, now or before.
+    """
+    mine: Future[None] = Future()
+    setups = _of_thread.setups if setup.is_for_threads else _of_process
+    done = setups.setdefault(setup.key, mine)
+    if done is mine:
+        try:
+            setup.f(*setup.args)
+        except BaseException as exception:  # noqa: BLE001 (it is raised below)
+            mine.set_exception(exception)
+        else:
+            mine.set_result(None)
+    if (failure := done.exception()) is not None:
+        raise BrokenExecutor(f"the initializer has failed: {failure!r}") from failure
+
+
+def exception_in(failure: Result[Any, Any]) -> BaseException:
+    """The exception of the user's function, with notes that say where it came about."""
+    assert isinstance(failure, Panic), "plain functions have no expected errors"
+    return exception_of(failure.exceptions, failure.errors)

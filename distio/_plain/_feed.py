@@ -1,0 +1,238 @@
+"""The items of one `map`: pieces of them go to a session, and their results come back.
+
+Rules
+-----
+- The thread that iterates takes the items, and nothing is computed unless it asks for a value.
+- So many pieces are under way as keep all workers busy, and no more than `_AHEAD` for each worker
+  are finished or under way before the caller has taken their values.
+- A piece has as many items as take about 15 ms. One that takes longer is cut: the items that are
+  left are new pieces, in its place.
+- No piece starts after a failure, or after the iterable has raised. Values that come before are
+  handed out first.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import islice
+from queue import SimpleQueue
+from typing import Any, Final, NamedTuple, final
+
+from distio._plain._calls import Calls, exception_in
+from distio._plain._session import Errand, Session, waiting_for_errands
+from distio.core.chunks import ChunkSizes
+from distio.core.ops.bounded import ChunkResult
+from distio.core.where import item_at
+from distio.result import Ok, Result
+
+__all__ = ["Feed", "Piece", "Work"]
+
+_UNDER_WAY: Final = 2
+_AHEAD: Final = 8
+"""How many pieces there are at most for each worker, and how many of these it is given."""
+_TAKING_SECONDS: Final = 0.015
+"""For how long items are taken before those that are there go."""
+
+
+@final
+class Work(NamedTuple):
+    """What one `map` is to do."""
+
+    f: Callable[..., Any]
+    items: Iterator[Any]
+    total: int | None
+    """How many items there are; None: nobody knows."""
+    is_spread: bool
+    called: str
+    keeps_failures: bool
+    """Whether an exception stands for the value of its item."""
+
+
+@final
+class Piece(Errand):
+    """Some items that follow each other."""
+
+    __slots__ = ("_tell", "failure", "is_over", "result", "values")
+
+    def __init__(self, calls: Calls, tell: Callable[[Piece], None]) -> None:
+        super().__init__(calls)
+        self._tell = tell
+        self.result: Result[Any, ChunkResult] | None = None
+        self.is_over = False
+        """Whether the caller's thread knows the values."""
+        self.values: list[Any] = []
+        self.failure: BaseException | None = None
+        """What comes after the values."""
+
+    def ended(self, result: Result[Any, ChunkResult]) -> None:
+        self.result = result
+        self._tell(self)
+
+
+@final
+class Feed:
+    """Feeds a session with the items of one `map`."""
+
+    def __init__(
+        self, work: Work, session: Session, progress: Callable[[int, int | None], object] | None
+    ) -> None:
+        self._work = work
+        self._session = session
+        self._progress = progress
+        self._sizes = ChunkSizes(_UNDER_WAY * session.slots)
+        self._taken = self._done = 0
+        self._has_more = True
+        self._source_failure: Exception | None = None
+        self._ended: SimpleQueue[Piece] = SimpleQueue()
+        self._under_way: dict[Piece, None] = {}
+        self._order: deque[Piece] = deque()
+        """Those whose values weren't handed out, as their items come."""
+        self._finished: deque[Piece] | None = None
+        """Those of them that are over, as they were; None: nobody wants to know."""
+
+    # -- for the caller -------------------------------------------------------------------
+
+    def in_order(self) -> Iterator[Piece]:
+        """The pieces as their items come; each is over."""
+        while True:
+            self._fill()
+            if not self._order:
+                break
+            first = self._order[0]
+            while not first.is_over:
+                self._next_ended()
+                self._fill()
+            self._order.popleft()
+            self._fill()
+            yield first
+        self._raise_of_source()
+
+    def as_completed(self) -> Iterator[Piece]:
+        """The pieces as they are over."""
+        self._finished = finished = deque[Piece]()
+        while True:
+            self._fill()
+            if not (self._order or finished):
+                break
+            while not finished:
+                self._next_ended()
+                self._fill()
+            piece = finished.popleft()
+            self._order.remove(piece)
+            self._fill()
+            yield piece
+        self._raise_of_source()
+
+    def close(self) -> None:
+        """Cancel what is under way; close the iterable, if that is a generator."""
+        self._has_more = False
+        self._session.cancel(*self._under_way)
+        self._under_way.clear()
+        close = getattr(self._work.items, "close", None)
+        if close is not None:
+            close()
+
+    # -- items that go --------------------------------------------------------------------
+
+    def _fill(self) -> None:
+        """Take items while there is room for a piece, and nothing has come for the caller."""
+        while self._has_more and self._has_room():
+            self._session.refresh()
+            items = self._take()
+            if items:
+                self._start(self._piece(items, self._taken))
+                self._taken += len(items)
+            while not self._ended.empty():
+                self._take_up(self._ended.get())
+            if self._finished or (self._order and self._order[0].is_over):
+                return
+
+    def _has_room(self) -> bool:
+        slots = self._session.slots
+        return len(self._under_way) < _UNDER_WAY * slots and len(self._order) < _AHEAD * slots
+
+    def _take(self) -> list[Any]:
+        total = self._work.total
+        size = self._sizes.next(None if total is None else max(1, total - self._taken))
+        items: list[Any] = []
+        start = time.perf_counter()
+        try:
+            for item in islice(self._work.items, size):
+                items.append(item)
+                if time.perf_counter() - start > _TAKING_SECONDS:
+                    return items
+        except Exception as exception:  # noqa: BLE001 (it is raised when its turn comes)
+            self._source_failure, self._has_more = exception, False
+        else:
+            self._has_more = len(items) == size
+        return items
+
+    def _piece(self, items: list[Any], first: int) -> Piece:
+        work = self._work
+        calls = Calls(work.f, items, work.is_spread, work.called, first, work.keeps_failures)
+        return Piece(calls, self._ended.put)
+
+    def _start(self, piece: Piece) -> None:
+        self._order.append(piece)
+        self._under_way[piece] = None
+        self._session.start(piece)
+
+    # -- results that come ----------------------------------------------------------------
+
+    def _next_ended(self) -> None:
+        if self._ended.empty():
+            with waiting_for_errands():
+                piece = self._ended.get()
+        else:
+            piece = self._ended.get()
+        self._take_up(piece)
+
+    def _take_up(self, piece: Piece) -> None:
+        self._under_way.pop(piece, None)
+        piece.is_over = True
+        if self._finished is not None:
+            self._finished.append(piece)
+        result = piece.result
+        if isinstance(result, Ok):
+            self._learn(piece, result.success)
+        else:
+            assert result is not None
+            lost = item_at(result, piece.calls.called, piece.calls.first)
+            piece.failure = exception_in(lost)
+        if piece.failure is not None:
+            self._has_more = False
+        self._done += len(piece.values)
+        if self._progress is not None:
+            self._progress(self._done, self._work.total)
+
+    def _learn(self, piece: Piece, made: ChunkResult) -> None:
+        items, values = piece.calls.items, made.values
+        self._sizes.learn(len(values), made.seconds)
+        for place, failure in made.failures:
+            exception = exception_in(failure)
+            if self._work.keeps_failures:
+                values[place] = exception
+            else:
+                piece.failure = exception
+                values.pop()
+        piece.values = values
+        if len(values) < len(items) and piece.failure is None:
+            self._cut(piece, list(items[len(values) :]))
+
+    def _cut(self, piece: Piece, rest: list[Any]) -> None:
+        """What is left of a piece is for all workers."""
+        size = -(-len(rest) // (_UNDER_WAY * self._session.slots))
+        first = piece.calls.first + len(piece.values)
+        place = self._order.index(piece) + 1
+        starts = range(0, len(rest), size)
+        pieces = [self._piece(rest[start : start + size], first + start) for start in starts]
+        for offset, each in enumerate(pieces):
+            self._order.insert(place + offset, each)
+            self._under_way[each] = None
+        self._session.start(*pieces)
+
+    def _raise_of_source(self) -> None:
+        if self._source_failure is not None:
+            raise self._source_failure

@@ -1,0 +1,224 @@
+"""`map`, `starmap` and `as_completed`: a function and many items."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Sized
+from contextlib import contextmanager
+from inspect import iscoroutinefunction
+from typing import Any, TypeVar
+
+from distio._display.progress import Progress
+from distio._plain._feed import Feed, Work
+from distio._plain._places import Where, place_asked_for, session_for
+from distio.core import expect
+from distio.errors import MatchError
+from distio.io._progress import Bar
+from distio.runtime.cluster import Cluster
+
+__all__ = ["as_completed", "function_for", "map", "starmap"]
+
+A = TypeVar("A")
+
+
+def map(
+    f: Callable[..., A],
+    /,
+    *iterables: Iterable[Any],
+    on: Cluster | None = None,
+    threads: int | None = None,
+    workers: int | None = None,
+    progress: Progress = None,
+    return_exceptions: bool = False,
+) -> Generator[A, None, None]:
+    """Call a function for each item, on all cores; yield what it returns, in the order of items.
+
+    The items are taken, and calls are made, while somebody iterates: about 15 ms of work, or 8
+    items, are finished ahead of that for each worker. So the iterables may be infinite. Calls that
+    take microseconds are sent together. The calls are made by worker processes of this program,
+    which start with the first call, and serve later ones, too.
+
+    Args:
+        f: any function. It travels, as the items do, and what it returns.
+        iterables: the items; with several iterables, `f` takes an item of each. The shortest one
+            ends it.
+        on: the cluster whose workers make the calls.
+        threads: how many threads of this process make the calls instead: for functions that wait,
+            or that can't travel.
+        workers: the number of worker processes; None: one for each core. In a worker, `map` calls
+            the function in this worker.
+        progress: a function that is called as `progress(done, total)` when items are done; `total`
+            is None if an iterable has no length. True, or a label: a bar, where there is one to be
+            seen; see `distio.show_progress`.
+        return_exceptions: whether an exception that `f` raises stands in place of its value, and
+            all other items are computed.
+
+    Returns:
+        A generator. To close it, or to interrupt who waits for it, cancels what is under way: no
+        item is begun, a function that runs is left to itself.
+
+    Raises:
+        MatchError: an argument is of another kind.
+        ClusterError: the workers can't be started, or the cluster is closed.
+        BaseException: the first exception, in the order of items, that `f` has raised. Its notes
+            tell the item, the worker, and the traceback there.
+
+    >>> import distio
+    >>> list(distio.map(pow, [2, 3, 4], [5, 2, 1], workers=2))
+    [32, 9, 4]
+    """
+    work = _work(f, iterables, "map", False, return_exceptions)
+    where = place_asked_for(on, threads, workers, "map")
+    return _values(work, where, expect.progress(progress, "map"))
+
+
+def starmap(
+    f: Callable[..., A],
+    items: Iterable[Iterable[Any]],
+    /,
+    *,
+    on: Cluster | None = None,
+    threads: int | None = None,
+    workers: int | None = None,
+    progress: Progress = None,
+    return_exceptions: bool = False,
+) -> Generator[A, None, None]:
+    """Do as `map` does, with tuples of arguments as items.
+
+    Args:
+        f: any function.
+        items: for each call, its arguments.
+        on: see `map`, as for all that follow.
+        threads: how many threads of this process.
+        workers: how many worker processes.
+        progress: a function, True, or a label.
+        return_exceptions: whether exceptions stand in place of values.
+
+    Returns:
+        A generator of what `f` returns, in the order of items.
+
+    Raises:
+        MatchError: an argument is of another kind.
+        ClusterError: the workers can't be started, or the cluster is closed.
+        BaseException: what `f` has raised.
+
+    >>> import distio
+    >>> list(distio.starmap(pow, [(2, 5), (3, 2)], threads=2))
+    [32, 9]
+    """
+    work = _work(f, (items,), "starmap", True, return_exceptions)
+    where = place_asked_for(on, threads, workers, "starmap")
+    return _values(work, where, expect.progress(progress, "starmap"))
+
+
+def as_completed(
+    f: Callable[..., A],
+    /,
+    *iterables: Iterable[Any],
+    on: Cluster | None = None,
+    threads: int | None = None,
+    workers: int | None = None,
+    progress: Progress = None,
+    return_exceptions: bool = False,
+) -> Generator[tuple[int, A], None, None]:
+    """Do as `map` does; yield what is finished first, with the index of its item.
+
+    Args:
+        f: any function.
+        iterables: the items.
+        on: see `map`, as for all that follow.
+        threads: how many threads of this process.
+        workers: how many worker processes.
+        progress: a function, True, or a label.
+        return_exceptions: whether exceptions stand in place of values.
+
+    Returns:
+        A generator of pairs: the index of an item, and what `f` returns for it.
+
+    Raises:
+        MatchError: an argument is of another kind.
+        ClusterError: the workers can't be started, or the cluster is closed.
+        BaseException: the first exception that `f` has raised.
+
+    >>> import distio
+    >>> sorted(distio.as_completed(str.upper, "abc", threads=2))
+    [(0, 'A'), (1, 'B'), (2, 'C')]
+    """
+    found: Any = f
+    if not callable(found) and isinstance(found, Iterable):
+        raise MatchError(
+            "as_completed: expected a function and its items, but got "
+            f"{expect.shown(f)}; for futures there is concurrent.futures.as_completed"
+        )
+    work = _work(f, iterables, "as_completed", False, return_exceptions)
+    where = place_asked_for(on, threads, workers, "as_completed")
+    return _pairs(work, where, expect.progress(progress, "as_completed"))
+
+
+def function_for(f: Any, where: str) -> None:
+    """Check that it is a function whose call does the work.
+
+    Raises:
+        MatchError: it isn't.
+    """
+    expect.function(f, where)
+    if iscoroutinefunction(f):
+        raise MatchError(
+            f"{where}: expected a function, but {expect.named(f)} is a coroutine's, which nobody "
+            "would await; give one that calls asyncio.run, or see io.from_coroutine"
+        )
+
+
+def _work(
+    f: Any, iterables: tuple[Any, ...], where: str, is_spread: bool, keeps_failures: bool
+) -> Work:
+    function_for(f, where)
+    if not iterables:
+        raise MatchError(f"{where}: expected a function and its items, but got no items")
+    for each in iterables:
+        if not isinstance(each, Iterable):
+            raise MatchError(f"{where}: expected an iterable, but got {expect.shown(each)}")
+    sizes = [len(each) for each in iterables if isinstance(each, Sized)]
+    total = min(sizes) if len(sizes) == len(iterables) else None
+    is_spread = is_spread or len(iterables) > 1
+    items = zip(*iterables) if len(iterables) > 1 else iter(iterables[0])
+    return Work(f, items, total, is_spread, where, bool(keeps_failures))
+
+
+def _values(work: Work, where: Where, progress: Any) -> Generator[Any, None, None]:
+    with _feed(work, where, progress) as feed:
+        for piece in feed.in_order():
+            values = piece.values
+            values.reverse()
+            while values:
+                yield values.pop()  # so that nothing here keeps it
+            if piece.failure is not None:
+                raise piece.failure
+
+
+def _pairs(work: Work, where: Where, progress: Any) -> Generator[Any, None, None]:
+    with _feed(work, where, progress) as feed:
+        for piece in feed.as_completed():
+            values, index = piece.values, piece.calls.first
+            values.reverse()
+            while values:
+                yield index, values.pop()
+                index += 1
+            if piece.failure is not None:
+                raise piece.failure
+
+
+@contextmanager
+def _feed(work: Work, where: Where, progress: Any) -> Generator[Feed, None, None]:
+    if progress is True or isinstance(progress, str):
+        label = progress if isinstance(progress, str) else getattr(work.f, "__name__", "")
+        progress = Bar(label, work.total)
+    try:
+        with session_for(where) as session:
+            feed = Feed(work, session, progress or None)
+            try:
+                yield feed
+            finally:
+                feed.close()
+    finally:
+        if isinstance(progress, Bar):
+            progress.close()

@@ -1,0 +1,288 @@
+"""Where calls of plain functions run: on threads, on a cluster, or on workers of this program.
+
+Rules
+-----
+- Who names no place gets worker processes, one for each core. They start with the first call, serve
+  all later ones, and end with the program. So the second call needs no start.
+- Who asks for another number of workers gets a cluster of that size, which is kept instead.
+- If a call was cancelled while its function ran, and still runs, the next one gets fresh workers.
+- In a worker the place is a thread of that worker: its cores have work already.
+- Calls with the same place share a session while they go on.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any, Final, final
+
+from distio._plain._calls import Calls
+from distio._plain._exits import at_end_of_main
+from distio._plain._session import Place, Session
+from distio.core import expect
+from distio.core.ops.base import IO
+from distio.core.pickling.spaces import current_space
+from distio.errors import ClusterClosed, MatchError
+from distio.result import Result
+from distio.runtime.blocking import in_background
+from distio.runtime.cluster import Cluster
+from distio.runtime.cores import usable_cores
+from distio.runtime.forks import renew_in_children
+
+__all__ = ["Where", "own_session", "place_asked_for", "session_for", "slots_of"]
+
+_GRACE_SECONDS: Final = 0.5
+"""What a function that was cancelled, and still runs, gets when the program ends."""
+_FRESH_SECONDS: Final = 1.0
+"""For how long the number of workers of a cluster is believed."""
+
+
+@final
+class OnThreads:
+    """Threads of this process."""
+
+    sends_ahead = False
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+
+    def slots(self) -> int:
+        return self._threads
+
+    def refresh(self) -> None:
+        """There are as many as there were."""
+
+    def run(self, program: IO[Any, Any, Any]) -> Result[Any, Any]:
+        return program.run(None)
+
+    def program_of(self, calls: Calls, session: Session) -> IO[Any, Any, Any]:
+        return calls.on_a_thread(session.make)
+
+
+@final
+class OnCluster:
+    """The workers of a cluster.
+
+    Args:
+        cluster: which.
+        workers: how many there are; None: the cluster says, and it may change.
+    """
+
+    sends_ahead = True
+
+    def __init__(self, cluster: Cluster, workers: int | None = None) -> None:
+        self._cluster = cluster
+        self._is_fixed = workers is not None
+        processes = cluster._processes
+        self._least = 1 if processes is None else max(1, processes.threads)
+        """How many there will be at least: some may be about to join."""
+        self._slots = workers or self._least
+        self._asked_at = -_FRESH_SECONDS
+
+    def slots(self) -> int:
+        return self._slots
+
+    def refresh(self) -> None:
+        """Ask how many workers there are, unless that was asked a moment ago."""
+        now = time.monotonic()
+        if self._is_fixed or now - self._asked_at < _FRESH_SECONDS:
+            return
+        self._asked_at = now
+        with suppress(ClusterClosed):  # the session hears that, too
+            members = self._cluster.members()
+            there = sum(each.threads for each in members if each.kind == "worker")
+            self._slots = max(self._least, there)
+
+    def run(self, program: IO[Any, Any, Any]) -> Result[Any, Any]:
+        return program.run(None, on=self._cluster)
+
+    def program_of(self, calls: Calls, session: Session) -> IO[Any, Any, Any]:
+        return calls.elsewhere()
+
+
+Where = tuple[Cluster | None, int | None, int | None]
+"""A cluster, a number of threads, or a number of workers."""
+
+
+def place_asked_for(on: Any, threads: Any, workers: Any, where: str) -> Where:
+    """Check by which arguments a caller has named a place.
+
+    Raises:
+        MatchError: there are several, or one is of another kind.
+    """
+    given = {"on": on, "threads": threads, "workers": workers}
+    named = [name for name, each in given.items() if each is not None]
+    if len(named) > 1:
+        raise MatchError(f"{where}: expected one place, but got {' and '.join(named)}; give one")
+    if on is not None and not isinstance(on, Cluster):
+        raise MatchError(
+            f"{where}: `on` takes a Cluster, but got {expect.shown(on)}; make one with "
+            f"Cluster.local() or Cluster.connect(url)"
+        )
+    for name in ("threads", "workers"):
+        if given[name] is not None:
+            expect.whole(given[name], where, f"{name} is a whole number from 1")
+    return on, threads, workers
+
+
+def slots_of(where: Where) -> int:
+    """How many calls run at a time at a place, as far as that is known before the first one."""
+    on, threads, workers = where
+    if on is not None:
+        place = OnCluster(on)
+        place.refresh()
+        return place.slots()
+    if threads is not None:
+        return threads
+    return 1 if current_space().is_worker else workers or usable_cores()
+
+
+@final
+class _Workers:
+    """A cluster of this program, and those who use it."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.users = 0
+        self.cluster = Cluster.local(workers=count, grace=_GRACE_SECONDS)
+        self.session = Session(OnCluster(self.cluster, count))
+
+    @property
+    def is_fit(self) -> bool:
+        """Whether a call that begins now finds all workers at its disposal."""
+        return not self.session.is_over and (self.users > 0 or not self.session.orphans)
+
+    def close(self) -> None:
+        self.session.close()
+        self.cluster.close()
+
+
+class _Shared:
+    """What calls of this process share."""
+
+    def __init__(self) -> None:
+        self.guard = threading.Lock()
+        self.workers: _Workers | None = None
+        """Those that the next call gets, if they fit."""
+        self.sessions: dict[Where, _InUse] = {}
+        """Those on threads and on clusters of the caller, as long as somebody uses them."""
+
+
+@final
+class _InUse:
+    """A session, and how many use it."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.users = 0
+
+
+_shared = _Shared()
+
+
+def _renew() -> None:
+    global _shared
+    _shared = _Shared()
+
+
+renew_in_children(_renew)
+
+
+@contextmanager
+def session_for(where: Where) -> Iterator[Session]:
+    """The session of a place, which serves at least until the end of the block.
+
+    Raises:
+        ClusterError: the workers can't be started, or the cluster is closed.
+    """
+    on, threads, workers = where
+    if on is None and threads is None and current_space().is_worker:
+        where = None, 1, None
+    if where[:2] != (None, None):
+        with _in_use(where) as session:
+            yield session
+    else:
+        mine = _enter(workers or usable_cores())
+        try:
+            yield mine.session
+        finally:
+            _leave(mine)
+
+
+@contextmanager
+def _in_use(where: Where) -> Iterator[Session]:
+    on, threads, _ = where
+    if on is not None:
+        on._require_open()
+    shared = _shared
+    with shared.guard:
+        mine = shared.sessions.get(where)
+        if mine is None or mine.session.is_over:
+            place = OnThreads(threads or 1) if on is None else OnCluster(on)
+            mine = shared.sessions[where] = _InUse(Session(place))
+        mine.users += 1
+    try:
+        mine.session.refresh()
+        yield mine.session
+    finally:
+        with shared.guard:
+            mine.users -= 1
+            is_last = not mine.users
+            if is_last and shared.sessions.get(where) is mine:
+                del shared.sessions[where]
+        if is_last:
+            mine.session.close()
+
+
+@contextmanager
+def own_session(where: Where) -> Iterator[Session]:
+    """A session of one's own, and workers of one's own, until the end of the block.
+
+    Raises:
+        ClusterError: the workers can't be started, or the cluster is closed.
+    """
+    on, threads, workers = where
+    with ExitStack() as held:
+        if on is not None:
+            on._require_open()
+            place: Place = OnCluster(on)
+        elif threads is not None or current_space().is_worker:
+            place = OnThreads(threads or 1)
+        else:
+            count = workers or usable_cores()
+            cluster = held.enter_context(Cluster.local(workers=count))
+            place = OnCluster(cluster, count)
+        session = Session(place)
+        held.callback(session.close)
+        yield session
+
+
+def _enter(count: int) -> _Workers:
+    unused = None
+    with _shared.guard:  # who comes meanwhile waits for the same workers
+        mine = _shared.workers
+        if mine is None or mine.count != count or not mine.is_fit:
+            old, mine = mine, _Workers(count)
+            unused = old if old is not None and not old.users else None
+            _shared.workers = mine
+            at_end_of_main(_close_workers)
+        mine.users += 1
+    if unused is not None:
+        in_background(unused.close)
+    return mine
+
+
+def _leave(mine: _Workers) -> None:
+    with _shared.guard:
+        mine.users -= 1
+        is_last = not mine.users and _shared.workers is not mine
+    if is_last:
+        in_background(mine.close)
+
+
+def _close_workers() -> None:
+    workers = _shared.workers
+    if workers is not None:
+        workers.close()

@@ -1,0 +1,307 @@
+"""A session: one program that takes calls from threads, and starts a fiber for each of them.
+
+Rules
+-----
+- The program waits for what is handed in by `start` and `cancel`, without a thread. It starts a
+  fiber for each errand, and beside it one that stays in this process and tells how it has ended.
+- So many errands are under way as the place has room for, and some more where they travel: then the
+  next one is there when one has ended. The shorter they are, the more are sent ahead.
+- A thread that waits for errands within an errand of the same session has its place taken by
+  another one meanwhile. So errands may wait for others, however few run at a time.
+- An errand that is under way is told its end, also when the session is lost.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Final, Protocol, final
+
+from distio._plain._calls import Calls
+from distio.core.fiber import Handle
+from distio.core.ops import Async, Cancel, FlatMap, Parallel, Pure, Sequence, Wait
+from distio.core.ops.base import IO
+from distio.core.ops.bounded import ChunkResult
+from distio.core.ops.elsewhere import StartHere
+from distio.result import Ok, Panic, Result
+from distio.runtime.nesting import waiting
+from distio.runtime.pending_runs import closed
+from distio.runtime.threads import start_thread
+
+__all__ = ["Errand", "Place", "Session", "waiting_for_errands"]
+
+_AHEAD_SECONDS: Final = 0.06
+"""How much work each worker is given at a time: many times what a message needs, and not so much
+that another worker could miss it."""
+_MOST_AHEAD: Final = 512
+_SHARES: Final = 4
+"""Short errands are sent in shares of what there is room for: so many together cost less."""
+_WEIGHT: Final = 0.1
+"""That of an errand in the mean of how long they take."""
+
+_CLOSED: Final = closed("the calls were cancelled before they began")
+
+Program = IO[Any, Any, Any]
+
+
+class Place(Protocol):
+    """Where the errands of a session run."""
+
+    sends_ahead: bool
+    """Whether errands may wait there for their turn."""
+
+    def slots(self) -> int:
+        """How many errands run at a time; never blocks."""
+
+    def refresh(self) -> None:
+        """Look how many that are now; may block."""
+
+    def run(self, program: Program) -> Result[Any, Any]:
+        """Run the program of a session, until that ends."""
+
+    def program_of(self, calls: Calls, session: Session) -> Program:
+        """The program that makes some calls there."""
+
+
+class Errand:
+    """Some calls, and who hears how they have ended."""
+
+    __slots__ = ("calls", "handle", "is_cancelled")
+
+    def __init__(self, calls: Calls) -> None:
+        self.calls = calls
+        self.handle: Handle[Any, Any, Any] | None = None
+        self.is_cancelled = False
+
+    def starts(self) -> bool:
+        """The errand is about to start; return whether anybody still wants it."""
+        return True
+
+    def ended(self, result: Result[Any, ChunkResult]) -> None:
+        """The errand has ended; called by some thread, which must not be held up."""
+        raise NotImplementedError
+
+
+class _Here(threading.local):
+    session: Session | None = None
+    """The session for whose errand this thread makes a call."""
+
+
+_here: Final = _Here()
+
+
+@contextmanager
+def waiting_for_errands() -> Iterator[None]:
+    """This thread waits for errands: another one takes its place meanwhile."""
+    with waiting(advises=False):  # plain functions have no other way
+        if _here.session is None:
+            yield
+        else:
+            with _here.session.with_one_more():
+                yield
+
+
+@final
+class Session:
+    """Runs errands at a place, until it is closed or lost."""
+
+    def __init__(self, place: Place) -> None:
+        """
+        Args:
+            place: where its errands run.
+
+        Raises:
+            CannotStartThread: the system allows this process no more threads.
+        """
+        self._place = place
+        self._mutex = threading.Lock()
+        self._waiting: deque[Errand] = deque()
+        """Those that are still to start."""
+        self._under_way: dict[Errand, None] = {}
+        self._starting: list[Errand] = []
+        self._cancelling: list[Errand] = []
+        self._is_closing = False
+        self._hears: Callable[[Result[Any, Any]], None] | None = None
+        """Wakes the program, if it waits."""
+        self._blocked = 0
+        """How many errands wait for others."""
+        self._mean_seconds: float | None = None
+        """How long an errand takes; None: nobody knows yet."""
+        self._orphans = 0
+        self._end: Panic[Any, Any] | None = None
+        """Why it takes no errands any more."""
+        start_thread("distio-session", self._run)
+
+    # -- for any thread -------------------------------------------------------------------
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it starts no errand any more."""
+        return self._end is not None or self._is_closing
+
+    @property
+    def orphans(self) -> int:
+        """How many errands still run though they were cancelled."""
+        return self._orphans
+
+    @property
+    def slots(self) -> int:
+        """How many errands run at a time."""
+        return self._place.slots()
+
+    def refresh(self) -> None:
+        """Look whether there is room for more errands; may block."""
+        self._place.refresh()
+
+    def start(self, *errands: Errand) -> None:
+        """Run errands, in this order; each is told its end by a call of `ended`."""
+        with self._mutex:
+            end = self._end
+            if end is None:
+                self._waiting.extend(errands)
+        if end is None:
+            self._go_on()
+        else:
+            for errand in errands:
+                errand.ended(end)
+
+    def cancel(self, *errands: Errand) -> None:
+        """Start these no more, or cancel their fibers; a function that runs goes on to its end."""
+        with self._mutex:
+            waiting = {*errands}.intersection(self._waiting)
+            if waiting:
+                self._waiting = deque(each for each in self._waiting if each not in waiting)
+            for errand in errands:
+                if errand in self._under_way and not errand.is_cancelled:
+                    errand.is_cancelled = True
+                    self._orphans += 1
+                    self._cancelling.append(errand)
+        for errand in waiting:
+            errand.ended(_CLOSED)
+        self._go_on()
+
+    def take_waiting(self) -> list[Errand]:
+        """Take out the errands that are still to start, which aren't told of any end."""
+        with self._mutex:
+            taken, self._waiting = self._waiting, deque()
+        return list(taken)
+
+    def close(self) -> None:
+        """Start no more errands; the session ends when those under way have ended."""
+        with self._mutex:
+            self._is_closing = True
+        for errand in self.take_waiting():
+            errand.ended(_CLOSED)
+        self._go_on()
+
+    def make(self, calls: Calls) -> ChunkResult:
+        """Make calls on this thread, on behalf of the session."""
+        before, _here.session = _here.session, self
+        try:
+            return calls.make()
+        finally:
+            _here.session = before
+
+    @contextmanager
+    def with_one_more(self) -> Iterator[None]:
+        """An errand waits for others: one more may run meanwhile."""
+        with self._mutex:
+            self._blocked += 1
+        self._go_on()
+        try:
+            yield
+        finally:
+            with self._mutex:
+                self._blocked -= 1
+
+    # -- what is to start, and when -------------------------------------------------------
+
+    def _go_on(self) -> None:
+        """Start what there is room for; wake the program if there is something for it."""
+        hears = None
+        with self._mutex:
+            room = self._room()
+            share = room // _SHARES if self._place.sends_ahead else 0
+            has_room = len(self._under_way) <= room - max(1, share)
+            while has_room and self._waiting and len(self._under_way) < room:
+                errand = self._waiting.popleft()
+                if errand.starts():
+                    self._under_way[errand] = None
+                    self._starting.append(errand)
+            if self._starting or self._cancelling or self._is_closing:
+                hears, self._hears = self._hears, None
+        if hears is not None:
+            hears(Ok(None))
+
+    def _room(self) -> int:
+        slots = self._place.slots() + self._blocked
+        if not self._place.sends_ahead or self._mean_seconds is None:
+            return slots
+        ahead = _AHEAD_SECONDS / max(self._mean_seconds, 1e-9)
+        return slots * int(min(max(ahead, 1), _MOST_AHEAD))
+
+    def _ended(self, errand: Errand, results: list[Result[Any, Any]]) -> Program:
+        """The fiber of an errand has ended (in the fiber beside it)."""
+        result = results[0]
+        with self._mutex:
+            self._under_way.pop(errand, None)
+            self._orphans -= errand.is_cancelled
+            if isinstance(result, Ok):
+                seconds, mean = result.success.seconds, self._mean_seconds
+                self._mean_seconds = seconds if mean is None else mean + _WEIGHT * (seconds - mean)
+        self._go_on()
+        errand.ended(result)
+        return Pure(None)
+
+    # -- the program ----------------------------------------------------------------------
+
+    def _run(self) -> None:
+        result = self._place.run(self._serve())
+        end = result if isinstance(result, Panic) else _CLOSED
+        with self._mutex:
+            self._end = end
+            left = [*self._under_way, *self._waiting]
+            self._under_way, self._waiting = {}, deque()
+            self._orphans = 0
+        for errand in left:
+            errand.ended(end)
+
+    def _serve(self) -> Program:
+        return FlatMap(Async(self._listen, (), {}), self._obey)
+
+    def _listen(self, context: Any, hears: Callable[[Result[Any, Any]], None]) -> None:
+        with self._mutex:
+            has_any = bool(self._starting or self._cancelling or self._is_closing)
+            self._hears = None if has_any else hears
+        if has_any:
+            hears(Ok(None))
+
+    def _obey(self, _: Any) -> Program:
+        with self._mutex:
+            starting, self._starting = self._starting, []
+            cancelling, self._cancelling = self._cancelling, []
+            is_closing = self._is_closing
+        steps: list[Program] = []
+        if starting:
+            programs = [self._place.program_of(each.calls, self) for each in starting]
+            steps.append(FlatMap(Parallel(tuple(programs)), partial(self._watch, starting)))
+        if cancelling:
+            steps.append(FlatMap(Pure(None), partial(_cancel, cancelling)))
+        if not is_closing:
+            steps.append(self._serve())
+        return Sequence(tuple(steps)) if steps else Pure(None)
+
+    def _watch(self, errands: list[Errand], handles: list[Handle[Any, Any, Any]]) -> Program:
+        """The fibers have started; beside each, one tells how it ends."""
+        steps = []
+        for errand, handle in zip(errands, handles):
+            errand.handle = handle
+            steps.append(StartHere(FlatMap(Wait((handle,)), partial(self._ended, errand))))
+        return Sequence(tuple(steps))
+
+
+def _cancel(errands: list[Errand], _: Any) -> Program:
+    return Cancel(tuple([each.handle for each in errands if each.handle is not None]))

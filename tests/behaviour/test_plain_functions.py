@@ -1,0 +1,290 @@
+"""`map`, `starmap`, `as_completed`, `submit`: a function and a list, without any program."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import distio
+from distio.errors import ClusterClosed, MatchError, NotPicklable, WorkerLost
+from tests.conftest import PATIENCE
+
+Place = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[distio.Cluster]:
+    """One for these tests: a function that was cancelled may still run when its test is over."""
+    with distio.Cluster.local(workers=2) as cluster:
+        yield cluster
+
+
+@pytest.fixture(params=["threads", "cluster"])
+def place(request: pytest.FixtureRequest) -> Place:
+    """Where calls run: an argument of `map` and the others."""
+    return (
+        {"threads": 2} if request.param == "threads" else {"on": request.getfixturevalue("cluster")}
+    )
+
+
+class Told(Exception):
+    """An exception of the user's own."""
+
+
+def inverse(n: int) -> float:
+    if n == 0:
+        raise Told("zero has none")
+    return 1 / n
+
+
+def test_map_yields_values_in_the_order_of_items(place: Place) -> None:
+    def late(n: int) -> int:
+        time.sleep(0.02 if n == 0 else 0)
+        return n * n
+
+    assert list(distio.map(late, range(300), **place)) == [n * n for n in range(300)]
+
+
+def test_map_of_several_iterables_ends_with_the_shortest(place: Place) -> None:
+    assert list(distio.map(pow, [2, 3, 4], [5, 2], **place)) == [32, 9]
+    assert list(distio.map(pow, [], [1], **place)) == []
+
+
+def test_starmap_spreads_its_items(place: Place) -> None:
+    assert list(distio.starmap(pow, [(2, 5), (3, 2)], **place)) == [32, 9]
+
+
+def test_as_completed_yields_each_value_with_the_index_of_its_item(place: Place) -> None:
+    found = list(distio.as_completed(lambda n: n * n, range(100), **place))
+    assert sorted(found) == [(n, n * n) for n in range(100)]
+
+
+def test_as_completed_yields_first_what_is_finished_first() -> None:
+    first_may_end = threading.Event()
+
+    def wait(n: int) -> bool:
+        return n > 0 or first_may_end.wait(PATIENCE)
+
+    pairs = distio.as_completed(wait, range(2), threads=2)
+    assert next(pairs) == (1, True)
+    first_may_end.set()
+    assert list(pairs) == [(0, True)]
+
+
+def test_map_takes_no_more_items_than_are_used(place: Place) -> None:
+    taken: list[int] = []
+
+    def numbers() -> Iterator[int]:
+        for n in itertools.count():
+            taken.append(n)
+            yield n
+
+    values = distio.map(slow_identity, numbers(), **place)
+    assert taken == []
+    assert [next(values) for _ in range(3)] == [0, 1, 2]
+    values.close()
+    assert len(taken) < 3 + 16 * 4 + 1
+
+
+def slow_identity(n: int) -> int:
+    time.sleep(0.016)  # longer than items that travel together
+    return n
+
+
+def test_map_that_is_closed_closes_the_generator_of_its_items(place: Place) -> None:
+    is_closed = False
+
+    def numbers() -> Iterator[int]:
+        nonlocal is_closed
+        try:
+            yield from itertools.count()
+        finally:
+            is_closed = True
+
+    items = numbers()  # which lives on, so that it isn't its own end that closes it
+    values = distio.map(abs, items, **place)
+    assert next(values) == 0
+    values.close()
+    assert is_closed
+
+
+def test_map_raises_the_exception_of_the_function_where_its_item_is(place: Place) -> None:
+    values = distio.map(inverse, [1, 2, 0, 4], **place)
+    assert [next(values), next(values)] == [1, 0.5]
+    with pytest.raises(Told, match="zero has none") as caught:
+        next(values)
+    notes = "\n".join(caught.value.__notes__)
+    assert "at index 2 of map: 0" in notes
+    if "on" in place:
+        assert "on worker" in notes
+        assert 'raise Told("zero has none")' in notes
+
+
+def test_map_takes_no_items_after_a_failure(place: Place) -> None:
+    items = iter(range(10**9))
+    with pytest.raises(Told):
+        list(distio.map(inverse, items, **place))
+    assert next(items) < 10**6
+
+
+def test_map_with_return_exceptions_computes_all_items(place: Place) -> None:
+    values: list[Any] = list(distio.map(inverse, [0, 1, 0, 2], return_exceptions=True, **place))
+    assert values[1::2] == [1, 0.5]
+    assert [type(each) for each in values[::2]] == [Told, Told]
+
+
+def test_exception_of_the_iterable_comes_after_the_values_before_it(place: Place) -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        yield 2
+        raise Told("no more")
+
+    values = distio.map(inverse, items(), **place)
+    assert [next(values), next(values)] == [1, 0.5]
+    with pytest.raises(Told, match="no more"):
+        next(values)
+
+
+def test_map_tells_its_progress(place: Place) -> None:
+    told: list[Any] = []
+    list(distio.map(abs, range(50), progress=lambda *each: told.append(each), **place))
+    assert told[-1] == (50, 50)
+    assert told == sorted(told)
+    list(distio.map(abs, iter(range(5)), progress=lambda *each: told.append(each), **place))
+    assert told[-1] == (5, None)
+
+
+def test_function_that_cannot_travel_fails_and_does_not_run_here(cluster: distio.Cluster) -> None:
+    lock = threading.Lock()
+    with pytest.raises(NotPicklable, match=r"captured variable 'lock'.*threads=4"):
+        list(distio.map(lambda n: lock.locked(), range(3), on=cluster))
+
+
+def test_items_that_take_longer_than_was_thought_are_shared_out_again() -> None:
+    counts: dict[int, int] = {}
+
+    def work(n: int) -> int:
+        counts[threading.get_ident()] = counts.get(threading.get_ident(), 0) + (n >= 2_000)
+        time.sleep(0.031 if n >= 2_000 else 0)
+        return n
+
+    assert list(distio.map(work, iter(range(2_008)), threads=2)) == list(range(2_008))
+    assert max(counts.values()) <= 6
+
+
+@pytest.mark.slow
+def test_map_within_a_call_does_not_wait_for_its_own_place(place: Place) -> None:
+    def total(n: int) -> int:
+        return sum(distio.map(abs, range(n), threads=2))
+
+    assert list(distio.map(total, range(6), **place)) == [sum(range(n)) for n in range(6)]
+
+
+@pytest.mark.slow
+def test_worker_processes_serve_all_calls_of_a_program() -> None:
+    def process(n: int) -> int:
+        return os.getpid()
+
+    first = set(distio.map(process, range(20), workers=1))
+    assert first == set(distio.map(process, range(20), workers=1))
+    assert os.getpid() not in first
+    # in a worker, it is the worker that computes
+    assert first == set(distio.map(lambda n: next(distio.map(process, [n])), [1], workers=1))
+
+
+@pytest.mark.slow
+def test_item_that_ends_its_workers_is_the_one_that_fails(tmp_path: Path) -> None:
+    def work(n: int) -> int:
+        if n == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return n
+
+    with distio.Cluster.local(workers=1, max_losses=1) as cluster:
+        values = distio.map(work, range(3), on=cluster)
+        assert next(values) == 0
+        with pytest.raises(WorkerLost, match="SIGKILL") as caught:
+            next(values)
+    assert "at index 1 of map" in "\n".join(caught.value.__notes__)
+
+
+def test_map_on_a_closed_cluster_says_so() -> None:
+    with distio.Cluster.local(workers=1) as cluster:
+        pass
+    with pytest.raises(ClusterClosed):
+        next(distio.map(abs, [1], on=cluster))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: distio.map(3, [1]), "map: expected a function"),  # type: ignore[arg-type]
+        (lambda: distio.map(abs), "but got no items"),
+        (lambda: distio.map(abs, 3), "expected an iterable"),  # type: ignore[arg-type]
+        (lambda: distio.map(abs, [1], threads="2"), "threads is a whole number from 1"),  # type: ignore[arg-type]
+        (lambda: distio.map(abs, [1], threads=1, workers=1), "threads and workers; give one"),
+        (lambda: distio.map(abs, [1], on=3), "takes a Cluster"),  # type: ignore[arg-type]
+        (lambda: distio.map(abs, [1], progress=3), "progress is a function"),  # type: ignore[arg-type]
+        (lambda: distio.as_completed([1]), r"concurrent\.futures\.as_completed"),  # type: ignore[arg-type]
+        (lambda: distio.submit(a_coroutine), "is a coroutine's"),
+    ],
+)
+def test_wrong_argument_is_refused_at_once(call: Callable[[], Any], message: str) -> None:
+    with pytest.raises(MatchError, match=message):
+        call()
+
+
+async def a_coroutine() -> None:
+    """Nobody would await it."""
+
+
+def run_script(text: str, *, interrupt_at: bytes = b"") -> tuple[int, bytes, bytes]:
+    """Run a script; interrupt it when it has written this."""
+    command = [sys.executable, "-u", "-c", text]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        if interrupt_at:
+            assert process.stdout.readline().strip() == interrupt_at
+            process.send_signal(signal.SIGINT)
+        out, error = process.communicate(timeout=PATIENCE)
+    return process.returncode, out, error
+
+
+@pytest.mark.slow
+def test_interrupt_leaves_map_at_once_and_the_program_can_go_on() -> None:
+    script = """
+import distio, threading, time
+def work(n):
+    if n == 0:
+        print("begun", flush=True)
+    time.sleep(n and 1000)
+    return n
+values = distio.map(work, range(3), workers=2)
+try:
+    print(list(values))
+except KeyboardInterrupt:
+    print(list(distio.map(abs, range(3), workers=2)))
+"""
+    code, out, error = run_script(script, interrupt_at=b"begun")
+    assert (code, out) == (0, b"[0, 1, 2]\n"), error
+
+
+@pytest.mark.slow
+def test_program_ends_when_all_that_it_has_submitted_is_done() -> None:
+    script = """
+import distio, time
+def work():
+    time.sleep(0.1)
+    print("done", flush=True)
+distio.submit(work)
+"""
+    assert run_script(script) == (0, b"done\n", b"")
