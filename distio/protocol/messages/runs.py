@@ -1,7 +1,5 @@
 """The begin of runs, and the counts of their fibers."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 import msgspec
