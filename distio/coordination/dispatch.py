@@ -16,8 +16,8 @@ TypeError: nobody handles Dog
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from inspect import get_annotations
-from types import UnionType
+from functools import reduce
+from types import FunctionType, UnionType
 from typing import Any, Final, TypeVar, Union, final, get_args, get_origin
 
 __all__ = ["HandlerTable", "Marker", "admits", "answers", "handles", "unchecked"]
@@ -38,8 +38,14 @@ class Marker:
 
     def methods_of(self, owner: type) -> list[Callable[..., Any]]:
         """The marked methods of a class, its own and inherited ones."""
-        methods = [getattr(owner, name) for name in dir(owner)]
-        return [method for method in methods if getattr(method, self._attribute, False)]
+        attributes: dict[str, Any] = {}
+        for each in reversed(owner.__mro__):
+            attributes.update(vars(each))
+        return [
+            method
+            for method in attributes.values()
+            if type(method) is FunctionType and self._attribute in vars(method)
+        ]
 
 
 handles: Final = Marker("__handles_message__")
@@ -133,10 +139,16 @@ class _Bound(dict[type, Callable[..., Any]]):
 
 
 def _handled_by(method: Callable[..., Any]) -> list[type]:
-    annotations = get_annotations(method)
-    annotations.pop("return", None)
-    hint: Any = list(annotations.values())[-1]
+    """The types that its last parameter is annotated with."""
+    hint: Any = [hint for name, hint in method.__annotations__.items() if name != "return"][-1]
     if isinstance(hint, str):
-        # only this one: others may name what is imported for type checkers alone
-        hint = eval(hint, method.__globals__)
+        # only this one: others may name what is imported for type checkers alone; and not by eval:
+        # each process that starts would compile hundreds of expressions that are dotted names
+        return [_named(name, method.__globals__) for name in hint.split(" | ")]
     return list(get_args(hint)) if get_origin(hint) in (Union, UnionType) else [hint]
+
+
+def _named(name: str, namespace: Mapping[str, Any]) -> type:
+    first, *rest = name.split(".")
+    kind: type = reduce(getattr, rest, namespace[first])
+    return kind

@@ -5,8 +5,6 @@ of its own for each payload over 64 KiB, which ZeroMQ then sends without copying
 frame has room for two numbers, by which a session knows what was heard before.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import cached_property, reduce
 from operator import or_

@@ -76,6 +76,7 @@ def exception_of(result: Result[Any, Any]) -> BaseException:
     return result.exceptions[0].exception
 
 
+@pytest.mark.slow
 def test_actor_that_is_used_under_a_lock_counts_right(run: Run) -> None:
     both = io.zip(resource.reentrant_lock, io.actor(Shared))
     assert run(both.flat_map(lambda made: everyone(*made))) == Ok(10)
@@ -96,6 +97,7 @@ def test_actor_that_is_used_without_a_lock_counts_wrong_under_some_seed() -> Non
     assert Ok(2) in seen
 
 
+@pytest.mark.slow
 def test_actor_handles_one_call_at_a_time(run: Run) -> None:
     program = io.actor(Door).flat_map(
         lambda door: io.zip_par([door.enter() for _ in range(200)]).map(sorted)

@@ -390,6 +390,7 @@ def test_level_that_a_fiber_sets_on_a_worker_sends_no_more_than_the_program_want
     assert kept.messages == ["info"]
 
 
+@pytest.mark.slow
 def test_programs_with_different_levels_get_the_records_that_each_wants(tmp_path: Path) -> None:
     """The programs share a worker; each is a process of its own."""
     processes = shared_cluster()._processes

@@ -85,22 +85,25 @@ def raises(moment: datetime) -> Program:
 def test_run_that_fails_is_told_and_the_schedule_goes_on(
     program: Any, expected: str, run: Run
 ) -> None:
-    def tell(queue: Queue[str], moment: datetime, result: Any) -> Program:
+    def tell(queue: Queue[str], times: Var[int], moment: datetime, result: Any) -> Program:
         panic = isinstance(result, Panic)
-        return queue.put(str(result.exceptions[0].exception) if panic else str(result))
+        text = str(result.exceptions[0].exception) if panic else str(result)
+        # the end comes while the schedule waits: it would tell of the failure of a third run
+        before = times.update(lambda n: (n + 1, n)).map(lambda told: told.returned)
+        return queue.put(text).then(before.flat_map(lambda n: io.sleep(3600 * n)))
 
-    def both(queue: Queue[str]) -> Program:
-        # slow enough for the end to come between two runs
-        schedule = recurring.every(0.05, program, on_failure=partial(tell, queue))
+    def both(queue: Queue[str], times: Var[int]) -> Program:
+        schedule = recurring.every(FAST, program, on_failure=partial(tell, queue, times))
         return io.race(schedule, take(2, queue))
 
-    told = run(Queue.create().flat_map(both)).unsafe_get()
+    main = Queue.create().flat_map(lambda queue: Var.create(0).flat_map(partial(both, queue)))
+    told = run(main).unsafe_get()
     assert [expected in each for each in told] == [True, True]
 
 
 def test_failure_is_logged_with_its_traceback(caplog: pytest.LogCaptureFixture) -> None:
     main = io.race(recurring.every(60, raises), io.sleep(0.5))
-    assert main.run(None) == Ok(None)
+    assert simulate(main).result == Ok(None)
     [record] = [each for each in caplog.records if each.name == "distio"]
     assert record.levelno == logging.ERROR
     text = record.getMessage()

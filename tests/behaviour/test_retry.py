@@ -348,6 +348,7 @@ def test_fiber_that_retries_may_run_on_a_worker() -> None:
     assert os.getpid() not in [failure.errors[0] for failure in result.success]
 
 
+@pytest.mark.slow
 def test_fiber_that_retries_may_go_on_in_another_process() -> None:
     # members that start fibers are asked for those they have too many of
     attempt = io.parallel(io.yield_).then(NO)

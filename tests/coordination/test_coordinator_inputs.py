@@ -255,6 +255,7 @@ def runner(
 # -- tests ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_coordinator_that_is_reloaded_before_each_event_says_the_same(
     program: str, coordinators: Coordinators

@@ -133,6 +133,7 @@ def tolerate(hub: Hub) -> None:
     hub.machine.validate()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [*SAID, m.MakePrimitive])
 def test_simulated_run_whose_handler_fails_releases_all_that_it_holds(
     kind: type, monkeypatch: pytest.MonkeyPatch

@@ -103,6 +103,7 @@ def test_on_main_thread_may_install_signal_handlers(run: Run) -> None:
     assert run(io.zip_par([io.on_main_thread(install)] * 2)) == Ok(["installed"] * 2)
 
 
+@pytest.mark.slow
 def test_signal_handler_that_a_fiber_has_installed_on_a_worker_is_called() -> None:
     def install() -> None:
         # so that another thread gets the signal, while this one sleeps

@@ -182,6 +182,7 @@ def test_root_that_is_submitted_runs_on_a_worker(cluster: Cluster) -> None:
     assert result.success != os.getpid()
 
 
+@pytest.mark.slow
 def test_fibers_start_fibers_to_any_depth(cluster: Cluster) -> None:
     def leaves(depth: int) -> io.IO[None, None, int]:
         if depth == 0:
@@ -347,6 +348,7 @@ def test_run_ends_with_the_last_worker_and_with_the_coordinator() -> None:
             assert isinstance(result.exceptions[0].exception, ClusterClosed | WorkerLost)
 
 
+@pytest.mark.slow
 def test_members_see_the_end_of_their_coordinator(coordinator: str) -> None:
     worker = subprocess.Popen([sys.executable, "-m", "distio_worker.main", coordinator])
     with Cluster.connect(coordinator) as cluster:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from logging.handlers import QueueHandler
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -21,6 +24,7 @@ from tests.harness.running_scripts import Script, no_script_is_left
 __all__ = ["no_script_is_left"]
 
 Program = IO[Any, Any, Any]
+Logged = SimpleQueue[logging.LogRecord]
 NUMBER = signal.SIGUSR1
 FOREVER = io.sleep(1_000_000)
 
@@ -53,6 +57,16 @@ def raise_signal(*_: object) -> Any:
     """A function of the user that raises the signal."""
     signal.raise_signal(NUMBER)
     pytest.fail("it went on")
+
+
+@pytest.fixture
+def logged() -> Iterator[Logged]:
+    """The records of distio's logger, from now on."""
+    records: Logged = SimpleQueue()
+    handler, logger = QueueHandler(records), logging.getLogger("distio")
+    logger.addHandler(handler)
+    yield records
+    logger.removeHandler(handler)
 
 
 @pytest.fixture(params=[Stop, Late, SystemExit, KeyboardInterrupt])
@@ -274,16 +288,15 @@ def test_exception_of_a_handler_while_all_fibers_sleep_leaves_run(
     assert caught.value is raised
 
 
-def test_exception_of_a_handler_while_the_run_ends_is_logged(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_exception_of_a_handler_while_the_run_ends_is_logged(logged: Logged) -> None:
     with handled(NUMBER, raises(Late("the second"))), handled(signal.SIGUSR2, raises(Stop("it"))):
         releases = io.uncancelable(io.defer(_raise_quietly).then(io.sleep(0.01)))
         program = io.defer(signal.raise_signal, signal.SIGUSR2).finally_(lambda _: releases)
         with pytest.raises(Stop):
             program.run(None)
-    assert "the handler of SIGUSR1 raised while the run was ending" in caplog.text
-    assert "Late: the second" in caplog.text
+    text = logged.get(timeout=PATIENCE).getMessage()  # another thread logs
+    assert "the handler of SIGUSR1 raised while the run was ending" in text
+    assert "Late: the second" in text
 
 
 def _raise_quietly() -> None:

@@ -228,6 +228,7 @@ def test_simulation_finds_an_outcome_that_nobody_asks_for(monkeypatch: pytest.Mo
     assert broken_by(monkeypatch, Outcomes, "fibers_placed", fibers_placed, "off")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", RIGHT)
 def test_run_goes_on_from_the_checkpoint_of_any_turn(
     program: Any, monkeypatch: pytest.MonkeyPatch

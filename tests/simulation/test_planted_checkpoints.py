@@ -191,6 +191,7 @@ MISTAKES: Final = {
     "a sleeper wakes at once": Mistake(wakes_at_once, sleepers, is_in_time, ASLEEP),
 }
 
+TAKE_LONG_TO_FIND: Final = {"a section begins before it is stored", "a sleeper begins anew"}
 
 SIMULATED: Final = {
     name: (mistake.main, mistake.check, *mistake.faults) for name, mistake in MISTAKES.items()
@@ -198,7 +199,7 @@ SIMULATED: Final = {
 """By the name of a mistake: what finds it, which may find others as well."""
 
 
-@pytest.mark.parametrize("name", marked(MISTAKES, slow={"a section begins before it is stored"}))
+@pytest.mark.parametrize("name", marked(MISTAKES, slow=TAKE_LONG_TO_FIND))
 def test_mistake_is_found(name: str, monkeypatch: Patch) -> None:
     find_soon(monkeypatch)
     mistake = MISTAKES[name]

@@ -855,6 +855,7 @@ TAKE_LONG_TO_FIND: Final = {
     "a recalled delegation is kept",
     "an item is lost in crossing",
     "a withdrawn call is served",
+    "the successor is lost",
     "an item that was taken is given again",
     "tokens are returned twice",
     "a lost member keeps a queue",

@@ -237,6 +237,8 @@ def taken_ahead(items: int) -> IO[Any, Any, list[int]]:
     return io.zip(Queue.create(), Queue.create()).flat_map(run)
 
 
+TAKE_LONG_TO_FIND: Final = {"what a fiber holds is freed", "no reply to a delegated put is kept"}
+
 LARGE: Final = {
     "large pipeline": lambda: pipeline(3, 3, 4, None),
     "items that are taken ahead": lambda: taken_ahead(40),
@@ -261,7 +263,7 @@ def simulated(case: str, faults: Sequence[Fault], seeds: int, threads: int = 1) 
     explore(main, None, is_right(case), range(seeds), members=3, threads=threads, faults=faults)
 
 
-@pytest.mark.parametrize("name", marked(MISTAKES, slow={"what a fiber holds is freed"}))
+@pytest.mark.parametrize("name", marked(MISTAKES, slow=TAKE_LONG_TO_FIND))
 def test_mistake_in_recovery_is_found(name: str, monkeypatch: Patch) -> None:
     find_soon(monkeypatch)
     mistake = MISTAKES[name]

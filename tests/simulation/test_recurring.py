@@ -69,6 +69,7 @@ def periodic(work: Any = notes, **options: Any) -> Any:
     return lambda moments: recurring.every(PERIOD, partial(work, moments), start=start, **options)
 
 
+@pytest.mark.slow
 def test_schedule_of_three_days_runs_at_each_moment_once() -> None:
     simulation = simulate(scheduled(hourly(), 72.5 * HOUR))
     assert simulation.result == Ok(hours(*range(1, 73)))
@@ -150,6 +151,7 @@ def test_moments_that_were_missed_in_an_outage_are_made_up_for_as_the_policy_say
         assert simulation.result == Ok(nth(1, 2, 3, *missed, 8, 9, 10)), f"seed {seed}"
 
 
+@pytest.mark.slow
 def test_worker_that_is_lost_while_a_run_goes_on_repeats_no_moment() -> None:
     work = partial(notes_and_works, 60.0)
     for seed in range(5):

@@ -75,6 +75,7 @@ def test_small_program_whose_coordinator_is_killed_has_a_result_that_it_can_have
     explore(CASES[case].main, None, check, range(3), members=3, faults=faults)
 
 
+@pytest.mark.slow
 def test_members_are_the_same_as_before_when_the_coordinator_goes_on() -> None:
     make, right = LARGE["pipeline"]
     for seed in range(10):
@@ -92,6 +93,7 @@ def test_timer_that_is_due_while_nobody_is_the_coordinator_fires_when_one_goes_o
         assert 21.0 <= simulation.virtual_seconds < 22.0
 
 
+@pytest.mark.slow
 def test_timer_and_deferred_that_race_across_a_restart_have_one_winner() -> None:
     """The value is set before the timer is due; the coordinator learns of both after that."""
 
@@ -106,6 +108,7 @@ def test_timer_and_deferred_that_race_across_a_restart_have_one_winner() -> None
         assert simulation.result == Ok(("set", "set"))
 
 
+@pytest.mark.slow
 def test_worker_that_is_lost_with_the_coordinator_loses_no_fiber() -> None:
     make, right = LARGE["counts"]
     for seed in range(10):
@@ -259,6 +262,7 @@ def test_mistake_with_the_journal_is_found(name: str, monkeypatch: Patch) -> Non
         explore(make, None, lambda s: s.result == Ok(right), range(200), members=3, faults=faults)
 
 
+@pytest.mark.slow
 def test_program_with_blobs_has_its_result() -> None:
     faults = [Restart(at=0.003 + n / 200) for n in range(8)]
     explore(

@@ -90,6 +90,7 @@ def test_short_cut_loses_nothing_and_repeats_nothing(
         assert len(lives) == len(set(lives)) == 4, "each is the same member as before"
 
 
+@pytest.mark.slow
 def test_process_whose_connection_broke_makes_others_and_says_again_what_was_lost() -> None:
     said_again = 0
     for seed in range(15):
@@ -100,6 +101,7 @@ def test_process_whose_connection_broke_makes_others_and_says_again_what_was_los
     assert said_again > 5
 
 
+@pytest.mark.slow
 def test_process_that_is_cut_off_for_too_long_is_lost_on_both_sides() -> None:
     """It gives up before the coordinator does."""
     cut = Disconnect("worker-1", at=1.0, seconds=60.0)
@@ -130,6 +132,7 @@ ZOMBIE: Final[Sequence[Fault]] = [
 ]
 
 
+@pytest.mark.slow
 def test_member_that_comes_back_after_it_was_held_for_lost_is_fenced() -> None:
     """It stood still, and doesn't know for how long: to itself it is absent for a moment."""
     main = io.zip_par([io.sleep(50)] * 6)  # too short to be put away: it has nothing to say

@@ -694,6 +694,7 @@ def test_cluster_is_closed_when_the_link_of_the_client_broke(fault: Fault) -> No
         assert "connection to the coordinator broke" in said or "no sign of life" in said
 
 
+@pytest.mark.slow
 def test_simulation_has_no_result_when_the_client_crashed() -> None:
     for seed in range(50):
         simulation = simulate(LONG, seed=seed, faults=[Crash("client", at=0.5)])
@@ -892,6 +893,7 @@ def test_simulation_starts_no_threads() -> None:
 # -- still to come ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fault",
     [
@@ -907,6 +909,7 @@ def test_lost_worker_changes_no_result(fault: Fault) -> None:
         assert simulate(SQUARES, seed=seed, faults=[fault]).result == SUM
 
 
+@pytest.mark.slow
 def test_fiber_that_sleeps_while_workers_are_lost_is_not_blamed_for_that() -> None:
     # whichever of the two workers has the fiber when one breaks, it is there for the next ones
     breaks = [

@@ -141,6 +141,7 @@ def test_result_of_panics_obeys_the_laws_of_raffiot(u: str, v: str) -> None:
     assert (panicked(u) == panicked(v)) == (u == v)
 
 
+@pytest.mark.slow
 @given(st.text(), st.text())
 def test_program_that_panics_obeys_the_laws_of_raffiot(u: str, v: str) -> None:
     def fails(text: str) -> Any:

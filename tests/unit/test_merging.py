@@ -133,6 +133,7 @@ def test_operation_merges_failures_as_in_raffiot(how: str) -> None:
         assert comparable(build(tree, distio).run(None), distio) == raffiots(tree), tree
 
 
+@pytest.mark.slow
 @given(st.recursive(leaves, grown, max_leaves=8))
 def test_generated_program_merges_failures_as_in_raffiot(tree: Tree) -> None:
     assert comparable(build(tree, distio).run(None), distio) == raffiots(tree)

@@ -12,6 +12,8 @@ import pytest
 
 from distio.coordination import coordinator, member
 from distio.coordination.dispatch import answers, handles
+from distio.protocol.base import Message
+from distio.protocol.codec import Batch
 
 
 @pytest.fixture
@@ -52,6 +54,13 @@ def test_package_of_the_protocol_imports_each_of_its_files(name: str) -> None:
     files = {f"{name}.{each.stem}" for each in Path(package).parent.glob("[!_]*.py")}
     assert files
     assert files <= set(imported)
+
+
+@pytest.mark.parametrize("message", [Batch, *Message.__subclasses__()])
+def test_file_with_messages_leaves_no_annotation_to_be_compiled(message: type) -> None:
+    """In each process, by its decoder."""
+    for each in [message, *message.__subclasses__()]:
+        assert not any(isinstance(hint, str) for hint in each.__annotations__.values()), each
 
 
 def handled() -> Iterator[tuple[str, type]]:

@@ -531,6 +531,7 @@ def test_digest_of_a_value_that_moved_is_the_same(value: Any) -> None:
     assert digest(pickle.loads(pickle.dumps(value))) == digest(value)
 
 
+@pytest.mark.slow
 @given(VALUES, VALUES)
 def test_digest_of_different_values_is_different(one: Any, other: Any) -> None:
     if repr(one) != repr(other):

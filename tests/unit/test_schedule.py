@@ -206,6 +206,7 @@ def test_and_and_or_of_schedules_absorb(a: Schedule, b: Schedule, on: list[Attem
         assert decisions(same, on) == decisions(a, on)
 
 
+@pytest.mark.slow
 @given(schedules, schedules, schedules, attempts)
 def test_and_and_or_of_schedules_distribute(
     a: Schedule, b: Schedule, c: Schedule, on: list[Attempt]
@@ -252,6 +253,7 @@ def test_limit_of_a_schedule_cuts_it_off(
     assert decisions(a.while_(predicate), on) == whole[:held]
 
 
+@pytest.mark.slow
 @given(schedules, schedules, attempts)
 def test_then_is_one_schedule_after_the_other(a: Schedule, b: Schedule, on: list[Attempt]) -> None:
     of_a = decisions(a, on)
@@ -260,6 +262,7 @@ def test_then_is_one_schedule_after_the_other(a: Schedule, b: Schedule, on: list
     assert decisions(a.then(b), on) == of_a + decisions(b, later, elapsed_seconds)
 
 
+@pytest.mark.slow
 @given(schedules, schedules, attempts)
 def test_combined_delays_are_those_of_the_parts(
     a: Schedule, b: Schedule, on: list[Attempt]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import MISSING as NO_DEFAULT
 from dataclasses import Field
 from itertools import repeat
@@ -54,7 +54,7 @@ _parts_of_function: Final = attrgetter(
 )
 _parts_of_class: Final = attrgetter("__bases__", "__name__", "__qualname__")
 _parts_of_property: Final = attrgetter("fget", "fset", "fdel")
-_CONSTANT: Final = PLAIN | {complex, type(...), type(NotImplemented)}
+_CONSTANT: Final = PLAIN | {complex, type(...), type(NotImplemented), type(NO_DEFAULT)}
 _PARTS_IN_TYPING: Final = ("__origin__", "__args__", "__bound__", "__constraints__")
 _SET_BY_PYTHON: Final = frozenset({"__dict__", "__weakref__", "__dataclass_params__"})
 """Attributes of a class that nobody sets or changes."""
@@ -237,13 +237,12 @@ class _Looks:
         self._watch.absent.append((names, frozenset(facts.names) - names.keys()))
         self._at_words(names, words_in([*text_hints(f), *facts.texts]))
         self._pending += f.__defaults__ or ()
-        for container in (f.__kwdefaults__, f.__dict__, getattr(f, _HINTS)):
-            if type(container) is dict:
+        for container in (f.__kwdefaults__, f.__dict__):
+            if container is not None:
                 self._at_container(container)
-            elif container is not None:
-                raise _Unknown
-        for cell in f.__closure__ or ():
-            self._at_cell(cell)
+        self._pending.append(getattr(f, _HINTS))
+        for name, cell in zip(f.__code__.co_freevars, f.__closure__ or ()):
+            self._at_cell(cell, is_of_class=name == "__classdict__")
 
     def _at_words(self, names: dict[str, Any], words: Collection[str]) -> None:
         """Words that may be names of variables, of which those were defined that can travel."""
@@ -252,25 +251,38 @@ class _Looks:
             raise _Unknown
         self._watch.absent.append((names, frozenset(words) - names.keys()))
 
-    def _at_cell(self, cell: CellType) -> None:
+    def _at_cell(self, cell: CellType, *, is_of_class: bool) -> None:
+        """A variable that a function has captured.
+
+        Args:
+            cell: the variable.
+            is_of_class: whether its value is the namespace in which a class was made; from 3.14 on,
+                what computes the annotations there looks for names in it.
+        """
         try:
             contents = cell.cell_contents
         except ValueError:
             raise _Unknown from None
         self._watch.cells.append((cell, contents))
-        self._pending.append(contents)
+        if is_of_class:
+            self._at_attributes(contents)
+        else:
+            self._pending.append(contents)
 
     def _at_class(self, cls: type) -> None:
         if cls.__module__ == "builtins" or self._is_by_name(cls):
             return
         self._watch.objects.append((_parts_of_class, cls, _parts_of_class(cls)))
         self._pending += cls.__bases__
-        attributes = vars(cls)
-        for view in (attributes.keys(), attributes.values()):
-            self._watch.containers.append((view, [*view]))
         home = self._scope.home_of(cls)
         if home is not None:
             self._at_words(home.names, words_in(text_hints_of_class(cls)))
+        self._at_attributes(vars(cls))
+
+    def _at_attributes(self, attributes: Mapping[str, Any]) -> None:
+        """The attributes of a class."""
+        for view in (attributes.keys(), attributes.values()):
+            self._watch.containers.append((view, [*view]))
         for name, value in [*attributes.items()]:
             if name == "__dataclass_fields__":
                 self._pending += value.values()

@@ -7,8 +7,6 @@ All files of the folder are imported here, so that the codec knows all types. No
 named here: a conversation may import the file of its own, as `status` does.
 """
 
-from __future__ import annotations
-
 from distio.protocol.base import CoordinatorMessage, MemberMessage, Message
 from distio.protocol.importing import import_modules
 from distio.protocol.messages.cancellation import CancelFibers, FibersCancelled, RunCancelled

@@ -1,7 +1,5 @@
 """Objects of actors whose member leaves, and the calls of them."""
 
-from __future__ import annotations
-
 from distio.protocol.base import CoordinatorMessage, MemberMessage
 from distio.protocol.domains import Id
 

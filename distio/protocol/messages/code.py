@@ -1,7 +1,5 @@
 """Functions and classes that a pickle names, and that are others where it is to be opened."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 from distio.protocol.base import CoordinatorMessage, MemberMessage

@@ -1,7 +1,5 @@
 """Fibers that sleep for long, and leave their member meanwhile."""
 
-from __future__ import annotations
-
 from typing import Annotated, ClassVar
 
 import msgspec

@@ -1,7 +1,5 @@
 """Wait graphs: which fibers wait for which."""
 
-from __future__ import annotations
-
 import msgspec
 
 from distio.protocol.base import CoordinatorMessage, MemberMessage

@@ -1,7 +1,5 @@
 """Runs that have a name: they outlive the client that has started them."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 import msgspec

@@ -1,7 +1,5 @@
 """The ends of runs, and members that leave."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 import msgspec

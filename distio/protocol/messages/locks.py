@@ -1,7 +1,5 @@
 """Locks, semaphores, limits of starts, and values of variables."""
 
-from __future__ import annotations
-
 from typing import Annotated, ClassVar
 
 from msgspec import Meta

@@ -1,7 +1,5 @@
 """Log records on their way to the programs that they belong to, and levels on their way back."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 import msgspec

@@ -1,7 +1,5 @@
 """Joining, leaving, and the exits of processes."""
 
-from __future__ import annotations
-
 from typing import Annotated, ClassVar, Final
 
 import msgspec

@@ -1,7 +1,5 @@
 """Outcomes on their way to members that wait for them, and those that nobody can ask for."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 import msgspec

@@ -4,8 +4,6 @@ All answers are bounded: lists have a longest length, fibers are told page by pa
 relative: no clocks are compared.
 """
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 import msgspec

@@ -1,7 +1,5 @@
 """Fibers on their way from one member to another."""
 
-from __future__ import annotations
-
 from typing import Annotated
 
 import msgspec

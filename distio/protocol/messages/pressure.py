@@ -1,7 +1,5 @@
 """How much of what one side has said the other side has taken up."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 from distio.protocol.base import EVERYBODY, CoordinatorMessage, MemberMessage

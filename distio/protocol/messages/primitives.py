@@ -1,7 +1,5 @@
 """Queues, deferred values, topics, barriers, latches."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 import msgspec

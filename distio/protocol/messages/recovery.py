@@ -1,7 +1,5 @@
 """What is kept of fibers, in case their worker is lost."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 import msgspec

@@ -1,7 +1,5 @@
 """Counts of references to queues, variables and fibers."""
 
-from __future__ import annotations
-
 from distio.protocol.base import FiberId, MemberMessage
 from distio.protocol.domains import Positive
 

@@ -1,7 +1,5 @@
 """Who is a member, and what each of them has."""
 
-from __future__ import annotations
-
 from typing import Annotated, ClassVar
 
 import msgspec

@@ -1,7 +1,5 @@
 """The begin of runs, the counts of their fibers, and who is told of these."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 import msgspec

@@ -1,7 +1,5 @@
 """A fiber asks for the status of another one."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 from distio.protocol.base import CoordinatorMessage, FiberId, MemberMessage

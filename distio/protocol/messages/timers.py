@@ -1,7 +1,5 @@
 """Fibers that sleep."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 from distio.protocol.base import CoordinatorMessage, FiberId, MemberMessage

@@ -6,10 +6,10 @@ Rules
   synced, and only the coordinators of one program use it, one after the other. So a commit is one
   `write`, which costs a tenth of a transaction of SQLite.
 - A record is a turn with its blobs; or what the journal says of itself, of which the last one
-  counts; or blobs alone. Each has a checksum, and so has each blob.
+  counts; or blobs alone. Each has a checksum, and so has its head, and each blob.
 - A record that is cut short at the end of the last file was being written when its process ended.
   Nobody has heard of its turn, so the record is cut off. All else that isn't what was written is
-  damage.
+  damage: a head that was changed would else tell of a record that is longer than the file.
 - Records are in *segments*. One is removed when a checkpoint includes its turns and its blobs are
   not needed. If less than a half of it is needed, that is copied first. So the files have at most
   twice the bytes of all blobs that are needed, and the turns since the checkpoint.
@@ -50,8 +50,10 @@ _EXTENSION: Final = ".log"
 _MOST_BYTES: Final = 16 * 2**20
 """When a segment has so many, the next one begins."""
 _CHECKSUM: Final = Struct("<I")
-_HEAD: Final = Struct("<QQI")
-"""The number of the turn (0: there is none), its bytes, and how many blobs follow."""
+"""Of the rest of the head."""
+_HEAD: Final = Struct("<IQQI")
+"""The checksum of what comes next, the number of the turn (0: there is none), its bytes, and how
+many blobs follow."""
 _BLOB: Final = Struct("<QQI")
 """The number of a blob, its bytes, its checksum."""
 _decoder: Final = msgspec.json.Decoder(About)
@@ -128,18 +130,23 @@ class _Segment:
         head = os.pread(self.file, _LEAST, offset)
         if len(head) < _LEAST:
             return None
-        turn, size, count = _HEAD.unpack_from(head, _CHECKSUM.size)
+        if _CHECKSUM.unpack_from(head)[0] != crc32(head[_CHECKSUM.size :]):
+            raise self._damage(name, offset)
+        checksum, turn, size, count = _HEAD.unpack_from(head, _CHECKSUM.size)
         data = os.pread(self.file, count * _BLOB.size + size, offset + _LEAST)
         if len(data) < count * _BLOB.size + size:
             return None
-        if _CHECKSUM.unpack_from(head)[0] != crc32(data, crc32(head[_CHECKSUM.size :])):
-            raise damaged(name, f"{self.path.name} isn't what was written, from byte {offset} on")
+        if checksum != crc32(data):
+            raise self._damage(name, offset)
         blobs = {}
         end = offset + _LEAST + len(data)
         for number, length, checksum in _BLOB.iter_unpack(data[: count * _BLOB.size]):
             blobs[number] = _Place(end, length, checksum)
             end += length
         return _Record(turn, data[count * _BLOB.size :], blobs, end)
+
+    def _damage(self, name: str, offset: int) -> JournalError:
+        return damaged(name, f"{self.path.name} isn't what was written, from byte {offset} on")
 
     def append(self, turn: int, data: bytes, blobs: Mapping[int, bytes]) -> None:
         """Write a record, all or nothing.
@@ -149,9 +156,8 @@ class _Segment:
         """
         sums = {each: checksum_of(f"blob {each}", payload) for each, payload in blobs.items()}
         table = b"".join(_BLOB.pack(each, len(blobs[each]), sums[each]) for each in blobs)
-        head = _HEAD.pack(turn, len(data), len(blobs))
-        checksum = crc32(data, crc32(table, crc32(head)))
-        whole = b"".join((_CHECKSUM.pack(checksum), head, table, data, *blobs.values()))
+        head = _HEAD.pack(crc32(data, crc32(table)), turn, len(data), len(blobs))
+        whole = b"".join((_CHECKSUM.pack(crc32(head)), head, table, data, *blobs.values()))
         self._write(whole)
         places = {}
         end = self.end + _LEAST + len(table) + len(data)

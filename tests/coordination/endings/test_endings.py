@@ -286,6 +286,7 @@ def test_fibers_of_a_worker_that_leaves_are_lost_with_it() -> None:
     assert lost.reason == "left the cluster"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("process", ["client", "worker-1"])
 def test_process_that_fails_releases_nothing_and_all_others_do(process: str) -> None:
     for seed in range(15):

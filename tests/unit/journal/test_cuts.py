@@ -64,6 +64,7 @@ def check_kept(directory: Path, turns: list[int]) -> None:
     assert [*damages_of(directory)] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cuts", [0, 1, 2, 3, 99])
 def test_last_checkpoints_stay_with_exactly_the_blobs_that_they_need(
     cuts: int, tmp_path: Path

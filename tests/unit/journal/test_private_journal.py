@@ -112,6 +112,25 @@ def test_private_journal_with_a_changed_byte_is_refused_or_right(
     journal.close()
 
 
+def test_private_journal_with_a_changed_byte_in_the_head_of_its_last_record_is_refused(
+    tmp_path: Path,
+) -> None:
+    """Its length is in there: the record isn't taken for one that was being written."""
+    journal = private(tmp_path)
+    board = fill(journal, last=TURNS - 1)
+    begin = log_of(journal)._segments[-1].end
+    take_up(journal, board, decode(record()[TURNS - 1]).inputs)
+    journal.close()
+    [segment] = segments_of(tmp_path)
+    whole = segment.read_bytes()
+    for at in range(begin, begin + log._LEAST):
+        changed = bytearray(whole)
+        changed[at] ^= 0x10
+        segment.write_bytes(changed)
+        with pytest.raises(JournalError, match="is damaged"):
+            private(tmp_path)
+
+
 def test_private_journal_with_a_segment_that_is_cut_before_the_last_one_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
