@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from os import PathLike
 from types import TracebackType
-from typing import Any, Final, NoReturn, Self, TypeVar
+from typing import Final, NoReturn, Self, TypeVar
 
 from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.recovery.coordinator import MAX_LOSSES
@@ -37,6 +37,7 @@ from distio.runtime.workers import Worker
 
 __all__ = ["Cluster"]
 
+R = TypeVar("R")
 E = TypeVar("E", covariant=True)
 A = TypeVar("A", covariant=True)
 
@@ -240,7 +241,7 @@ class Cluster(OnEngines):
             raise system_refused(f"join the cluster at {url}", error) from error
 
     def run(
-        self, io: IO[Any, E, A], context: Any, *, snapshots: Snapshots | None = None
+        self, io: IO[R, E, A], context: R, *, snapshots: Snapshots | None = None
     ) -> Result[E, A]:
         """Run a program as `program.run(context, on=cluster)` does.
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LEVELS", "Submits"]
 
+R = TypeVar("R")
 E = TypeVar("E", covariant=True)
 A = TypeVar("A", covariant=True)
 
@@ -34,14 +35,14 @@ class Submits:
 
     @overload
     def submit(
-        self, io: IO[Any, E, A], context: Any, *, snapshots: Snapshots | None = None
+        self, io: IO[R, E, A], context: R, *, snapshots: Snapshots | None = None
     ) -> RunHandle[E, A]: ...
 
     @overload
     def submit(
         self,
-        io: IO[Any, E, A],
-        context: Any,
+        io: IO[R, E, A],
+        context: R,
         *,
         name: str,
         keep_for: float | None = None,
@@ -51,8 +52,8 @@ class Submits:
 
     def submit(
         self,
-        io: IO[Any, E, A],
-        context: Any,
+        io: IO[R, E, A],
+        context: R,
         *,
         name: str | None = None,
         keep_for: float | None = None,

@@ -140,5 +140,5 @@ def test_bar_that_is_never_closed_is_gone_with_its_program(monkeypatch: pytest.M
 
 def test_bar_is_not_shown_without_a_terminal(capfd: pytest.CaptureFixture[str]) -> None:
     program = io.zip_par(io.pure(1), io.pure(2), progress=True)
-    assert program.run(None) == Ok([1, 2])
+    assert program.run(None) == Ok((1, 2))
     assert capfd.readouterr() == ("", "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, assert_type
+from typing import assert_type
 
 from distio import (
     IO,
@@ -25,8 +25,8 @@ from distio.testing import (
 
 
 def running(five: IO[int, str, int], cluster: Cluster, run: RunHandle[str, int]) -> None:
-    assert_type(five.run(1), Result[Any, int])
-    assert_type(five.run(1, has={"gpu": 2, "zone": "a"}), Result[Any, int])
+    assert_type(five.run(1), Result[str, int])
+    assert_type(five.run(1, has={"gpu": 2, "zone": "a"}), Result[str, int])
     assert_type(Cluster.local(workers=2), Cluster)
     assert_type(Cluster.connect("ipc:///tmp/x"), Cluster)
     assert_type(Cluster.local([Worker(2, "gpu", {"zone": "a"}, {"gpu": 1})]), Cluster)
@@ -67,4 +67,4 @@ def testing(five: IO[int, str, int], simulation: Simulation[str, int]) -> None:
 
 
 async def from_asyncio(five: IO[int, str, int]) -> None:
-    assert_type(await five.run_async(1), Result[Any, int])
+    assert_type(await five.run_async(1), Result[str, int])
