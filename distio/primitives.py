@@ -4,20 +4,21 @@
 >>> def hello(queue):
 ...     return io.zip_par(queue.put("hello"), queue.take())
 >>> Queue.create().flat_map(hello).run(None)
-Ok(success=[None, 'hello'])
+Ok(success=(None, 'hello'))
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, ClassVar, Generic, TypeVar, final
+from typing import Any, ClassVar, Generic, Never, TypeVar, final
 
 import distio.io as io
 from distio._public import publish
 from distio.core import expect, ops
 from distio.core.ops.base import IO, require_io
 from distio.core.references import HoldsReference
+from distio.core.type_vars import E, R
 from distio.errors import Closed, DomainErrors, MatchError
 from distio.protocol.domains import Method
 from distio.protocol.requests import NOTHING, PrimitiveRef
@@ -69,26 +70,26 @@ class Deferred(_Primitive, Generic[A]):
     >>> def meet(answer):
     ...     return io.zip_par(answer.get(), answer.get(), answer.set(42), answer.is_set())
     >>> Deferred.create().flat_map(meet).run(None)
-    Ok(success=[42, 42, True, True])
+    Ok(success=(42, 42, True, True))
     """
 
     __slots__ = ()
     _kind = "deferred"
 
     @classmethod
-    def create(cls) -> IO[Any, Any, Deferred[Any]]:
+    def create(cls) -> IO[Any, Never, Deferred[Any]]:
         """The program that makes a `Deferred` without a value."""
         return ops.MakePrimitive("deferred").map(cls)
 
-    def get(self) -> IO[Any, Any, A]:
+    def get(self) -> IO[Any, Never, A]:
         """Wait until the value is set; compute the value."""
         return ops.CallPrimitive(self._primitive, "get")
 
-    def set(self, value: A) -> IO[Any, Any, bool]:
+    def set(self, value: A) -> IO[Any, Never, bool]:
         """Set the value, unless there is one already; compute whether this call was the first."""
         return ops.CallPrimitive(self._primitive, "set", 0, value)
 
-    def is_set(self) -> IO[Any, Any, bool]:
+    def is_set(self) -> IO[Any, Never, bool]:
         """Compute whether there is a value; the program never waits."""
         return ops.CallPrimitive(self._primitive, "is_set")
 
@@ -117,7 +118,7 @@ class _Source(_Primitive, Generic[A]):
         """
         return self._ask("poll").map(_listed)
 
-    def each(self, f: Callable[[A], IO[Any, Any, Any]]) -> IO[Any, Any, None]:
+    def each(self, f: Callable[[A], IO[R, E, Any]]) -> IO[R, E, None]:
         """Run `f(item)` for one item after another, until all is closed and no item is left.
 
         The first failure of one of these programs is the outcome.
@@ -180,7 +181,7 @@ class Queue(_Source[A]):
     _kind = "queue"
 
     @classmethod
-    def create(cls, capacity: int | None = None) -> IO[Any, Any, Queue[Any]]:
+    def create(cls, capacity: int | None = None) -> IO[Any, Never, Queue[Any]]:
         """The program that makes an empty queue.
 
         Args:
@@ -209,11 +210,11 @@ class Queue(_Source[A]):
         """
         return ops.CallPrimitive(self._primitive, "offer", 0, item)
 
-    def size(self) -> IO[Any, Any, int]:
+    def size(self) -> IO[Any, Never, int]:
         """Compute the number of items in the queue."""
         return ops.CallPrimitive(self._primitive, "size")
 
-    def close(self) -> IO[Any, Any, None]:
+    def close(self) -> IO[Any, Never, None]:
         """Refuse further items: those that were put, or wait for room, can still be taken."""
         return ops.CallPrimitive(self._primitive, "close")
 
@@ -234,7 +235,7 @@ class PubSub(_Primitive, Generic[A]):
     _kind = "topic"
 
     @classmethod
-    def create(cls, capacity: int | None = None) -> IO[Any, Any, PubSub[Any]]:
+    def create(cls, capacity: int | None = None) -> IO[Any, Never, PubSub[Any]]:
         """The program that makes a topic without subscribers.
 
         Args:
@@ -270,7 +271,7 @@ class PubSub(_Primitive, Generic[A]):
             )
         )
 
-    def close(self) -> IO[Any, Any, None]:
+    def close(self) -> IO[Any, Never, None]:
         """Refuse further items: those that were published, or wait for room, can still be taken."""
         return ops.CallPrimitive(self._primitive, "close")
 
@@ -329,7 +330,7 @@ class Barrier(_Primitive):
     _kind = "barrier"
 
     @classmethod
-    def create(cls, parties: int) -> IO[Any, Any, Barrier]:
+    def create(cls, parties: int) -> IO[Any, Never, Barrier]:
         """The program that makes a barrier.
 
         Args:
@@ -342,7 +343,7 @@ class Barrier(_Primitive):
         size = expect.size(parties, "Barrier.create", "parties is a number from 1")
         return ops.MakePrimitive("barrier", size).map(cls)
 
-    def wait(self) -> IO[Any, Any, int]:
+    def wait(self) -> IO[Any, Never, int]:
         """Wait until all parties wait; compute the place in which this fiber came, from 0."""
         return ops.CallPrimitive(self._primitive, "wait")
 
@@ -355,14 +356,14 @@ class CountDownLatch(_Primitive):
     >>> def race(latch):
     ...     return io.zip_par(latch.wait(), latch.count_down(), latch.count_down())
     >>> CountDownLatch.create(2).flat_map(race).run(None)
-    Ok(success=[None, 1, 0])
+    Ok(success=(None, 1, 0))
     """
 
     __slots__ = ()
     _kind = "latch"
 
     @classmethod
-    def create(cls, count: int) -> IO[Any, Any, CountDownLatch]:
+    def create(cls, count: int) -> IO[Any, Never, CountDownLatch]:
         """The program that makes a latch.
 
         Args:
@@ -375,7 +376,7 @@ class CountDownLatch(_Primitive):
         size = expect.size(count, "CountDownLatch.create", "count is a number from 1")
         return ops.MakePrimitive("latch", size).map(cls)
 
-    def count_down(self, n: int = 1) -> IO[Any, Any, int]:
+    def count_down(self, n: int = 1) -> IO[Any, Never, int]:
         """Count down, but not below 0; compute the number that is left.
 
         Args:
@@ -388,11 +389,11 @@ class CountDownLatch(_Primitive):
         number = expect.size(n, "CountDownLatch.count_down", "n is a number from 1")
         return ops.CallPrimitive(self._primitive, "count_down", number)
 
-    def wait(self) -> IO[Any, Any, None]:
+    def wait(self) -> IO[Any, Never, None]:
         """Wait until the number is 0."""
         return ops.CallPrimitive(self._primitive, "wait")
 
-    def count(self) -> IO[Any, Any, int]:
+    def count(self) -> IO[Any, Never, int]:
         """Compute the number that is left."""
         return ops.CallPrimitive(self._primitive, "count")
 

@@ -24,7 +24,8 @@ import distio.io as io
 from distio._public import publish
 from distio.core import expect, ops
 from distio.core.fiber import Handle
-from distio.core.ops.base import IO, require_io, spread
+from distio.core.ops.arguments import spread
+from distio.core.ops.base import IO, require_io
 from distio.core.ops.parallel import besides_cancellation
 from distio.core.random_stream import Group
 from distio.core.supervisor import (
@@ -107,12 +108,12 @@ def supervise(
 ) -> IO[R, Any, list[Result[E, A]]]: ...
 @overload
 def supervise(
-    *children: Child[Any, Any, Any] | IO[Any, Any, Any],
+    *children: Child[R, E, A] | IO[R, E, A],
     strategy: Strategy = "one_for_one",
     max_restarts: int = 3,
     within_seconds: float = 5.0,
     on_restart: OnRestart | None = None,
-) -> IO[Any, Any, list[Result[Any, Any]]]: ...
+) -> IO[R, Any, list[Result[E, A]]]: ...
 def supervise(
     *children: Any,
     strategy: Strategy = "one_for_one",

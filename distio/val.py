@@ -7,15 +7,17 @@ Val(value=4)
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, final
+from typing import Any, Generic, Never, TypeVar, final, overload
 
 import distio.io as io
 import distio.resource as resource
 from distio._public import publish
 from distio.core import expect
-from distio.core.ops.base import IO, require_io, spread
+from distio.core.ops.arguments import Container, container_of, spread
+from distio.core.ops.base import IO, require_io
+from distio.core.type_vars import A2, A3, E, R
 from distio.errors import MatchError
 from distio.resource import Resource
 
@@ -49,7 +51,7 @@ class Val(Generic[A]):
         """
         return self.value
 
-    def get_io(self) -> IO[Any, Any, A]:
+    def get_io(self) -> IO[Any, Never, A]:
         """The program that computes the value.
 
         >>> Val(1).get_io().run(None)
@@ -57,7 +59,7 @@ class Val(Generic[A]):
         """
         return io.pure(self.value)
 
-    def get_rs(self) -> Resource[Any, Any, A]:
+    def get_rs(self) -> Resource[Any, Never, A]:
         """The resource that is the value.
 
         >>> Val(1).get_rs().use(io.pure).run(None)
@@ -73,7 +75,7 @@ class Val(Generic[A]):
         """
         return Val(expect.function(f, "Val.map")(self.value))
 
-    def traverse(self, f: Callable[[A], IO[Any, Any, B]]) -> IO[Any, Any, Val[B]]:
+    def traverse(self, f: Callable[[A], IO[R, E, B]]) -> IO[R, E, Val[B]]:
         """The program that computes the Val of what `f(value)` computes.
 
         >>> Val(1).traverse(lambda n: io.pure(n + 1)).run(None)
@@ -102,22 +104,46 @@ class Val(Generic[A]):
         """
         return _require_val(self.value, "Val.flatten")
 
+    @overload
     @classmethod
-    def zip(cls, *vals: Any) -> Val[list[Any]]:
-        """The Val of the list of the values of these, or of those of one iterable.
+    def zip(cls, vals: Iterable[Val[B]], /) -> Val[list[B]]: ...
+    @overload
+    @classmethod
+    def zip(cls, a: Val[B], b: Val[A2], /) -> Val[tuple[B, A2]]: ...
+    @overload
+    @classmethod
+    def zip(cls, a: Val[B], b: Val[A2], c: Val[A3], /) -> Val[tuple[B, A2, A3]]: ...
+    @overload
+    @classmethod
+    def zip(
+        cls, a: Val[Any], b: Val[Any], c: Val[Any], d: Val[Any], /, *more: Val[Any]
+    ) -> Val[tuple[Any, ...]]: ...
+    @classmethod
+    def zip(cls, *vals: Any) -> Val[Any]:
+        """The Val of the tuple of the values of these; of one iterable, of the list of them.
 
-        >>> Val.zip(Val(1), Val("a"))
-        Val(value=[1, 'a'])
+        >>> Val.zip(Val(1), Val("a")), Val.zip([Val(1), Val(2)])
+        (Val(value=(1, 'a')), Val(value=[1, 2]))
         """
-        return Val([_require_val(each, "Val.zip").value for each in spread(vals)])
+        return _zipped(spread(vals), container_of(vals))
 
-    def zip_with(self, *vals: Any) -> Val[list[Any]]:
-        """The Val of the list of this value and of those of `vals`.
+    @overload
+    def zip_with(self, vals: Iterable[Val[B]], /) -> Val[list[A | B]]: ...
+    @overload
+    def zip_with(self, b: Val[B], /) -> Val[tuple[A, B]]: ...
+    @overload
+    def zip_with(self, b: Val[B], c: Val[A2], /) -> Val[tuple[A, B, A2]]: ...
+    @overload
+    def zip_with(
+        self, b: Val[Any], c: Val[Any], d: Val[Any], /, *more: Val[Any]
+    ) -> Val[tuple[Any, ...]]: ...
+    def zip_with(self, *vals: Any) -> Val[Any]:
+        """The Val of the tuple of this value and of those of `vals`; of one iterable, of a list.
 
         >>> Val(1).zip_with(Val(2), Val(3))
-        Val(value=[1, 2, 3])
+        Val(value=(1, 2, 3))
         """
-        return Val.zip(self, *spread(vals))
+        return _zipped((self, *spread(vals)), container_of(vals))
 
     def ap(self, *arg: Any) -> Val[Any]:
         """The Val of what the function in this one returns for the values of `arg`.
@@ -127,6 +153,10 @@ class Val(Generic[A]):
         """
         function: Any = expect.function(self.value, "Val.ap")  # type: ignore[type-var]  # it may be
         return Val(function(*[_require_val(each, "Val.ap").value for each in spread(arg)]))
+
+
+def _zipped(vals: tuple[Any, ...], container: Container) -> Val[Any]:
+    return Val(container([_require_val(each, "Val.zip").value for each in vals]))
 
 
 def _require_val(found: Any, where: str) -> Val[Any]:

@@ -10,17 +10,19 @@ Ok(success=10)
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic, TypeVar, final
+from typing import Any, Generic, Never, TypeVar, final, overload
 
 import distio.io as io
 import distio.resource as resource
 from distio._public import publish
 from distio.core import expect, ops
-from distio.core.ops.base import IO, failing, require_io, spread
+from distio.core.ops.arguments import Container, container_of, failing, spread
+from distio.core.ops.base import IO, require_io
 from distio.core.references import HoldsReference
+from distio.core.type_vars import A2, A3, E, R
 from distio.errors import MatchError
 from distio.protocol.requests import Lock
 from distio.resource import Resource
@@ -88,7 +90,7 @@ class Var(HoldsReference, Generic[A]):
         return f"<Var {self._lock.key}>"
 
     @classmethod
-    def create(cls, a: B) -> IO[Any, Any, Var[B]]:
+    def create(cls, a: B) -> IO[Any, Never, Var[B]]:
         """The program that makes a variable.
 
         Args:
@@ -100,44 +102,44 @@ class Var(HoldsReference, Generic[A]):
         return ops.MakeLock(a).map(Var)
 
     @classmethod
-    def create_rs(cls, a: B) -> Resource[Any, Any, Var[B]]:
+    def create_rs(cls, a: B) -> Resource[Any, Never, Var[B]]:
         """`create` as a resource, whose release does nothing."""
         return resource.lift_io(cls.create(a))
 
-    def lock(self) -> Resource[Any, Any, None]:
+    def lock(self) -> Resource[Any, Never, None]:
         """The reentrant lock that each use of the variable takes."""
         return of_lock(self._lock)
 
-    def _locked(self, use: IO[Any, Any, B]) -> IO[Any, Any, B]:
+    def _locked(self, use: IO[R, E, B]) -> IO[R, E, B]:
         return self.lock().with_(use)
 
-    def _then(self, f: Callable[[A], IO[Any, Any, B]]) -> IO[Any, Any, B]:
+    def _then(self, f: Callable[[A], IO[R, E, B]]) -> IO[R, E, B]:
         """Go on with `f(value)`; the fiber holds the lock."""
         return ops.ReadVar(self._lock).flat_map(f)
 
     # -- reading and setting --------------------------------------------------------------
 
-    def get(self) -> IO[Any, Any, A]:
+    def get(self) -> IO[Any, Never, A]:
         """Compute the value."""
         return self._locked(ops.ReadVar(self._lock))
 
-    def get_rs(self) -> Resource[Any, Any, A]:
+    def get_rs(self) -> Resource[Any, Never, A]:
         """The value as a resource; no other fiber can use the variable until its release."""
         return self.lock().then(resource.lift_io(ops.ReadVar(self._lock)))
 
-    def set(self, v: A) -> IO[Any, Any, None]:
+    def set(self, v: A) -> IO[Any, Never, None]:
         """Make `v` the value."""
         return self._locked(ops.WriteVar(self._lock, v))
 
-    def set_rs(self, v: A) -> Resource[Any, Any, None]:
+    def set_rs(self, v: A) -> Resource[Any, Never, None]:
         """`set` as a resource; no other fiber can use the variable until its release."""
         return self.lock().then(resource.lift_io(ops.WriteVar(self._lock, v)))
 
-    def get_and_set(self, v: A) -> IO[Any, Any, A]:
+    def get_and_set(self, v: A) -> IO[Any, Never, A]:
         """Make `v` the value; compute the earlier value."""
         return self._locked(self._swapped(v))
 
-    def get_and_set_rs(self, v: A) -> Resource[Any, Any, A]:
+    def get_and_set_rs(self, v: A) -> Resource[Any, Never, A]:
         """`get_and_set` as a resource; no other fiber can use the variable until its release."""
         return self.lock().then(resource.lift_io(self._swapped(v)))
 
@@ -146,7 +148,7 @@ class Var(HoldsReference, Generic[A]):
 
     # -- updating -------------------------------------------------------------------------
 
-    def update(self, f: Callable[[A], tuple[A, B]]) -> IO[Any, Any, UpdateResult[A, B]]:
+    def update(self, f: Callable[[A], tuple[A, B]]) -> IO[Any, Never, UpdateResult[A, B]]:
         """Set the variable to the first value that `f` returns.
 
         The function is called once, while no other fiber can use the variable. If it raises, the
@@ -169,36 +171,34 @@ class Var(HoldsReference, Generic[A]):
         expect.function(f, "Var.update")
         return self._locked(self._then(lambda old: self._updated("Var.update", f, old, f(old))))
 
-    def update_io(
-        self, f: Callable[[A], IO[Any, Any, tuple[A, B]]]
-    ) -> IO[Any, Any, UpdateResult[A, B]]:
+    def update_io(self, f: Callable[[A], IO[R, E, tuple[A, B]]]) -> IO[R, E, UpdateResult[A, B]]:
         """`update` with a function that returns a program, which computes the pair."""
 
         expect.function(f, "Var.update_io")
 
-        def then(old: A) -> IO[Any, Any, UpdateResult[A, B]]:
+        def then(old: A) -> IO[R, E, UpdateResult[A, B]]:
             computed = require_io(f(old), "Var.update_io", f)
             return computed.flat_map(partial(self._updated, "Var.update_io", f, old))
 
         return self._locked(self._then(then))
 
     def update_rs(
-        self, f: Callable[[A], Resource[Any, Any, tuple[A, B]]]
-    ) -> Resource[Any, Any, UpdateResult[A, B]]:
+        self, f: Callable[[A], Resource[R, E, tuple[A, B]]]
+    ) -> Resource[R, E, UpdateResult[A, B]]:
         """`update` with a function that returns a resource of the pair.
 
         No other fiber can use the variable until the release of that resource.
         """
         expect.function(f, "Var.update_rs")
 
-        def then(old: A) -> Resource[Any, Any, UpdateResult[A, B]]:
+        def then(old: A) -> Resource[R, E, UpdateResult[A, B]]:
             made = require_resource(f(old), "Var.update_rs", f)
             updated = partial(self._updated, "Var.update_rs", f, old)
             return made.flat_map(lambda new: resource.lift_io(updated(new)))
 
         return self.lock().then(resource.lift_io(ops.ReadVar(self._lock))).flat_map(then)
 
-    def _updated(self, where: str, f: Any, old: A, new: Any) -> IO[Any, Any, UpdateResult[A, B]]:
+    def _updated(self, where: str, f: Any, old: A, new: Any) -> IO[Any, Never, UpdateResult[A, B]]:
         if not (isinstance(new, tuple | list) and len(new) == 2):
             raise MatchError(
                 f"{where}: expected a pair (new value, what is returned) from {expect.named(f)}, "
@@ -210,37 +210,67 @@ class Var(HoldsReference, Generic[A]):
 
     # -- several --------------------------------------------------------------------------
 
-    def traverse(self, f: Callable[[A], IO[Any, Any, B]]) -> IO[Any, Any, Var[B]]:
+    def traverse(self, f: Callable[[A], IO[R, E, B]]) -> IO[R, E, Var[B]]:
         """Make another variable of the value that the program `f(value)` computes."""
         expect.function(f, "Var.traverse")
         made = self._then(lambda value: require_io(f(value), "Var.traverse", f))
         return self._locked(made.flat_map(Var.create))
 
+    @overload
     @classmethod
-    def zip(cls, *vars: Any) -> IO[Any, Any, list[Any]]:
-        """Compute the values of several variables, or of one iterable of them, at one moment."""
-        return cls._zipped(spread(vars), "Var.zip")
+    def zip(cls, vars: Iterable[Var[B]], /) -> IO[Any, Never, list[B]]: ...
+    @overload
+    @classmethod
+    def zip(cls, a: Var[B], b: Var[A2], /) -> IO[Any, Never, tuple[B, A2]]: ...
+    @overload
+    @classmethod
+    def zip(cls, a: Var[B], b: Var[A2], c: Var[A3], /) -> IO[Any, Never, tuple[B, A2, A3]]: ...
+    @overload
+    @classmethod
+    def zip(
+        cls, a: Var[Any], b: Var[Any], c: Var[Any], d: Var[Any], /, *more: Var[Any]
+    ) -> IO[Any, Never, tuple[Any, ...]]: ...
+    @classmethod
+    def zip(cls, *vars: Any) -> IO[Any, Any, Any]:
+        """Compute the tuple of the values of several variables at one moment.
+
+        Of one iterable of variables, it is the list of their values.
+        """
+        return cls._zipped(spread(vars), "Var.zip", container_of(vars))
 
     @classmethod
-    def _zipped(cls, several: tuple[Any, ...], where: str) -> IO[Any, Any, list[Any]]:
+    def _zipped(
+        cls, several: tuple[Any, ...], where: str, container: Container = tuple
+    ) -> IO[Any, Any, Any]:
         for each in several:
             if not isinstance(each, Var):
                 advice = "Var.create(value) is the program that makes one"
                 return failing(f"{where}: expected a Var, but got {expect.shown(each)}; {advice}")
         # in one order everywhere, so that two who do this never wait for each other
         locks = [each.lock() for each in sorted(several, key=lambda each: each._lock.key)]
-        return resource.zip(locks).with_(io.zip([ops.ReadVar(each._lock) for each in several]))
+        values = ops.Zip(tuple([ops.ReadVar(each._lock) for each in several]), container)
+        return resource.zip(locks).with_(values)
 
-    def zip_with(self, *vars: Any) -> IO[Any, Any, list[Any]]:
-        """Compute the values of this variable and of `vars`, at one moment."""
-        return self._zipped((self, *spread(vars)), "Var.zip_with")
+    @overload
+    def zip_with(self, vars: Iterable[Var[B]], /) -> IO[Any, Never, list[A | B]]: ...
+    @overload
+    def zip_with(self, b: Var[B], /) -> IO[Any, Never, tuple[A, B]]: ...
+    @overload
+    def zip_with(self, b: Var[B], c: Var[A2], /) -> IO[Any, Never, tuple[A, B, A2]]: ...
+    @overload
+    def zip_with(
+        self, b: Var[Any], c: Var[Any], d: Var[Any], /, *more: Var[Any]
+    ) -> IO[Any, Never, tuple[Any, ...]]: ...
+    def zip_with(self, *vars: Any) -> IO[Any, Any, Any]:
+        """Compute the values of this variable and of `vars`, at one moment, as `zip` does."""
+        return self._zipped((self, *spread(vars)), "Var.zip_with", container_of(vars))
 
-    def ap(self, *arg: Any) -> IO[Any, Any, Any]:
+    def ap(self, *arg: Any) -> IO[Any, Never, Any]:
         """Call the function that is the value of this variable with the values of others."""
         return self._zipped((self, *spread(arg)), "Var.ap").map(_applied)
 
 
-def _applied(values: list[Any]) -> Any:
+def _applied(values: tuple[Any, ...]) -> Any:
     return expect.function(values[0], "Var.ap")(*values[1:])
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, final, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, Never, TypeVar, final, overload
 
 import distio.core.ops as ops
+from distio.core.type_vars import P
 from distio.protocol.ids import name_of
 
 if TYPE_CHECKING:
@@ -45,9 +46,11 @@ class Actor(Generic[A]):
         self._type = type
 
     @overload
-    def call(self, f: str, /, *args: Any, **kwargs: Any) -> IO[Any, Any, Any]: ...
+    def call(self, f: str, /, *args: Any, **kwargs: Any) -> IO[Any, Never, Any]: ...
     @overload
-    def call(self, f: Callable[..., B], /, *args: Any, **kwargs: Any) -> IO[Any, Any, B]: ...
+    def call(
+        self, f: Callable[Concatenate[A, P], B], /, *args: P.args, **kwargs: P.kwargs
+    ) -> IO[Any, Never, B]: ...
     def call(self, f: Any, /, *args: Any, **kwargs: Any) -> IO[Any, Any, Any]:
         """The program that calls `f(object, *args, **kwargs)` in the process that has the object.
 
@@ -75,7 +78,7 @@ class Actor(Generic[A]):
             return ops.call_actor(self, _call_method, (f, *args), kwargs)
         return ops.call_actor(self, f, args, kwargs)
 
-    def __getattr__(self, name: str) -> Callable[..., IO[Any, Any, Any]]:
+    def __getattr__(self, name: str) -> Callable[..., IO[Any, Never, Any]]:
         if name.startswith("_"):  # Python itself asks for it, or it is private to the object
             raise AttributeError(f"{self!r} has no attribute {name!r}")
         return _Method(self, name)

@@ -7,7 +7,7 @@ small and picklable.
 from __future__ import annotations
 
 import reprlib
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, TypeVar, final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Never, TypeVar, final
 
 from distio._hints import hint_at
 from distio.errors import Cancelled, MatchError, TracedException
@@ -68,7 +68,7 @@ class Handle(Generic[R, E, A]):
             pin()
         return Handle, (self.id,)
 
-    def cancel(self) -> IO[Any, Any, Result[E, A]]:
+    def cancel(self) -> IO[Any, Never, Result[E, A]]:
         """The program that cancels the fiber, and waits until the fiber has ended.
 
         The fiber releases its resources, runs its `finally_`s, and ends in a Panic that holds
@@ -87,7 +87,7 @@ class Handle(Generic[R, E, A]):
 
         return cancel(self)
 
-    def cancel_soon(self) -> IO[Any, Any, None]:
+    def cancel_soon(self) -> IO[Any, Never, None]:
         """The program that cancels the fiber, without waiting for its end.
 
         Returns:
@@ -97,7 +97,7 @@ class Handle(Generic[R, E, A]):
 
         return Cancel((self,))
 
-    def status(self) -> IO[Any, Any, Status]:
+    def status(self) -> IO[Any, Never, Status]:
         """The program that asks for the status of the fiber, wherever the fiber is.
 
         Returns:

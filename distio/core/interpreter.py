@@ -14,7 +14,8 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from distio.core.interrupts import is_interrupt
-from distio.core.ops.base import IO, no_io
+from distio.core.ops.arguments import no_io
+from distio.core.ops.base import IO
 from distio.errors import MatchError
 from distio.protocol.requests import FINISHED, YIELDED, Request
 

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Never, overload
 
 from distio.core import expect, ops
 from distio.core.actors import Actor
 from distio.core.ops.base import IO
+from distio.core.type_vars import A, P
 
 __all__ = ["actor"]
 
-A = TypeVar("A")
 
-
+@overload
 def actor(
+    make: Callable[..., A], *args: Any, on_drain: Literal["move", "end"], **kwargs: Any
+) -> IO[Any, Never, Actor[A]]: ...
+@overload
+def actor(make: Callable[P, A], *args: P.args, **kwargs: P.kwargs) -> IO[Any, Never, Actor[A]]: ...
+def actor(  # type: ignore[misc]  # no function of users has a parameter of that name
     make: Callable[..., A],
     *args: Any,
     on_drain: Literal["move", "end"] = "move",
     **kwargs: Any,
-) -> IO[Any, Any, Actor[A]]:
+) -> IO[Any, Never, Actor[A]]:
     """The program that makes an object and keeps it in the process where it was made.
 
     An actor is for an object that can't be copied or shouldn't be: a connection, a big table,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar, final, overload
+from typing import Any, Never, final, overload
 
 from distio.core import expect, ops
 from distio.core.fiber import Handle
 from distio.core.ops.base import IO, require_io
+from distio.core.type_vars import A2, E2, E3, A, E, R
 from distio.errors import TimedOut
 
 __all__ = [
@@ -17,13 +18,6 @@ __all__ = [
     "timeout",
     "uncancelable",
 ]
-
-R = TypeVar("R")
-E = TypeVar("E")
-A = TypeVar("A")
-R2 = TypeVar("R2")
-E2 = TypeVar("E2")
-A2 = TypeVar("A2")
 
 
 def uncancelable(io: IO[R, E, A]) -> IO[R, E, A]:
@@ -48,7 +42,7 @@ def uncancelable(io: IO[R, E, A]) -> IO[R, E, A]:
     return ops.Uncancelable(require_io(io, "uncancelable"))
 
 
-def on_cancel(io: IO[R, E, A], after: IO[Any, Any, Any]) -> IO[R, E, A]:
+def on_cancel(io: IO[R, E, A], after: IO[R, Any, Any]) -> IO[R, E, A]:
     """Run `io`; if the fiber is cancelled meanwhile, run `after`.
 
     Args:
@@ -72,8 +66,8 @@ def on_cancel(io: IO[R, E, A], after: IO[Any, Any, Any]) -> IO[R, E, A]:
 def timeout(io: IO[R, E, A], seconds: float, otherwise: None = None) -> IO[R, E | TimedOut, A]: ...
 @overload
 def timeout(
-    io: IO[R, E, A], seconds: float, otherwise: IO[R2, E2, A2]
-) -> IO[Any, E | E2, A | A2]: ...
+    io: IO[R, E2, A], seconds: float, otherwise: IO[R, E3, A2]
+) -> IO[R, E2 | E3, A | A2]: ...
 def timeout(
     io: IO[Any, Any, Any], seconds: float, otherwise: IO[Any, Any, Any] | None = None
 ) -> IO[Any, Any, Any]:
@@ -115,7 +109,7 @@ class Scope:
     def __reduce__(self) -> tuple[Any, ...]:
         return Scope, (self._key,)
 
-    def start(self, io: IO[R, E, A]) -> IO[R, Any, Handle[R, E, A]]:
+    def start(self, io: IO[R, E, A]) -> IO[R, Never, Handle[R, E, A]]:
         """Start a fiber in this scope.
 
         The program of the scope may start fibers, and so may these fibers. A fiber ends after those

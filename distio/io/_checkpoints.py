@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Never
 
 from distio.core.ops.base import IO
 from distio.core.ops.checkpoints import Checkpoint, Once, Step
+from distio.core.type_vars import A, P
 
 __all__ = ["checkpoint", "once", "step"]
 
-A = TypeVar("A")
-
-
-checkpoint: Final[IO[Any, Any, None]] = Checkpoint()
+checkpoint: Final[IO[Any, Never, None]] = Checkpoint()
 """The program that waits until a snapshot of its fiber is stored.
 
 If the worker of the fiber is lost later, the fiber goes on elsewhere behind the checkpoint, or
@@ -29,7 +27,7 @@ Ok(success='goes on from here')
 """
 
 
-def step(f: Callable[..., A], *args: Any, **kwargs: Any) -> IO[Any, Any, A]:
+def step(f: Callable[P, A], *args: P.args, **kwargs: P.kwargs) -> IO[Any, Never, A]:
     """The program that calls `f(*args, **kwargs)` as `io.defer` does, and saves what came of it.
 
     When `f` has returned, or raised, a snapshot of the fiber with that outcome leaves for the
@@ -58,7 +56,7 @@ def step(f: Callable[..., A], *args: Any, **kwargs: Any) -> IO[Any, Any, A]:
     return Step(f, args, kwargs)
 
 
-def once(f: Callable[..., A], *args: Any, **kwargs: Any) -> IO[Any, Any, A]:
+def once(f: Callable[P, A], *args: P.args, **kwargs: P.kwargs) -> IO[Any, Never, A]:
     """The program that calls `f(*args, **kwargs)` at most once, whatever becomes of its worker.
 
     Before the call, the coordinator stores a snapshot of the fiber from which it would go on in

@@ -13,17 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from inspect import isasyncgenfunction, iscoroutinefunction
-from typing import Any, NoReturn, ParamSpec, TypeVar
+from typing import Any, Never, NoReturn
 
 from distio.core import expect, ops
 from distio.core.ops.base import IO
 from distio.core.ops.direct import starter
+from distio.core.type_vars import A, P
 from distio.errors import MatchError
 
 __all__ = ["do", "restart_from"]
-
-P = ParamSpec("P")
-A = TypeVar("A")
 
 
 def do(f: Callable[P, Coroutine[Any, Any, A]]) -> Callable[P, IO[Any, Any, A]]:
@@ -75,7 +73,7 @@ def _advice(f: Any) -> str:
     return "io.defer calls a plain function"
 
 
-def restart_from(*args: Any, **kwargs: Any) -> IO[Any, Any, NoReturn]:
+def restart_from(*args: Any, **kwargs: Any) -> IO[Any, Never, NoReturn]:
     """Begin the function that awaits this anew, with these arguments.
 
     A function of `io.do` keeps the values that it has awaited, to be able to move to another

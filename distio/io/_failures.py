@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any, Never, overload
 
 from distio.core import expect, ops
-from distio.core.ops.base import IO, failing, require_io
+from distio.core.ops.arguments import failing
+from distio.core.ops.base import IO, require_io
 from distio.core.ops.failures import from_result as _from_result
+from distio.core.type_vars import A2, A3, E2, E3, E4, A, E, R
+from distio.errors import TracedException
 from distio.result import Errors, Ok, Panic, Result
 from distio.result import errors as _errors
 from distio.result import panic as _panic
@@ -20,13 +23,11 @@ __all__ = [
     "panic",
 ]
 
-R = TypeVar("R")
-E = TypeVar("E")
-A = TypeVar("A")
-A2 = TypeVar("A2")
+
+Exceptions = BaseException | TracedException | Iterable[BaseException | TracedException]
 
 
-def error(err: E) -> IO[Any, E, Any]:
+def error(err: E) -> IO[Any, E, Never]:
     """The program that fails on one expected error.
 
     Args:
@@ -42,7 +43,11 @@ def error(err: E) -> IO[Any, E, Any]:
     return ops.Fail([err])
 
 
-def errors(*errs: Any) -> IO[Any, Any, Any]:
+@overload
+def errors(errs: list[E] | tuple[E, ...], /) -> IO[Any, E, Never]: ...
+@overload
+def errors(*errs: E) -> IO[Any, E, Never]: ...
+def errors(*errs: Any) -> IO[Any, Any, Never]:
     """The program that fails on several expected errors.
 
     Args:
@@ -60,7 +65,11 @@ def errors(*errs: Any) -> IO[Any, Any, Any]:
     return ops.Fail(failure.errors)
 
 
-def panic(*exceptions: Any, errors: Iterable[E] | None = None) -> IO[Any, E, Any]:
+@overload
+def panic(*exceptions: Exceptions, errors: None = None) -> IO[Any, Never, Never]: ...
+@overload
+def panic(*exceptions: Exceptions, errors: Iterable[E]) -> IO[Any, E, Never]: ...
+def panic(*exceptions: Any, errors: Iterable[Any] | None = None) -> IO[Any, Any, Never]:
     """The program that fails on exceptions.
 
     Args:
@@ -103,10 +112,10 @@ def from_result(r: Result[E, A]) -> IO[Any, E, A]:
 
 
 def bracket(
-    create: IO[R, E, A],
-    use: Callable[[A], IO[Any, Any, A2]],
-    release: Callable[[A, Result[Any, A2]], IO[Any, Any, Any]],
-) -> IO[Any, Any, Any]:
+    create: IO[R, E2, A],
+    use: Callable[[A], IO[R, E3, A2]],
+    release: Callable[[A, Result[E3, A2]], IO[R, E4, A3]],
+) -> IO[R, E2 | E3 | E4, A3]:
     """Compute a value, use the value, and release the value whatever came of the use.
 
     `distio.resource` is made of brackets, and is easier to use.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final, TypeVar, overload
+from typing import Any, Final, Never, overload
 
 from distio.core import expect, ops
 from distio.core.fiber import Handle
-from distio.core.ops.base import IO, failing, programs, require_io, spread
+from distio.core.ops.arguments import failing, programs, spread
+from distio.core.ops.base import IO, require_io
+from distio.core.type_vars import A2, A3, E2, E3, E4, A, E, R
 from distio.result import Result
 
 __all__ = [
@@ -19,20 +21,30 @@ __all__ = [
     "yield_",
 ]
 
-R = TypeVar("R")
-E = TypeVar("E")
-A = TypeVar("A")
-
 
 Fiber = Handle
 """The handle of a fiber: `parallel` computes one for each program that it starts."""
 
 
 @overload
-def parallel(ios: Iterable[IO[R, E, A]], /) -> IO[R, Any, list[Handle[R, E, A]]]: ...
+def parallel(ios: Iterable[IO[R, E, A]], /) -> IO[R, Never, list[Handle[R, E, A]]]: ...
 @overload
-def parallel(*ios: Any) -> IO[Any, Any, list[Handle[Any, Any, Any]]]: ...
-def parallel(*l: Any) -> IO[Any, Any, list[Handle[Any, Any, Any]]]:  # noqa: E741
+def parallel() -> IO[Any, Never, list[Handle[Any, Any, Any]]]: ...
+@overload
+def parallel(a: IO[R, E, A], /) -> IO[R, Never, list[Handle[R, E, A]]]: ...
+@overload
+def parallel(
+    a: IO[R, E2, A], b: IO[R, E3, A2], /
+) -> IO[R, Never, list[Handle[R, E2 | E3, A | A2]]]: ...
+@overload
+def parallel(
+    a: IO[R, E2, A], b: IO[R, E3, A2], c: IO[R, E4, A3], /
+) -> IO[R, Never, list[Handle[R, E2 | E3 | E4, A | A2 | A3]]]: ...
+@overload
+def parallel(
+    a: IO[R, E, A], b: IO[R, E, A], c: IO[R, E, A], d: IO[R, E, A], /, *more: IO[R, E, A]
+) -> IO[R, Never, list[Handle[R, E, A]]]: ...
+def parallel(*l: Any) -> IO[Any, Never, list[Handle[Any, Any, Any]]]:  # noqa: E741
     """Start a fiber for each program, and go on at once.
 
     On a cluster the fibers go to the workers that have room.
@@ -55,10 +67,10 @@ def parallel(*l: Any) -> IO[Any, Any, list[Handle[Any, Any, Any]]]:  # noqa: E74
 
 
 @overload
-def wait(fibers: Iterable[Handle[Any, E, A]], /) -> IO[Any, Any, list[Result[E, A]]]: ...
+def wait(fibers: Iterable[Handle[Any, E, A]], /) -> IO[Any, Never, list[Result[E, A]]]: ...
 @overload
-def wait(*fibers: Handle[Any, E, A]) -> IO[Any, Any, list[Result[E, A]]]: ...
-def wait(*l: Any) -> IO[Any, Any, list[Result[Any, Any]]]:  # noqa: E741
+def wait(*fibers: Handle[Any, E, A]) -> IO[Any, Never, list[Result[E, A]]]: ...
+def wait(*l: Any) -> IO[Any, Never, list[Result[Any, Any]]]:  # noqa: E741
     """Wait until fibers have ended; compute their Results.
 
     Waiting holds no thread. Any number of fibers may wait for the same one.
@@ -81,7 +93,7 @@ def wait(*l: Any) -> IO[Any, Any, list[Result[Any, Any]]]:  # noqa: E741
     return ops.Wait(fibers)
 
 
-yield_: Final[IO[Any, Any, None]] = ops.Yield()
+yield_: Final[IO[Any, Never, None]] = ops.Yield()
 """The program that lets other fibers step first.
 
 >>> from distio import io
@@ -90,7 +102,7 @@ Ok(success=None)
 """
 
 
-current_fiber: Final[IO[Any, Any, Handle[Any, Any, Any]]] = ops.CurrentFiber()
+current_fiber: Final[IO[Any, Never, Handle[Any, Any, Any]]] = ops.CurrentFiber()
 """The handle of the fiber that runs this.
 
 >>> from distio import io

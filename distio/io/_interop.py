@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any, Protocol, TypeVar
+from typing import Any, Never, Protocol, TypeVar, overload
 
 from distio.core import expect, ops
 from distio.core.ops.base import IO
+from distio.core.type_vars import A, P
 from distio.errors import TracedException
 from distio.result import Ok, Panic, Result
 
@@ -18,7 +19,6 @@ __all__ = [
     "on_main_thread",
 ]
 
-A = TypeVar("A")
 A_co = TypeVar("A_co", covariant=True)
 
 
@@ -47,9 +47,15 @@ def async_(f: Callable[..., Any], *args: Any, **kwargs: Any) -> IO[Any, Any, Any
     return ops.Async(f, args, kwargs)
 
 
+@overload
 def blocking(
+    f: Callable[..., A], *args: Any, abandon_on_cancel: bool, **kwargs: Any
+) -> IO[Any, Never, A]: ...
+@overload
+def blocking(f: Callable[P, A], *args: P.args, **kwargs: P.kwargs) -> IO[Any, Never, A]: ...
+def blocking(  # type: ignore[misc]  # no function of users has a parameter of that name
     f: Callable[..., A], *args: Any, abandon_on_cancel: bool = False, **kwargs: Any
-) -> IO[Any, Any, A]:
+) -> IO[Any, Never, A]:
     """The program that calls `f(*args, **kwargs)` on a thread that may be held up.
 
     Blocking calls belong in here: files, databases, `requests`. The threads that step fibers are
@@ -79,9 +85,15 @@ def blocking(
     return ops.Blocking(f, args, kwargs, abandon_on_cancel)
 
 
+@overload
 def on_main_thread(
+    f: Callable[..., A], *args: Any, abandon_on_cancel: bool, **kwargs: Any
+) -> IO[Any, Never, A]: ...
+@overload
+def on_main_thread(f: Callable[P, A], *args: P.args, **kwargs: P.kwargs) -> IO[Any, Never, A]: ...
+def on_main_thread(  # type: ignore[misc]  # no function of users has a parameter of that name
     f: Callable[..., A], *args: Any, abandon_on_cancel: bool = False, **kwargs: Any
-) -> IO[Any, Any, A]:
+) -> IO[Any, Never, A]:
     """The program that calls `f(*args, **kwargs)` on the main thread of its process.
 
     Some functions work nowhere else: `signal.signal`, those of most graphical interfaces, those of
@@ -112,8 +124,8 @@ def on_main_thread(
 
 
 def from_coroutine(
-    f: Callable[..., Coroutine[Any, Any, A]], *args: Any, **kwargs: Any
-) -> IO[Any, Any, A]:
+    f: Callable[P, Coroutine[Any, Any, A]], *args: P.args, **kwargs: P.kwargs
+) -> IO[Any, Never, A]:
     """The program that awaits `f(*args, **kwargs)` on an event loop.
 
     If a task awaits the run, by `run_async`, that is the loop of the task, for fibers in its
@@ -147,7 +159,9 @@ class _Future(Protocol[A_co]):
     def result(self) -> A_co: ...
 
 
-def from_future(make: Callable[..., _Future[A]], *args: Any, **kwargs: Any) -> IO[Any, Any, A]:
+def from_future(
+    make: Callable[P, _Future[A]], *args: P.args, **kwargs: P.kwargs
+) -> IO[Any, Never, A]:
     """The program that waits for the future that `make(*args, **kwargs)` returns.
 
     Args:

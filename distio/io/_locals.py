@@ -4,12 +4,12 @@
 >>> user = io.Local("user", "nobody")
 >>> greet = user.get.map(lambda name: f"hello {name}")
 >>> io.zip(greet, user.with_("Ada", io.zip_par(greet, greet))).run(None)
-Ok(success=['hello nobody', ['hello Ada', 'hello Ada']])
+Ok(success=('hello nobody', ('hello Ada', 'hello Ada')))
 """
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar, final
+from typing import Any, Generic, Never, TypeVar, final
 
 from distio.core import expect, ops
 from distio.core.ops.base import IO, require_io
@@ -52,7 +52,7 @@ class Local(Generic[A]):
         self.default = default
 
     @property
-    def get(self) -> IO[Any, Any, A]:
+    def get(self) -> IO[Any, Never, A]:
         """The program that computes the value in this fiber.
 
         >>> from distio.io import Local
@@ -61,7 +61,7 @@ class Local(Generic[A]):
         """
         return ops.GetLocal(self.name, self.default)
 
-    def set(self, value: A) -> IO[Any, Any, None]:
+    def set(self, value: A) -> IO[Any, Never, None]:
         """Make `value` the value in this fiber from now on.
 
         Args:
@@ -93,7 +93,7 @@ class Local(Generic[A]):
         >>> from distio.io import Local
         >>> depth = Local("depth", 0)
         >>> depth.with_(1, depth.get).zip(depth.get).run(None)
-        Ok(success=[1, 0])
+        Ok(success=(1, 0))
         """
         return ops.WithLocal(require_io(main, "Local.with_"), self.name, value)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, TypeVar, overload
+from typing import Any, Never, TypedDict, Unpack, overload
 
 from distio._display.progress import Progress
 from distio.core import expect, ops
-from distio.core.ops.base import IO, failing, programs, require_io
+from distio.core.ops.arguments import container_of, failing, programs
+from distio.core.ops.base import IO, require_io
+from distio.core.type_vars import A2, A3, A4, A5, A6, E2, E3, E4, E5, E6, E7, A, E, R
 from distio.io._failures import from_result
 from distio.io._fibers import current_fiber
 from distio.io._progress import Bar
@@ -23,31 +25,76 @@ __all__ = [
     "zip_par",
 ]
 
-R = TypeVar("R")
-E = TypeVar("E")
-A = TypeVar("A")
-R2 = TypeVar("R2")
-E2 = TypeVar("E2")
-A2 = TypeVar("A2")
+
+class _Options(TypedDict, total=False):
+    """The options of `zip_par`."""
+
+    at_most: int | None
+    progress: Progress
+    fail_fast: bool
 
 
 @overload
+def zip_par(**options: Unpack[_Options]) -> IO[Any, Never, tuple[()]]: ...
+@overload
+def zip_par(ios: Iterable[IO[R, E, A]], /, **options: Unpack[_Options]) -> IO[R, E, list[A]]: ...
+@overload
+def zip_par(a: IO[R, E2, A], /, **options: Unpack[_Options]) -> IO[R, E2, tuple[A]]: ...
+@overload
 def zip_par(
-    ios: Iterable[IO[R, E, A]],
+    a: IO[R, E2, A], b: IO[R, E3, A2], /, **options: Unpack[_Options]
+) -> IO[R, E2 | E3, tuple[A, A2]]: ...
+@overload
+def zip_par(
+    a: IO[R, E2, A], b: IO[R, E3, A2], c: IO[R, E4, A3], /, **options: Unpack[_Options]
+) -> IO[R, E2 | E3 | E4, tuple[A, A2, A3]]: ...
+@overload
+def zip_par(
+    a: IO[R, E2, A],
+    b: IO[R, E3, A2],
+    c: IO[R, E4, A3],
+    d: IO[R, E5, A4],
     /,
-    *,
-    at_most: int | None = None,
-    progress: Progress = None,
-    fail_fast: bool = True,
-) -> IO[R, E, list[A]]: ...
+    **options: Unpack[_Options],
+) -> IO[R, E2 | E3 | E4 | E5, tuple[A, A2, A3, A4]]: ...
 @overload
 def zip_par(
-    *others: Any, at_most: int | None = None, progress: Progress = None, fail_fast: bool = True
-) -> IO[Any, Any, list[Any]]: ...
+    a: IO[R, E2, A],
+    b: IO[R, E3, A2],
+    c: IO[R, E4, A3],
+    d: IO[R, E5, A4],
+    e: IO[R, E6, A5],
+    /,
+    **options: Unpack[_Options],
+) -> IO[R, E2 | E3 | E4 | E5 | E6, tuple[A, A2, A3, A4, A5]]: ...
+@overload
+def zip_par(
+    a: IO[R, E2, A],
+    b: IO[R, E3, A2],
+    c: IO[R, E4, A3],
+    d: IO[R, E5, A4],
+    e: IO[R, E6, A5],
+    f: IO[R, E7, A6],
+    /,
+    **options: Unpack[_Options],
+) -> IO[R, E2 | E3 | E4 | E5 | E6 | E7, tuple[A, A2, A3, A4, A5, A6]]: ...
+@overload
+def zip_par(
+    a: IO[R, E, A],
+    b: IO[R, E, A],
+    c: IO[R, E, A],
+    d: IO[R, E, A],
+    e: IO[R, E, A],
+    f: IO[R, E, A],
+    g: IO[R, E, A],
+    /,
+    *more: IO[R, E, A],
+    **options: Unpack[_Options],
+) -> IO[R, E, tuple[A, ...]]: ...
 def zip_par(
     *others: Any, at_most: int | None = None, progress: Progress = None, fail_fast: bool = True
-) -> IO[Any, Any, list[Any]]:
-    """Run programs at the same time; compute the list of all values.
+) -> IO[Any, Any, Any]:
+    """Run programs at the same time; compute all their values.
 
     The first failure cancels the other programs, and their ends are waited for. If the program is
     cancelled, it cancels them as well.
@@ -61,9 +108,10 @@ def zip_par(
             their end.
 
     Returns:
-        A program that computes the values in the order of the programs. If some of them fail, it
-        fails with all that has failed, in that order. With `fail_fast` that is the first failure,
-        and those that came in the same moment, or of a release.
+        A program that computes the tuple of the values, in the order of the programs; of one
+        iterable, the list of them. If some of them fail, it fails with all that has failed, in that
+        order. With `fail_fast` that is the first failure, and those that came in the same moment,
+        or of a release.
 
     Raises:
         MatchError: one of them is no IO, `at_most` is no int, or `progress` is something else.
@@ -71,15 +119,18 @@ def zip_par(
 
     >>> from distio import io
     >>> io.zip_par(io.pure(1), io.pure(2)).run(None)
-    Ok(success=[1, 2])
+    Ok(success=(1, 2))
     >>> io.zip_par((io.pure(n) for n in range(5)), at_most=2).run(None)
     Ok(success=[0, 1, 2, 3, 4])
     """
+    is_one_iterable = container_of(others) is list
     if at_most is None and not progress:
         found = programs(others, "zip_par")
-        return ops.zip_par(found, "zip_par", fail_fast)
-    items = others[0] if len(others) == 1 and isinstance(others[0], Iterable) else others
-    return _bounded(items, _itself, at_most, progress, fail_fast, "zip_par")
+        merged = ops.zip_par(found, "zip_par", fail_fast)
+    else:
+        items = others[0] if is_one_iterable else others
+        merged = _bounded(items, _itself, at_most, progress, fail_fast, "zip_par")
+    return merged if is_one_iterable else ops.AsTuple(merged)
 
 
 def traverse_par(
@@ -161,7 +212,7 @@ def _bounded(
     return traversal(progress or None)
 
 
-def _take_away(bar: Bar, result: Result[Any, Any]) -> IO[Any, Any, Any]:
+def _take_away(bar: Bar, result: Result[E, A]) -> IO[Any, E, A]:
     return defer(bar.close).then(from_result(result))
 
 
@@ -172,9 +223,43 @@ def _itself(program: A) -> A:
 @overload
 def race(ios: Iterable[IO[R, E, A]], /) -> IO[R, E, A]: ...
 @overload
-def race(a: IO[R, E, A], b: IO[R2, E2, A2], /) -> IO[Any, E | E2, A | A2]: ...
+def race(a: IO[R, E2, A], /) -> IO[R, E2, A]: ...
 @overload
-def race(*ios: Any) -> IO[Any, Any, Any]: ...
+def race(a: IO[R, E2, A], b: IO[R, E3, A2], /) -> IO[R, E2 | E3, A | A2]: ...
+@overload
+def race(
+    a: IO[R, E2, A], b: IO[R, E3, A2], c: IO[R, E4, A3], /
+) -> IO[R, E2 | E3 | E4, A | A2 | A3]: ...
+@overload
+def race(
+    a: IO[R, E2, A], b: IO[R, E3, A2], c: IO[R, E4, A3], d: IO[R, E5, A4], /
+) -> IO[R, E2 | E3 | E4 | E5, A | A2 | A3 | A4]: ...
+@overload
+def race(
+    a: IO[R, E2, A], b: IO[R, E3, A2], c: IO[R, E4, A3], d: IO[R, E5, A4], e: IO[R, E6, A5], /
+) -> IO[R, E2 | E3 | E4 | E5 | E6, A | A2 | A3 | A4 | A5]: ...
+@overload
+def race(
+    a: IO[R, E2, A],
+    b: IO[R, E3, A2],
+    c: IO[R, E4, A3],
+    d: IO[R, E5, A4],
+    e: IO[R, E6, A5],
+    f: IO[R, E7, A6],
+    /,
+) -> IO[R, E2 | E3 | E4 | E5 | E6 | E7, A | A2 | A3 | A4 | A5 | A6]: ...
+@overload
+def race(
+    a: IO[R, E, A],
+    b: IO[R, E, A],
+    c: IO[R, E, A],
+    d: IO[R, E, A],
+    e: IO[R, E, A],
+    f: IO[R, E, A],
+    g: IO[R, E, A],
+    /,
+    *more: IO[R, E, A],
+) -> IO[R, E, A]: ...
 def race(*ios: Any) -> IO[Any, Any, Any]:
     """Run programs at the same time; the first one that ends wins.
 
@@ -201,9 +286,43 @@ def race(*ios: Any) -> IO[Any, Any, Any]:
 @overload
 def first_ok(ios: Iterable[IO[R, E, A]], /) -> IO[R, E, A]: ...
 @overload
-def first_ok(a: IO[R, E, A], b: IO[R2, E2, A2], /) -> IO[Any, E | E2, A | A2]: ...
+def first_ok(a: IO[R, E2, A], /) -> IO[R, E2, A]: ...
 @overload
-def first_ok(*ios: Any) -> IO[Any, Any, Any]: ...
+def first_ok(a: IO[R, E2, A], b: IO[R, E3, A2], /) -> IO[R, E2 | E3, A | A2]: ...
+@overload
+def first_ok(
+    a: IO[R, E2, A], b: IO[R, E3, A2], c: IO[R, E4, A3], /
+) -> IO[R, E2 | E3 | E4, A | A2 | A3]: ...
+@overload
+def first_ok(
+    a: IO[R, E2, A], b: IO[R, E3, A2], c: IO[R, E4, A3], d: IO[R, E5, A4], /
+) -> IO[R, E2 | E3 | E4 | E5, A | A2 | A3 | A4]: ...
+@overload
+def first_ok(
+    a: IO[R, E2, A], b: IO[R, E3, A2], c: IO[R, E4, A3], d: IO[R, E5, A4], e: IO[R, E6, A5], /
+) -> IO[R, E2 | E3 | E4 | E5 | E6, A | A2 | A3 | A4 | A5]: ...
+@overload
+def first_ok(
+    a: IO[R, E2, A],
+    b: IO[R, E3, A2],
+    c: IO[R, E4, A3],
+    d: IO[R, E5, A4],
+    e: IO[R, E6, A5],
+    f: IO[R, E7, A6],
+    /,
+) -> IO[R, E2 | E3 | E4 | E5 | E6 | E7, A | A2 | A3 | A4 | A5 | A6]: ...
+@overload
+def first_ok(
+    a: IO[R, E, A],
+    b: IO[R, E, A],
+    c: IO[R, E, A],
+    d: IO[R, E, A],
+    e: IO[R, E, A],
+    f: IO[R, E, A],
+    g: IO[R, E, A],
+    /,
+    *more: IO[R, E, A],
+) -> IO[R, E, A]: ...
 def first_ok(*ios: Any) -> IO[Any, Any, Any]:
     """Run programs at the same time; the first one that succeeds wins.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from random import Random
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Never, TypeVar
 
 from distio.core import expect, ops
 from distio.core.ops.base import IO, require_io
@@ -14,7 +14,7 @@ R = TypeVar("R")
 E = TypeVar("E")
 A = TypeVar("A")
 
-random: Final[IO[Any, Any, float]] = ops.Random()
+random: Final[IO[Any, Never, float]] = ops.Random()
 """The program that draws a random number from 0 up to, but not including, 1.
 
 The numbers are not for secrets. In a simulation its seed decides them.
@@ -53,7 +53,7 @@ def seeded(seed: int, io: IO[R, E, A]) -> IO[R, E, A]:
     return ops.Seeded(program, expect.integer(seed, "seeded", "the seed is a whole number"))
 
 
-random_seed: Final[IO[Any, Any, int]] = ops.RandomSeed()
+random_seed: Final[IO[Any, Never, int]] = ops.RandomSeed()
 """The program that computes a seed for a generator of any library.
 
 A seed is an int from 0 up to, but not including, 2 to the power of 128. Each time the seed is
@@ -65,7 +65,7 @@ chance decides them, or in a simulation its seed. They are not for secrets.
 Ok(success=2)
 """
 
-random_generator: Final[IO[Any, Any, Random]] = random_seed.map(Random)
+random_generator: Final[IO[Any, Never, Random]] = random_seed.map(Random)
 """The program that computes a generator of Python's `random`, seeded by `random_seed`.
 
 Each time the program computes another generator, which belongs to the fiber that runs this. A

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, Never
 
 from distio.core import expect, ops
-from distio.core.ops.base import IO, failing
+from distio.core.ops.arguments import failing
+from distio.core.ops.base import IO
 
 __all__ = [
     "now",
@@ -14,7 +15,7 @@ __all__ = [
 ]
 
 
-now: Final[IO[Any, Any, float]] = ops.Now()
+now: Final[IO[Any, Never, float]] = ops.Now()
 """The program that reads the clock: `time.time()`, or in a simulation the virtual time.
 
 >>> from distio import io
@@ -23,7 +24,7 @@ Ok(success=True)
 """
 
 
-def sleep(seconds: float) -> IO[Any, Any, None]:
+def sleep(seconds: float) -> IO[Any, Never, None]:
     """Pause for a number of seconds; the fiber holds no thread meanwhile.
 
     Args:
@@ -41,7 +42,7 @@ def sleep(seconds: float) -> IO[Any, Any, None]:
     return ops.Sleep(seconds)
 
 
-def sleep_until(epoch_in_seconds: float) -> IO[Any, Any, None]:
+def sleep_until(epoch_in_seconds: float) -> IO[Any, Never, None]:
     """Pause until a moment; the fiber holds no thread meanwhile.
 
     Args:

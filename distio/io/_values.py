@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, Final, TypeVar
+from typing import Any, Concatenate, Final, Never, overload
 
 from distio.core import expect, ops
 from distio.core.ops.base import IO
+from distio.core.type_vars import A, Context, E, P, R
+from distio.result import Result
 
 __all__ = [
     "defer",
@@ -20,12 +22,8 @@ __all__ = [
     "safe",
 ]
 
-R = TypeVar("R")
-E = TypeVar("E")
-A = TypeVar("A")
 
-
-def pure(a: A) -> IO[Any, Any, A]:
+def pure(a: A) -> IO[Any, Never, A]:
     """The program that computes `a`.
 
     Args:
@@ -41,7 +39,7 @@ def pure(a: A) -> IO[Any, Any, A]:
     return ops.Pure(a)
 
 
-def defer(deferred: Callable[..., A], *args: Any, **kwargs: Any) -> IO[Any, Any, A]:
+def defer(deferred: Callable[P, A], *args: P.args, **kwargs: P.kwargs) -> IO[Any, Never, A]:
     """The program that calls `deferred(*args, **kwargs)` each time it runs.
 
     Side effects belong in here. What the call raises is a Panic.
@@ -64,7 +62,7 @@ def defer(deferred: Callable[..., A], *args: Any, **kwargs: Any) -> IO[Any, Any,
     return ops.Defer(deferred, args, kwargs)
 
 
-def defer_io(deferred: Callable[..., IO[R, E, A]], *args: Any, **kwargs: Any) -> IO[R, E, A]:
+def defer_io(deferred: Callable[P, IO[R, E, A]], *args: P.args, **kwargs: P.kwargs) -> IO[R, E, A]:
     """The program that `deferred(*args, **kwargs)` returns; the call is made when the program runs.
 
     Recursion through `defer_io` is safe to any depth.
@@ -89,7 +87,7 @@ def defer_io(deferred: Callable[..., IO[R, E, A]], *args: Any, **kwargs: Any) ->
     return ops.DeferIO(deferred, args, kwargs)
 
 
-def rec(f: Callable[[IO[R, E, A]], IO[R, E, A]]) -> IO[R, E, A]:
+def rec(f: Callable[[IO[Any, Any, Any]], IO[R, E, A]]) -> IO[R, E, A]:
     """The program `f(program)`, where `program` is this very program: a way to write a loop.
 
     Args:
@@ -111,7 +109,7 @@ def rec(f: Callable[[IO[R, E, A]], IO[R, E, A]]) -> IO[R, E, A]:
     return ops.Rec(f)
 
 
-def safe(f: Callable[..., IO[R, E, A]]) -> Callable[..., IO[R, E, A]]:
+def safe(f: Callable[P, IO[R, E, A]]) -> Callable[P, IO[R, E, A]]:
     """Decorate a function that returns an IO, so that what the function raises is a Panic.
 
     Args:
@@ -134,13 +132,13 @@ def safe(f: Callable[..., IO[R, E, A]]) -> Callable[..., IO[R, E, A]]:
     expect.function(f, "safe")
 
     @wraps(f)
-    def wrapper(*args: Any, **kwargs: Any) -> IO[R, E, A]:
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> IO[R, E, A]:
         return ops.DeferIO(f, args, kwargs)
 
     return wrapper
 
 
-read: Final[IO[Any, Any, Any]] = ops.Read()
+read: Final[IO[Any, Never, Any]] = ops.Read()
 """The program that computes its context, the value given to `run`.
 
 >>> from distio import io
@@ -149,6 +147,14 @@ Ok(success='the context')
 """
 
 
+@overload
+def defer_read(  # type: ignore[overload-overlap]  # a Result is an outcome, and no value
+    deferred: Callable[Concatenate[Context, P], Result[E, A]], *args: P.args, **kwargs: P.kwargs
+) -> IO[Context, E, A]: ...
+@overload
+def defer_read(
+    deferred: Callable[Concatenate[Context, P], A], *args: P.args, **kwargs: P.kwargs
+) -> IO[Context, Never, A]: ...
 def defer_read(deferred: Callable[..., Any], *args: Any, **kwargs: Any) -> IO[Any, Any, Any]:
     """The program that calls `deferred(context, *args, **kwargs)`.
 
@@ -171,7 +177,11 @@ def defer_read(deferred: Callable[..., Any], *args: Any, **kwargs: Any) -> IO[An
     return ops.DeferRead(deferred, args, kwargs)
 
 
-def defer_read_io(deferred: Callable[..., IO[R, E, A]], *args: Any, **kwargs: Any) -> IO[R, E, A]:
+def defer_read_io(
+    deferred: Callable[Concatenate[Context, P], IO[Context, E, A]],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> IO[Context, E, A]:
     """The program that `deferred(context, *args, **kwargs)` returns.
 
     Args:

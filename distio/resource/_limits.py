@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, Never
 
 import distio.io as io
 from distio.core import expect, ops
-from distio.core.ops.base import IO, failing
+from distio.core.ops.arguments import failing
+from distio.core.ops.base import IO
 from distio.errors import MatchError
 from distio.protocol.requests import Lock
 from distio.protocol.text import sendable
@@ -20,7 +21,7 @@ __all__ = [
 ]
 
 
-reentrant_lock: Final[IO[Any, Any, Resource[Any, Any, None]]] = ops.MakeLock().map(of_lock)
+reentrant_lock: Final[IO[Any, Never, Resource[Any, Never, None]]] = ops.MakeLock().map(of_lock)
 """The program that makes a lock: a resource that only one fiber has at a time.
 
 The lock works everywhere: fibers on all processes of a cluster wait for it, first come first
@@ -34,7 +35,7 @@ Ok(success='twice')
 """
 
 
-def lock(name: str) -> Resource[Any, Any, None]:
+def lock(name: str) -> Resource[Any, Never, None]:
     """The reentrant lock of a name, which all runs of a cluster share.
 
     Args:
@@ -55,7 +56,9 @@ def lock(name: str) -> Resource[Any, Any, None]:
     return of_lock(Lock(sendable(name)))
 
 
-def semaphore(tokens: int, *, name: str | None = None) -> IO[Any, Any, Resource[Any, Any, None]]:
+def semaphore(
+    tokens: int, *, name: str | None = None
+) -> IO[Any, Never, Resource[Any, Never, None]]:
     """The program that makes a semaphore: a resource that at most `tokens` fibers have at a time.
 
     Args:
@@ -77,7 +80,7 @@ def semaphore(tokens: int, *, name: str | None = None) -> IO[Any, Any, Resource[
 
 def rate_limit(
     n: int, per_seconds: float, *, name: str | None = None
-) -> IO[Any, Any, Resource[Any, Any, None]]:
+) -> IO[Any, Never, Resource[Any, Never, None]]:
     """The program that makes a resource of which at most `n` uses start in any `per_seconds`.
 
     A use that comes too early waits, first come first served.
@@ -107,7 +110,7 @@ def _no_name(name: Any, where: str) -> str | None:
 
 def _counted(
     tokens: int, per_seconds: float, name: str | None
-) -> IO[Any, Any, Resource[Any, Any, None]]:
+) -> IO[Any, Never, Resource[Any, Never, None]]:
     tokens = int.__index__(tokens)  # of a subclass, the number alone travels
     if name is not None:
         return io.pure(of_lock(Lock(sendable(name), tokens, per_seconds)))

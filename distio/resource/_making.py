@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, Concatenate, Final, Never, overload
 
 import distio.io as io
 from distio.core import expect
 from distio.core.ops.base import IO, require_io
+from distio.core.type_vars import A2, E2, E3, R2, Context, P
+from distio.errors import TracedException
 from distio.resource._finalizers import enter
 from distio.resource._resource import Resource, create_of, without_close
 from distio.result import ComputationStatus, Result
@@ -35,9 +38,7 @@ __all__ = [
     "yield_",
 ]
 
-R2 = TypeVar("R2")
-E2 = TypeVar("E2")
-A2 = TypeVar("A2")
+Exceptions = BaseException | TracedException | Iterable[BaseException | TracedException]
 
 
 def lift_io(mio: IO[R2, E2, A2]) -> Resource[R2, E2, A2]:
@@ -59,7 +60,7 @@ def lift_io(mio: IO[R2, E2, A2]) -> Resource[R2, E2, A2]:
     return Resource(require_io(mio, "resource.lift_io").map(without_close))
 
 
-def pure(a: A2) -> Resource[Any, Any, A2]:
+def pure(a: A2) -> Resource[Any, Never, A2]:
     """The resource that is `a`; its release does nothing.
 
     Args:
@@ -72,7 +73,7 @@ def pure(a: A2) -> Resource[Any, Any, A2]:
     return lift_io(io.pure(a))
 
 
-def defer(deferred: Callable[..., A2], *args: Any, **kwargs: Any) -> Resource[Any, Any, A2]:
+def defer(deferred: Callable[P, A2], *args: P.args, **kwargs: P.kwargs) -> Resource[Any, Never, A2]:
     """The resource that `deferred(*args, **kwargs)` returns; its release does nothing.
 
     Args:
@@ -91,7 +92,7 @@ def defer(deferred: Callable[..., A2], *args: Any, **kwargs: Any) -> Resource[An
 
 
 def defer_resource(
-    deferred: Callable[..., Resource[R2, E2, A2]], *args: Any, **kwargs: Any
+    deferred: Callable[P, Resource[R2, E2, A2]], *args: P.args, **kwargs: P.kwargs
 ) -> Resource[R2, E2, A2]:
     """The resource that the Resource `deferred(*args, **kwargs)` opens.
 
@@ -113,6 +114,14 @@ def defer_resource(
     return Resource(made.flat_map(partial(create_of, where=where, f=deferred)))
 
 
+@overload
+def defer_read(  # type: ignore[overload-overlap]  # a Result is an outcome, and no value
+    deferred: Callable[Concatenate[Context, P], Result[E2, A2]], *args: P.args, **kwargs: P.kwargs
+) -> Resource[Context, E2, A2]: ...
+@overload
+def defer_read(
+    deferred: Callable[Concatenate[Context, P], A2], *args: P.args, **kwargs: P.kwargs
+) -> Resource[Context, Never, A2]: ...
 def defer_read(deferred: Callable[..., Any], *args: Any, **kwargs: Any) -> Resource[Any, Any, Any]:
     """The resource that `deferred(context, *args, **kwargs)` returns; its release does nothing.
 
@@ -133,8 +142,10 @@ def defer_read(deferred: Callable[..., Any], *args: Any, **kwargs: Any) -> Resou
 
 
 def defer_read_resource(
-    deferred: Callable[..., Resource[R2, E2, A2]], *args: Any, **kwargs: Any
-) -> Resource[R2, E2, A2]:
+    deferred: Callable[Concatenate[Context, P], Resource[Context, E2, A2]],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> Resource[Context, E2, A2]:
     """The resource that the Resource `deferred(context, *args, **kwargs)` opens.
 
     Args:
@@ -152,7 +163,7 @@ def defer_read_resource(
     return Resource(made.flat_map(partial(create_of, where=where, f=deferred)))
 
 
-read: Final[Resource[Any, Any, Any]] = lift_io(io.read)
+read: Final[Resource[Any, Never, Any]] = lift_io(io.read)
 """The resource that is the context, the value given to `run`.
 
 >>> from distio import io, resource
@@ -161,7 +172,7 @@ Ok(success=41)
 """
 
 
-def error(err: E2) -> Resource[Any, E2, Any]:
+def error(err: E2) -> Resource[Any, E2, Never]:
     """The resource that fails to open, on one error.
 
     Args:
@@ -174,7 +185,11 @@ def error(err: E2) -> Resource[Any, E2, Any]:
     return Resource(io.error(err))
 
 
-def errors(*errs: Any) -> Resource[Any, Any, Any]:
+@overload
+def errors(errs: list[E2] | tuple[E2, ...], /) -> Resource[Any, E2, Never]: ...
+@overload
+def errors(*errs: E2) -> Resource[Any, E2, Never]: ...
+def errors(*errs: Any) -> Resource[Any, Any, Never]:
     """The resource that fails to open, on several errors.
 
     Args:
@@ -187,7 +202,11 @@ def errors(*errs: Any) -> Resource[Any, Any, Any]:
     return Resource(io.errors(*errs))
 
 
-def panic(*exceptions: Any, errors: Iterable[E2] | None = None) -> Resource[Any, E2, Any]:
+@overload
+def panic(*exceptions: Exceptions, errors: None = None) -> Resource[Any, Never, Never]: ...
+@overload
+def panic(*exceptions: Exceptions, errors: Iterable[E2]) -> Resource[Any, E2, Never]: ...
+def panic(*exceptions: Any, errors: Iterable[Any] | None = None) -> Resource[Any, Any, Never]:
     """The resource that fails to open, on exceptions.
 
     Args:
@@ -217,7 +236,7 @@ def from_result(r: Result[E2, A2]) -> Resource[Any, E2, A2]:
     return lift_io(io.from_result(r))
 
 
-def from_io_resource(mio: IO[R2, E2, Resource[Any, Any, A2]]) -> Resource[R2, Any, A2]:
+def from_io_resource(mio: IO[R2, E2, Resource[R2, E3, A2]]) -> Resource[R2, E2 | E3, A2]:
     """The resource that the Resource which an IO computes opens.
 
     Args:
@@ -235,8 +254,8 @@ def from_io_resource(mio: IO[R2, E2, Resource[Any, Any, A2]]) -> Resource[R2, An
 
 
 def from_open_close_io(
-    open: IO[R2, E2, A2], close: Callable[[A2, ComputationStatus], IO[Any, Any, Any]]
-) -> Resource[R2, E2, A2]:
+    open: IO[R2, E2, A2], close: Callable[[A2, ComputationStatus], IO[R2, E3, Any]]
+) -> Resource[R2, E2 | E3, A2]:
     """The resource that one program opens and another one closes.
 
     Args:
@@ -262,7 +281,7 @@ def from_open_close_io(
 
 def from_open_close(
     open: Callable[[], A2], close: Callable[[A2, ComputationStatus], Any]
-) -> Resource[Any, Any, A2]:
+) -> Resource[Any, Never, A2]:
     """The resource that one function opens and another one closes.
 
     Args:
@@ -282,10 +301,10 @@ def from_open_close(
     where = "resource.from_open_close"
     expect.function(open, where)
     expect.function(close, where)
-    return Resource(io.defer(open).map(lambda a: (a, partial(io.defer, close, a))))
+    return Resource(io.defer(open).map(lambda a: (a, partial(_closing, close, a))))
 
 
-def from_with(the_io: IO[R2, E2, Any]) -> Resource[R2, E2, Any]:
+def from_with(the_io: IO[R2, E2, AbstractContextManager[A2, Any]]) -> Resource[R2, E2, A2]:
     """The resource that a context manager opens and closes, as `with` does.
 
     A failure of the use reaches `__exit__` as an exception: the exception of the Panic, all of them
@@ -307,7 +326,7 @@ def from_with(the_io: IO[R2, E2, Any]) -> Resource[R2, E2, Any]:
     return Resource(require_io(the_io, "resource.from_with").map(enter))
 
 
-yield_: Final[Resource[Any, Any, None]] = lift_io(io.yield_)
+yield_: Final[Resource[Any, Never, None]] = lift_io(io.yield_)
 """The resource that lets other fibers step first while it is opened: see `io.yield_`."""
 
 
@@ -327,7 +346,7 @@ def async_(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Resource[Any, An
     return lift_io(io.async_(f, *args, **kwargs))
 
 
-def sleep(seconds: float) -> Resource[Any, Any, None]:
+def sleep(seconds: float) -> Resource[Any, Never, None]:
     """The resource that pauses while it is opened: see `io.sleep`.
 
     Args:
@@ -340,7 +359,7 @@ def sleep(seconds: float) -> Resource[Any, Any, None]:
     return lift_io(io.sleep(seconds))
 
 
-def sleep_until(epoch_in_seconds: float) -> Resource[Any, Any, None]:
+def sleep_until(epoch_in_seconds: float) -> Resource[Any, Never, None]:
     """The resource that pauses while it is opened: see `io.sleep_until`.
 
     Args:
@@ -351,3 +370,9 @@ def sleep_until(epoch_in_seconds: float) -> Resource[Any, Any, None]:
     Ok(success=5)
     """
     return lift_io(io.sleep_until(epoch_in_seconds))
+
+
+def _closing(
+    close: Callable[[A2, ComputationStatus], Any], a: A2, status: ComputationStatus
+) -> IO[Any, Never, Any]:
+    return io.defer(close, a, status)

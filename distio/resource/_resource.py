@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from types import TracebackType
-from typing import Any, Generic, TypeVar, final
+from typing import Any, Generic, Never, TypeVar, final, overload
 
 import distio.io as io
 from distio.core import expect, ops
-from distio.core.ops.base import IO, require_io, spread
+from distio.core.ops.arguments import Container, container_of, spread
+from distio.core.ops.base import IO, require_io
+from distio.core.type_vars import A2, A3, A4, E2, E3, E4, R2
 from distio.core.where import zip_items
-from distio.errors import MatchError
+from distio.errors import MatchError, TracedException
 from distio.protocol.requests import Lock
 from distio.resource._finalizers import (
     Close,
@@ -40,10 +42,9 @@ __all__ = [
 R = TypeVar("R", contravariant=True)
 E = TypeVar("E", covariant=True)
 A = TypeVar("A", covariant=True)
-R2 = TypeVar("R2")
-E2 = TypeVar("E2")
-A2 = TypeVar("A2")
 X = TypeVar("X")
+ES = TypeVar("ES")
+"""The errors of the resource itself, in a method that needs a value of a certain type."""
 
 
 @final
@@ -81,7 +82,7 @@ class Resource(Generic[R, E, A]):
 
     # -- use ------------------------------------------------------------------------------
 
-    def use(self, fun: Callable[[A], IO[R2, E2, X]]) -> IO[Any, Any, X]:
+    def use(self, fun: Callable[[A], IO[R, E2, X]]) -> IO[R, E | E2, X]:
         """Open the resource, run `fun(value)`, and close the resource whatever came of the use.
 
         Args:
@@ -96,7 +97,7 @@ class Resource(Generic[R, E, A]):
         expect.function(fun, "Resource.use")
         return io.bracket(self.create, partial(_use, fun), release)
 
-    def with_(self, the_io: IO[R2, E2, X]) -> IO[Any, Any, X]:
+    def with_(self, the_io: IO[R, E2, X]) -> IO[R, E | E2, X]:
         """Open the resource, run `the_io`, and close the resource.
 
         Args:
@@ -167,41 +168,94 @@ class Resource(Generic[R, E, A]):
         expect.function(f, "Resource.map")
         return Resource(self.create.flat_map(partial(_mapped, f)))
 
-    def flat_map(self, f: Callable[[A], Resource[R2, E2, A2]]) -> Resource[Any, Any, A2]:
+    def flat_map(self, f: Callable[[A], Resource[R, E2, A2]]) -> Resource[R, E | E2, A2]:
         """Open this, then the resource that `f` makes of the value; close them in reverse order."""
         return self._chain(f, "Resource.flat_map")
 
-    def flatten(self: Resource[Any, Any, Resource[R2, E2, A2]]) -> Resource[Any, Any, A2]:
+    def flatten(self: Resource[R2, ES, Resource[R2, E2, A2]]) -> Resource[R2, ES | E2, A2]:
         """Open the resource that this one opens."""
         where = "Resource.flatten"
         return self._chain(partial(require_resource, where=where), where)
 
-    def then(self, rs: Resource[R2, E2, A2]) -> Resource[Any, Any, A2]:
+    def then(self, rs: Resource[R, E2, A2]) -> Resource[R, E | E2, A2]:
         """Open this, then `rs`; the value is that of `rs`."""
         return self.flat_map(partial(_constant, require_resource(rs, "Resource.then")))
 
-    def zip(self, *rs: Any) -> Resource[Any, Any, list[Any]]:
-        """Open this and `rs`, one after another; the value is the list of theirs."""
-        return zipped((self, *spread(rs)), "Resource.zip")
+    @overload
+    def zip(self, rs: Iterable[Resource[R, E2, A2]], /) -> Resource[R, E | E2, list[A | A2]]: ...
+    @overload
+    def zip(self, b: Resource[R, E2, A2], /) -> Resource[R, E | E2, tuple[A, A2]]: ...
+    @overload
+    def zip(
+        self, b: Resource[R, E2, A2], c: Resource[R, E3, A3], /
+    ) -> Resource[R, E | E2 | E3, tuple[A, A2, A3]]: ...
+    @overload
+    def zip(
+        self, b: Resource[R, E2, A2], c: Resource[R, E3, A3], d: Resource[R, E4, A4], /
+    ) -> Resource[R, E | E2 | E3 | E4, tuple[A, A2, A3, A4]]: ...
+    @overload
+    def zip(
+        self,
+        b: Resource[R, E2, A2],
+        c: Resource[R, E2, A2],
+        d: Resource[R, E2, A2],
+        e: Resource[R, E2, A2],
+        /,
+        *more: Resource[R, E2, A2],
+    ) -> Resource[R, E | E2, tuple[A | A2, ...]]: ...
+    def zip(self, *rs: Any) -> Resource[Any, Any, Any]:
+        """Open this and `rs`, one after another; the value is the tuple of theirs.
 
-    def zip_par(self, *rs: Any) -> Resource[Any, Any, list[Any]]:
-        """Open this and `rs` at the same time; the value is the list of theirs."""
-        return zipped_par((self, *spread(rs)), "Resource.zip_par")
+        Of one iterable of resources, and this one, it is the list of theirs.
+        """
+        return zipped((self, *spread(rs)), "Resource.zip", container_of(rs))
 
-    def ap(self: Resource[Any, Any, Callable[..., X]], *arg: Any) -> Resource[Any, Any, X]:
+    @overload
+    def zip_par(
+        self, rs: Iterable[Resource[R, E2, A2]], /
+    ) -> Resource[R, E | E2, list[A | A2]]: ...
+    @overload
+    def zip_par(self, b: Resource[R, E2, A2], /) -> Resource[R, E | E2, tuple[A, A2]]: ...
+    @overload
+    def zip_par(
+        self, b: Resource[R, E2, A2], c: Resource[R, E3, A3], /
+    ) -> Resource[R, E | E2 | E3, tuple[A, A2, A3]]: ...
+    @overload
+    def zip_par(
+        self, b: Resource[R, E2, A2], c: Resource[R, E3, A3], d: Resource[R, E4, A4], /
+    ) -> Resource[R, E | E2 | E3 | E4, tuple[A, A2, A3, A4]]: ...
+    @overload
+    def zip_par(
+        self,
+        b: Resource[R, E2, A2],
+        c: Resource[R, E2, A2],
+        d: Resource[R, E2, A2],
+        e: Resource[R, E2, A2],
+        /,
+        *more: Resource[R, E2, A2],
+    ) -> Resource[R, E | E2, tuple[A | A2, ...]]: ...
+    def zip_par(self, *rs: Any) -> Resource[Any, Any, Any]:
+        """Open this and `rs` at the same time; the value is the tuple of theirs.
+
+        Of one iterable of resources, and this one, it is the list of theirs.
+        """
+        return zipped_par((self, *spread(rs)), "Resource.zip_par", container_of(rs))
+
+    def ap(
+        self: Resource[R2, ES, Callable[..., X]],
+        *arg: Resource[R2, E2, Any] | Iterable[Resource[R2, E2, Any]],
+    ) -> Resource[R2, ES | E2, X]:
         """Open this, a function, and its arguments; the value is what the function returns."""
         return zipped((self, *spread(arg)), "Resource.ap").map(_apply)
 
-    def contra_map_read(self, f: Callable[[R2], Any]) -> Resource[R2, E, A]:
+    def contra_map_read(self, f: Callable[[R2], R]) -> Resource[R2, E, A]:
         """Open and close this with `f(context)` as the context."""
         expect.function(f, "Resource.contra_map_read")
         return self._around(lambda each: each.contra_map_read(f))
 
     # -- failures to open -----------------------------------------------------------------
 
-    def catch(
-        self, handler: Callable[[list[Any]], Resource[R2, E2, A2]]
-    ) -> Resource[Any, E2, A | A2]:
+    def catch(self, handler: Callable[[list[E]], Resource[R, E2, A2]]) -> Resource[R, E2, A | A2]:
         """If opening fails on Errors, open `handler(errors)` instead."""
         expect.function(handler, "Resource.catch")
         return Resource(
@@ -209,8 +263,8 @@ class Resource(Generic[R, E, A]):
         )
 
     def recover(
-        self, handler: Callable[[list[Any], list[Any]], Resource[R2, E2, A2]]
-    ) -> Resource[Any, E | E2, A | A2]:
+        self, handler: Callable[[list[TracedException], list[E]], Resource[R, E2, A2]]
+    ) -> Resource[R, E | E2, A | A2]:
         """If opening fails on a Panic, open `handler(exceptions, errors)` instead."""
         expect.function(handler, "Resource.recover")
         return Resource(
@@ -220,31 +274,33 @@ class Resource(Generic[R, E, A]):
         )
 
     def on_failure(
-        self, handler: Callable[[Result[Any, Any]], Resource[R2, E2, A2]]
-    ) -> Resource[Any, E2, A | A2]:
+        self, handler: Callable[[Result[E, A]], Resource[R, E2, A2]]
+    ) -> Resource[R, E2, A | A2]:
         """If opening fails, open `handler(result)` instead."""
         expect.function(handler, "Resource.on_failure")
         return Resource(
             self.create.on_failure(lambda r: create_of(handler(r), "Resource.on_failure", handler))
         )
 
-    def map_error(self, f: Callable[[Any], E2]) -> Resource[R, E2, A]:
+    def map_error(self, f: Callable[[E], E2]) -> Resource[R, E2, A]:
         """Apply `f` to the errors of opening and closing."""
         expect.function(f, "Resource.map_error")
         return self._around(lambda each: each.map_error(f))
 
-    def map_panic(self, f: Callable[[Any], Any]) -> Resource[R, E, A]:
+    def map_panic(
+        self, f: Callable[[TracedException], BaseException | TracedException]
+    ) -> Resource[R, E, A]:
         """Apply `f` to the exceptions of opening and closing."""
         expect.function(f, "Resource.map_panic")
         return self._around(lambda each: each.map_panic(f))
 
-    def attempt(self) -> Resource[R, Any, Result[E, A]]:
+    def attempt(self) -> Resource[R, Never, Result[E, A]]:
         """Never fail to open: the value is the Result of opening."""
         return Resource(self.create.attempt().map(_attempted))
 
     def finally_(
-        self, after: Callable[[Result[Any, Any]], Resource[Any, Any, Any]]
-    ) -> Resource[R, E, A]:
+        self, after: Callable[[Result[E, A]], Resource[R, E2, Any]]
+    ) -> Resource[R, E | E2, A]:
         """Open `after(result)` too, with the Result of opening this one."""
         expect.function(after, "Resource.finally_")
         return self.attempt().flat_map(
@@ -350,7 +406,7 @@ def _apply(values: list[Any]) -> Any:
     return expect.function(values[0], "Resource.ap")(*values[1:])
 
 
-def noop_close(cs: ComputationStatus) -> IO[Any, Any, None]:
+def noop_close(cs: ComputationStatus) -> IO[Any, Never, None]:
     """The release of a value that needs none.
 
     Args:
@@ -369,17 +425,17 @@ def noop_close(cs: ComputationStatus) -> IO[Any, Any, None]:
 # -- several ----------------------------------------------------------------------------------
 
 
-def zipped(rs: Sequence[Any], where: str) -> Resource[Any, Any, list[Any]]:
+def zipped(rs: Sequence[Any], where: str, container: Container = list) -> Resource[Any, Any, Any]:
     """Resources that open one after another."""
-    return Resource(io.defer_io(_open_from, rs, where))
+    return Resource(io.defer_io(_open_from, rs, where, container))
 
 
-def _open_from(rs: Sequence[Any], where: str) -> IO[Any, Any, Any]:
+def _open_from(rs: Sequence[Any], where: str, container: Container) -> IO[Any, Any, Any]:
     opened: list[tuple[Any, Close]] = []
 
     def open_next(index: int) -> IO[Any, Any, Any]:
         if index == len(rs):
-            return io.pure(([a for a, _ in opened], all_of(opened)))
+            return io.pure((container([a for a, _ in opened]), all_of(opened)))
         create = io.defer_io(create_of, rs[index], where)
         create = ops.ReleaseOnFailure(create, lambda r: close_after(all_of(opened), r))
         return create.flat_map(lambda it: then_next(index, it))
@@ -391,25 +447,29 @@ def _open_from(rs: Sequence[Any], where: str) -> IO[Any, Any, Any]:
     return open_next(0)
 
 
-def zipped_par(rs: Sequence[Any], where: str) -> Resource[Any, Any, list[Any]]:
+def zipped_par(
+    rs: Sequence[Any], where: str, container: Container = list
+) -> Resource[Any, Any, Any]:
     """Resources that open at the same time."""
     creates = tuple([create_of(each, where) for each in rs])
     started: IO[Any, Any, Any] = ops.Parallel(creates, are_owned=True)
-    opened = started.flat_map(io.wait).flat_map(partial(_gathered, where))
+    opened = started.flat_map(io.wait).flat_map(partial(_gathered, where, container))
     return Resource(io.uncancelable(opened))
 
 
-def _gathered(called: str, results: list[Result[Any, tuple[Any, Close]]]) -> IO[Any, Any, Any]:
+def _gathered(
+    called: str, container: Container, results: list[Result[Any, tuple[Any, Close]]]
+) -> IO[Any, Any, Any]:
     opened = [result.success for result in results if isinstance(result, Ok)]
     if len(opened) == len(results):
-        return io.pure(([a for a, _ in opened], all_of(opened)))
+        return io.pure((container([a for a, _ in opened]), all_of(opened)))
     return close_after(all_of(opened), zip_items(results, called))
 
 
 # -- a lock -----------------------------------------------------------------------------------
 
 
-def of_lock(of: Lock) -> Resource[Any, Any, None]:
+def of_lock(of: Lock) -> Resource[Any, Never, None]:
     """A lock as a resource."""
     taken = Resource(ops.Acquire(of).map(partial(_taken, Unlock(of))))
     taken._lock = of

@@ -41,6 +41,7 @@ from distio.runtime.workers import Worker
 
 __all__ = ["Cluster"]
 
+R = TypeVar("R")
 E = TypeVar("E", covariant=True)
 A = TypeVar("A", covariant=True)
 
@@ -271,8 +272,8 @@ class Cluster(OnEngines):
 
     def run(
         self,
-        io: IO[Any, E, A],
-        context: Any,
+        io: IO[R, E, A],
+        context: R,
         *,
         snapshots: Snapshots | None = None,
         progress: Progress = None,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LEVELS", "Submits"]
 
+R = TypeVar("R")
 E = TypeVar("E", covariant=True)
 A = TypeVar("A", covariant=True)
 
@@ -36,8 +37,8 @@ class Submits:
     @overload
     def submit(
         self,
-        io: IO[Any, E, A],
-        context: Any,
+        io: IO[R, E, A],
+        context: R,
         *,
         snapshots: Snapshots | None = None,
         progress: Progress = None,
@@ -46,8 +47,8 @@ class Submits:
     @overload
     def submit(
         self,
-        io: IO[Any, E, A],
-        context: Any,
+        io: IO[R, E, A],
+        context: R,
         *,
         name: str,
         keep_for: float | None = None,
@@ -58,8 +59,8 @@ class Submits:
 
     def submit(
         self,
-        io: IO[Any, E, A],
-        context: Any,
+        io: IO[R, E, A],
+        context: R,
         *,
         name: str | None = None,
         keep_for: float | None = None,

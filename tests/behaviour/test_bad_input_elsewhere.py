@@ -123,8 +123,8 @@ IS_NO_RESOURCE: dict[str, Callable[[], Any]] = {
     "Resource.zip": lambda: one.zip(1),
     "Resource.zip_par": lambda: one.zip_par(1),
     "Resource.ap": lambda: one.ap(1),
-    "resource.zip": lambda: resource.zip(one, 1),
-    "resource.zip_par": lambda: resource.zip_par([one, 1]),
+    "resource.zip": lambda: resource.zip(one, 1),  # type: ignore[call-overload]
+    "resource.zip_par": lambda: resource.zip_par([one, 1]),  # type: ignore[list-item]
     "resource.from_io_resource": lambda: resource.from_io_resource(io.pure(no_resource)),
 }
 
@@ -162,7 +162,7 @@ def test_ap_of_a_resource_that_is_no_function_is_a_match_error(run: Run) -> None
 
 
 def test_from_with_of_a_value_that_is_no_context_manager_is_a_match_error(run: Run) -> None:
-    assert text(run(resource.from_with(io.pure(5)).use(io.pure))) == (
+    assert text(run(resource.from_with(io.pure(5)).use(io.pure))) == (  # type: ignore[arg-type]
         "resource.from_with: expected a context manager, but got 5 of type int; "
         "give the program that makes one, like io.defer(open, path)"
     )
@@ -253,7 +253,7 @@ def test_var_that_is_made_without_create_is_a_match_error() -> None:
 def test_val_method_names_a_value_that_is_no_val() -> None:
     calls: dict[str, Callable[[], object]] = {
         "Val.flatten: expected a Val, but got 1 of": lambda: Val(1).flatten(),  # type: ignore[misc]
-        "Val.zip: expected a Val, but got 5 of type int": lambda: Val.zip(5),
+        "Val.zip: expected a Val, but got 5 of type int": lambda: Val.zip(5),  # type: ignore[call-overload]
         "Val.ap: expected a Val, but got 5 of type int": lambda: Val(max).ap(5),
         "Val.ap: expected a function, but got 1 of type int": lambda: Val(1).ap(Val(5)),
         f"Val.flat_map: expected a Val from {here(five)}, but got 5": lambda: Val(1).flat_map(five),

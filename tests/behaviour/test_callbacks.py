@@ -43,7 +43,7 @@ def twice_at_once(_: Any, callback: Any) -> None:
 @pytest.mark.parametrize("where", WHERE)
 def test_callback_that_two_threads_call_at_once_wakes_its_fiber_once(run: Run, where: str) -> None:
     woken = io.zip(io.async_(twice_at_once), io.sleep(0.001).then(io.pure("went on")))
-    assert run(WHERE[where](woken)) == Ok(["it", "went on"])
+    assert run(WHERE[where](woken)) == Ok(("it", "went on"))
 
 
 class Odd:

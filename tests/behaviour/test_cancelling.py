@@ -115,7 +115,7 @@ def test_fiber_that_has_ended_keeps_its_result_when_it_is_cancelled(run: Run) ->
         ended = io.wait(fibers).then(fibers[0].cancel())
         return io.zip(ended, ended)
 
-    assert run(io.parallel(io.pure(5)).flat_map(cancel_twice)) == Ok([Ok(5), Ok(5)])
+    assert run(io.parallel(io.pure(5)).flat_map(cancel_twice)) == Ok((Ok(5), Ok(5)))
 
 
 def test_fiber_that_cancels_itself_is_cancelled(run: Run) -> None:
@@ -201,7 +201,7 @@ def test_resources_of_a_cancelled_fiber_are_closed_in_reverse_order(run: Run) ->
         return cancelled_once(var, "asleep", both.with_(asleep(var)))
 
     words = ["open one", "open two", "asleep", "close two", "close one"]
-    assert run(with_notes(program)) == Ok([["Cancelled"], words])
+    assert run(with_notes(program)) == Ok((["Cancelled"], words))
 
 
 def test_finalizer_of_a_cancelled_fiber_runs_whole(run: Run) -> None:
@@ -209,7 +209,7 @@ def test_finalizer_of_a_cancelled_fiber_runs_whole(run: Run) -> None:
         after = io.sequence(io.sleep(0.01), says(var, "slept"), io.yield_, says(var, "done"))
         return cancelled_once(var, "asleep", asleep(var).finally_(lambda _: after))
 
-    assert run(with_notes(program)) == Ok([["Cancelled"], ["asleep", "slept", "done"]])
+    assert run(with_notes(program)) == Ok((["Cancelled"], ["asleep", "slept", "done"]))
 
 
 def test_on_cancel_runs_after_a_cancellation_alone(run: Run) -> None:
@@ -223,7 +223,7 @@ def test_on_cancel_runs_after_a_cancellation_alone(run: Run) -> None:
             ),
         )
 
-    assert run(with_notes(program)) == Ok([["Cancelled"], ["asleep", "inner", "cancelled"]])
+    assert run(with_notes(program)) == Ok((["Cancelled"], ["asleep", "inner", "cancelled"]))
 
 
 def test_failure_of_a_finalizer_is_added_to_the_cancellation(run: Run) -> None:
@@ -255,7 +255,7 @@ def test_lock_of_a_cancelled_fiber_is_released(run: Run) -> None:
         held = lock.with_(lock.with_(asleep(var)))
         return cancelled_once(var, "asleep", held).then(lock.with_(io.pure("mine")))
 
-    made = io.zip(resource.reentrant_lock, Var.create([]))
+    made = io.zip(resource.reentrant_lock, Var.create(list[Any]()))
     assert run(made.flat_map(lambda both: program(*both))) == Ok("mine")
 
 
@@ -282,7 +282,7 @@ def test_fiber_that_is_cancelled_in_the_middle_of_a_queue_is_passed_over(run: Ru
 
     made = resource.reentrant_lock
     noted = with_notes(lambda var: made.flat_map(lambda lock: program(var, lock)))
-    assert run(noted) == Ok([3, ["a", "c"]])
+    assert run(noted) == Ok((3, ["a", "c"]))
 
 
 def test_callback_of_a_cancelled_fiber_that_is_called_later_changes_nothing(
@@ -305,7 +305,7 @@ def test_uncancelable_program_ends_before_its_fiber_is_cancelled(run: Run) -> No
         held = io.sequence(says(var, "begun"), io.sleep(0.02), says(var, "done"))
         return cancelled_once(var, "begun", io.uncancelable(held).then(says(var, "never")))
 
-    assert run(with_notes(program)) == Ok([["Cancelled"], ["begun", "done"]])
+    assert run(with_notes(program)) == Ok((["Cancelled"], ["begun", "done"]))
 
 
 def test_opening_of_a_resource_is_not_interrupted(run: Run) -> None:
@@ -318,7 +318,7 @@ def test_opening_of_a_resource_is_not_interrupted(run: Run) -> None:
 
         return cancelled_once(var, "open", opened().map(lambda it: it).with_(FOREVER))
 
-    assert run(with_notes(program)) == Ok([["Cancelled"], ["open", "close"]])
+    assert run(with_notes(program)) == Ok((["Cancelled"], ["open", "close"]))
 
 
 def test_fiber_cancelled_while_it_waits_to_open_a_lock_closes_its_other_resources(run: Run) -> None:
@@ -328,7 +328,7 @@ def test_fiber_cancelled_while_it_waits_to_open_a_lock_closes_its_other_resource
 
     made = resource.reentrant_lock
     noted = with_notes(lambda var: made.flat_map(lambda lock: program(var, lock)))
-    assert run(noted) == Ok([["Cancelled"], ["open door", "close door"]])
+    assert run(noted) == Ok((["Cancelled"], ["open door", "close door"]))
 
 
 # -- other threads ----------------------------------------------------------------------------

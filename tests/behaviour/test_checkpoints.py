@@ -35,7 +35,7 @@ def test_call_computes_what_the_function_returns(run: Run, call: Calls) -> None:
 @pytest.mark.parametrize("call", CALLS)
 def test_call_that_raises_is_a_panic_and_can_be_handled(run: Run, call: Calls) -> None:
     caught = call(divide, 1, 0).recover(lambda exceptions, errors: io.pure(len(exceptions)))
-    assert run(io.zip_par(caught)) == Ok([1])
+    assert run(io.zip_par(caught)) == Ok((1,))
 
 
 @given(st.sampled_from(CALLS), st.integers(-2, 2), st.integers(-2, 2))
@@ -62,7 +62,7 @@ def test_checkpoint_changes_no_outcome(n: int, make: Callable[[int], Program]) -
 
 def test_checkpoint_computes_none_after_errors_were_caught(run: Run) -> None:
     caught = io.error("no").catch(lambda errors: io.checkpoint)
-    assert run(io.zip_par(caught)) == Ok([None])
+    assert run(io.zip_par(caught)) == Ok((None,))
     assert run(io.checkpoint.then(io.error("no"))) == Errors(["no"])
 
 
@@ -93,7 +93,7 @@ async def in_direct_style() -> list[Any]:
 
 
 def test_function_of_io_do_awaits_steps_and_checkpoints(run: Run) -> None:
-    assert run(io.zip_par(in_direct_style())) == Ok([["a/b", 3]])
+    assert run(io.zip_par(in_direct_style())) == Ok((["a/b", 3],))
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -104,7 +104,7 @@ def test_cancelled_fiber_does_not_wait_at_a_checkpoint(threads: int) -> None:
         simulate(io.zip_par(limited), seed=seed, threads=threads, latency=(0, 0.01)).result
         for seed in range(9)
     ]
-    assert {repr(each) for each in outcomes} == {repr(Ok(["stored"])), repr(Ok(["late"]))}
+    assert {repr(each) for each in outcomes} == {repr(Ok(("stored",))), repr(Ok(("late",)))}
 
 
 def test_doubt_tells_the_function_the_fiber_and_what_to_do() -> None:

@@ -211,11 +211,12 @@ def test_resources_by_the_ten_thousand_are_opened_and_closed() -> None:
 
 
 def test_value_that_is_no_resource_is_named(run: Run) -> None:
-    for program in (
+    programs: tuple[IO[Any, Any, Any], ...] = (
         resource.pure(1).flat_map(lambda _: 5).use(io.pure),  # type: ignore[arg-type,return-value]
-        resource.zip(resource.pure(1), 5).use(io.pure),
+        resource.zip(resource.pure(1), 5).use(io.pure),  # type: ignore[call-overload]
         resource.from_io_resource(io.pure(5)).use(io.pure),  # type: ignore[arg-type]
-    ):
+    )
+    for program in programs:
         result = run(program)
         assert isinstance(result, Panic)
         (traced,) = result.exceptions

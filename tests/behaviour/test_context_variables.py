@@ -100,7 +100,7 @@ def test_decimal_precision_set_in_place_is_that_of_the_fiber_alone(
             decimal.getcontext()
         return run(io.zip_par([third(5), third(9)]).zip(io.defer(digits))), digits()
 
-    assert Context().run(test) == (Ok([[5, 9], 28]), 28)
+    assert Context().run(test) == (Ok(([5, 9], 28)), 28)
 
 
 @io.do
@@ -151,7 +151,7 @@ def test_fibers_on_many_threads_have_contexts_of_their_own() -> None:
 
     names = [f"user {n}" for n in range(threads)]
     found = io.zip_par([fiber(name) for name in names]).run(None, threads)
-    assert found == Ok([[name, name] for name in names])
+    assert found == Ok([(name, name) for name in names])
 
 
 # -- where contexts come from -----------------------------------------------------------------
@@ -163,7 +163,7 @@ def test_root_starts_with_a_copy_of_the_callers_context(run: Run) -> None:
     def test() -> Any:
         return run(program), user.get()
 
-    assert within({user: "Ada"}, test) == (Ok(["Ada", "changed"]), "Ada")
+    assert within({user: "Ada"}, test) == (Ok(("Ada", "changed")), "Ada")
 
 
 def test_decimal_precision_of_the_caller_is_that_of_all_fibers(run: Run) -> None:
@@ -180,7 +180,7 @@ def test_run_async_starts_with_the_context_of_its_task() -> None:
         found = await io.zip(GET, io.defer(user.set, "changed"), GET).run_async(None)
         return found.map(lambda values: values[::2]), user.get()
 
-    assert asyncio.run(main()) == (Ok(["Ada", "changed"]), "Ada")
+    assert asyncio.run(main()) == (Ok(("Ada", "changed")), "Ada")
 
 
 def test_root_that_is_submitted_takes_along_the_variables_that_travel() -> None:
@@ -190,7 +190,7 @@ def test_root_that_is_submitted_takes_along_the_variables_that_travel() -> None:
         set_precision(9)
         return shared_cluster().submit(program, None).result(60)
 
-    assert within({user: "Ada", plain: "here"}, test) == Ok(["Ada", "nothing", 9])
+    assert within({user: "Ada", plain: "here"}, test) == Ok(("Ada", "nothing", 9))
 
 
 def start_parallel(program: Program) -> Program:
@@ -224,7 +224,7 @@ def test_child_starts_with_a_copy_of_its_parents_context(
 def test_child_sets_a_variable_for_itself_and_not_for_its_parent(run: Run) -> None:
     changes = io.defer(user.set, "child").then(GET)
     program = io.defer(user.set, "parent").then(io.zip_par(changes, changes)).zip(GET)
-    assert run(program) == Ok([["child", "child"], "parent"])
+    assert run(program) == Ok((("child", "child"), "parent"))
 
 
 def test_parent_that_sets_a_variable_later_sets_it_not_for_its_child(run: Run) -> None:
@@ -372,7 +372,7 @@ CALLS: dict[str, tuple[Callable[[], Program], str]] = {
 def test_call_finds_the_variables_of_its_fiber(
     run: Run, call: Callable[[], Program], after: str
 ) -> None:
-    assert run(io.zip_par(around(call), around(call))) == Ok([["fiber", after]] * 2)
+    assert run(io.zip_par(around(call), around(call))) == Ok((["fiber", after],) * 2)
 
 
 @pytest.mark.parametrize(("call", "after"), CALLS.values(), ids=CALLS)
@@ -381,7 +381,7 @@ def test_call_of_a_fiber_without_variables_leaves_none_to_others(
 ) -> None:
     found = io.zip_par([io.defer_io(call).zip(GET) for _ in range(4)]).zip(GET)
     own = "call" if after == "call" else "nobody"
-    assert run(found) == Ok([[["nobody", own]] * 4, "nobody"])
+    assert run(found) == Ok(([("nobody", own)] * 4, "nobody"))
 
 
 def test_call_that_was_abandoned_goes_on_in_a_context_of_its_own() -> None:
@@ -456,10 +456,10 @@ class Shown:
 
 def test_run_within_a_fiber_starts_with_the_context_of_the_fiber() -> None:
     inner = io.defer(lambda: GET.zip(io.defer(user.set, "inner")).run(None).map(lambda v: v[0]))
-    assert io.defer(user.set, "Ada").then(inner.zip(GET)).run(None) == Ok([Ok("Ada"), "Ada"])
+    assert io.defer(user.set, "Ada").then(inner.zip(GET)).run(None) == Ok((Ok("Ada"), "Ada"))
 
 
 def test_local_and_context_variable_of_one_name_are_independent(run: Run) -> None:
     name = io.Local("user", "no local")
     program = io.defer(user.set, "Ada").then(io.zip_par(name.get, GET), name.set("Alan"))
-    assert run(program.then(io.zip(name.get, GET))) == Ok(["Alan", "Ada"])
+    assert run(program.then(io.zip(name.get, GET))) == Ok(("Alan", "Ada"))

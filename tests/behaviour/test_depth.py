@@ -58,7 +58,7 @@ def fail_on(errors: list[int]) -> Program:
 
 def depth_of(value: Any) -> int:
     depth = 0
-    while isinstance(value, list | Ok):
+    while isinstance(value, tuple | Ok):
         depth += 1
         value = value.success if isinstance(value, Ok) else value[0]
     return depth

@@ -467,7 +467,8 @@ def test_async_with_does_not_close_a_resource_that_could_not_be_opened() -> None
 
     @io.do
     async def use() -> None:
-        async with file(log, "a"), resource.error("no"):
+        never: Resource[Any, str, Any] = resource.error("no")
+        async with file(log, "a"), never:
             log.append("never")
 
     assert use().run(None) == Errors(["no"])

@@ -83,7 +83,7 @@ def limited(milliseconds: int, inner: Build) -> Build:
 def scoped(inners: list[Build]) -> Build:
     def program(lock: Resource[Any, Any, None]) -> Io:
         first, *others = [inner(lock) for inner in inners]
-        return io.scope(lambda s: io.sequence([s.start(each) for each in others], first))
+        return io.scope(lambda s: io.sequence([*[s.start(each) for each in others], first]))
 
     return program
 

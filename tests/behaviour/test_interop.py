@@ -60,7 +60,7 @@ def test_blocking_calls_hold_no_thread_of_the_pool() -> None:
 def test_blocking_call_lets_other_fibers_run() -> None:
     free = threading.Event()
     waits = io.blocking(free.wait, 30)
-    assert io.zip_par(waits, io.defer(free.set)).run(None, 1) == Ok([True, None])
+    assert io.zip_par(waits, io.defer(free.set)).run(None, 1) == Ok((True, None))
 
 
 def test_blocking_calls_use_their_threads_again() -> None:

@@ -76,14 +76,14 @@ def test_kept_lock_is_given_back_whatever_comes_of_its_section(way: Way, run: Ru
         failing = way(lock.kept(), io.error("no")).attempt()
         return io.zip_par(failing).zip(lock.kept().with_(io.pure("free")))
 
-    assert run(resource.reentrant_lock.flat_map(program)) == Ok([[Errors(["no"])], "free"])
+    assert run(resource.reentrant_lock.flat_map(program)) == Ok(((Errors(["no"]),), "free"))
 
 
 def test_kept_lock_is_taken_again_by_its_fiber(run: Run) -> None:
     def program(lock: Lock) -> Program:
         return io.zip_par(lock.kept().with_(lock.kept().with_(lock.with_(io.pure("thrice")))))
 
-    assert run(resource.reentrant_lock.flat_map(program)) == Ok(["thrice"])
+    assert run(resource.reentrant_lock.flat_map(program)) == Ok(("thrice",))
 
 
 def test_kept_semaphore_lets_as_many_in_as_it_has_tokens() -> None:
@@ -140,14 +140,14 @@ def test_fiber_that_is_cancelled_before_it_enters_holds_nothing(way: Way) -> Non
     seen = {
         repr(simulate(main, seed=seed, threads=1, latency=(0, 0.004)).result) for seed in range(40)
     }
-    assert seen == {repr(Ok([["in"], "free"])), repr(Ok([["late"], "free"]))}
+    assert seen == {repr(Ok((("in",), "free"))), repr(Ok((("late",), "free")))}
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_lock_that_has_travelled_is_kept_as_before(way: Way) -> None:
     taken_there = io.zip_par(io.defer_io(way, resource.lock("door").kept(), io.pure(1)))
     simulation = simulate(taken_there)
-    assert simulation.result == Ok([1])
+    assert simulation.result == Ok((1,))
     assert "AwaitStored" in str(simulation.history)
 
 

@@ -22,22 +22,22 @@ OTHER = io.Local("b", "none")
 
 
 def test_local_has_its_default_until_it_is_set(run: Run) -> None:
-    assert run(io.zip(LOCAL.get, LOCAL.set(1), LOCAL.get, OTHER.get)) == Ok([0, None, 1, "none"])
+    assert run(io.zip(LOCAL.get, LOCAL.set(1), LOCAL.get, OTHER.get)) == Ok((0, None, 1, "none"))
 
 
 def test_local_may_have_the_value_none(run: Run) -> None:
     program = io.zip(LOCAL.set(None), LOCAL.with_(1, LOCAL.get), LOCAL.get)  # type: ignore[arg-type]  # any value is one
-    assert run(program) == Ok([None, 1, None])
+    assert run(program) == Ok((None, 1, None))
 
 
 def test_local_has_the_value_of_with_inside_alone(run: Run) -> None:
     inner = io.zip(LOCAL.with_(2, LOCAL.get), LOCAL.get)
-    assert run(io.zip(LOCAL.with_(1, inner), LOCAL.get)) == Ok([[2, 1], 0])
+    assert run(io.zip(LOCAL.with_(1, inner), LOCAL.get)) == Ok(((2, 1), 0))
 
 
 def test_local_that_was_set_inside_with_is_as_before_afterwards(run: Run) -> None:
     program = LOCAL.with_(1, io.zip(LOCAL.set(2), OTHER.set("set"), LOCAL.get))
-    assert run(io.zip(program, LOCAL.get, OTHER.get)) == Ok([[None, None, 2], 0, "set"])
+    assert run(io.zip(program, LOCAL.get, OTHER.get)) == Ok(((None, None, 2), 0, "set"))
 
 
 @pytest.mark.parametrize(
@@ -73,13 +73,13 @@ def test_local_of_a_child_is_that_of_its_parent_at_its_start(run: Run) -> None:
         .then(io.parallel(child, LOCAL.with_(7, child)))
         .flat_map(lambda fibers: LOCAL.set(2).then(io.zip(io.wait(fibers), LOCAL.get)))
     )
-    assert run(program) == Ok([[Ok(1), Ok(7)], 2])
+    assert run(program) == Ok(([Ok(1), Ok(7)], 2))
 
 
 def test_local_that_a_child_sets_is_its_own(run: Run) -> None:
     child = LOCAL.set(2).then(io.zip_par(LOCAL.get))
     program = LOCAL.set(1).then(io.zip_par(child, child, LOCAL.get).zip(LOCAL.get))
-    assert run(program) == Ok([[[2], [2], 1], 1])
+    assert run(program) == Ok((((2,), (2,), 1), 1))
 
 
 STARTERS: dict[str, Program] = {
@@ -135,7 +135,7 @@ def test_local_travels_with_a_fiber_that_sleeps() -> None:
     copy = moved(fiber)
     copy.value = None  # the fiber has slept
     step(copy)
-    assert copy.outcome() == Ok([1, 0])
+    assert copy.outcome() == Ok((1, 0))
 
 
 def test_local_travels_with_a_fiber_whose_stack_is_empty() -> None:
@@ -167,7 +167,7 @@ def test_locals_of_the_same_name_are_the_same(run: Run) -> None:
     copy = pickle.loads(pickle.dumps(LOCAL))
     assert copy == LOCAL
     assert copy.default == 0
-    assert run(io.zip(same.get, LOCAL.set(1), same.get)) == Ok([9, None, 1])
+    assert run(io.zip(same.get, LOCAL.set(1), same.get)) == Ok((9, None, 1))
 
 
 @pytest.mark.parametrize("name", ["", None, 5])

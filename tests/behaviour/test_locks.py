@@ -74,7 +74,7 @@ def test_lock_may_be_taken_again_by_the_fiber_that_holds_it(run: Run) -> None:
         inner = lock.with_(lock.with_(io.pure("in")).then(io.yield_, io.pure("still in")))
         return io.zip_par(lock.with_(inner), lock.with_(io.pure("other")))
 
-    assert run(with_lock(nested)) == Ok(["still in", "other"])
+    assert run(with_lock(nested)) == Ok(("still in", "other"))
 
 
 def test_locks_are_independent(run: Run) -> None:
@@ -129,7 +129,7 @@ def test_lock_is_free_at_once_even_if_its_fiber_goes_on(tmp_path: Path) -> None:
         second = io.sleep(0.01).then(lock.with_(io.defer(tell, path)))
         return io.zip_par(first, second)
 
-    assert with_lock(program).run(None, on=shared_cluster()) == Ok([True, None])
+    assert with_lock(program).run(None, on=shared_cluster()) == Ok((True, None))
     os.close(both_ends)
 
 
@@ -161,7 +161,7 @@ def test_fibers_that_wait_for_each_others_locks_are_named(run: Run) -> None:
     def meet(count: Var[int]) -> Program:
         return count.update(lambda n: (n + 1, None)).then(both_are_in(count))
 
-    def crossed(made: list[Any]) -> Program:
+    def crossed(made: tuple[Any, ...]) -> Program:
         one, two, count = made
         return io.zip_par(
             one.with_(meet(count).then(two.with_(io.pure(1)))),
@@ -235,7 +235,7 @@ def test_rate_limit_without_a_window_is_a_match_error(run: Run, seconds: Any) ->
 
 
 def test_lock_name_in_use_for_another_kind_is_a_panic(run: Run) -> None:
-    def program(semaphores: list[Lock]) -> Program:
+    def program(semaphores: tuple[Lock, Lock]) -> Program:
         three, five = semaphores
         return three.with_(five.with_(io.pure("never")).attempt())
 
@@ -328,7 +328,7 @@ ON_VAR: dict[str, tuple[Callable[[Any], Program], Any, int]] = {
         2,
         1,
     ),
-    "zip_with": (lambda var: var.zip_with(var, var), [1, 1, 1], 1),
+    "zip_with": (lambda var: var.zip_with(var, var), (1, 1, 1), 1),
     "nested": (
         lambda var: var.lock().with_(var.set(7).then(var.update(lambda n: (n * 2, n)), var.get())),
         14,
@@ -351,27 +351,27 @@ ON_VAR: dict[str, tuple[Callable[[Any], Program], Any, int]] = {
 def test_variable_method_returns_and_leaves_the_right_values(run: Run, name: str) -> None:
     use, computed, left = ON_VAR[name]
     program = Var.create(1).flat_map(lambda var: io.zip(use(var), var.get()))
-    assert run(program) == Ok([computed, left])
+    assert run(program) == Ok((computed, left))
     # a fiber on another member sees the same
-    program = Var.create(1).flat_map(
+    elsewhere = Var.create(1).flat_map(
         lambda var: io.zip(io.zip_par(io.defer_io(use, var)), io.zip_par(var.get()))
     )
-    assert run(program) == Ok([[computed], [left]])
+    assert run(elsewhere) == Ok(((computed,), (left,)))
 
 
 def test_variables_are_read_together_at_one_moment(run: Run) -> None:
     program = io.zip(Var.create(1), Var.create(2), Var.create(lambda a, b: a + b)).flat_map(
-        lambda vs: io.zip(Var.zip(vs), Var.zip(*vs[:2]), vs[2].ap(vs[0], vs[1]))
+        lambda vs: io.zip(Var.zip(list[Any](vs)), Var.zip(*vs[:2]), vs[2].ap(vs[0], vs[1]))
     )
     result = run(program.map(lambda each: (each[0][:2], each[1], each[2])))
-    assert result == Ok(([1, 2], [1, 2], 3))
+    assert result == Ok(([1, 2], (1, 2), 3))
 
 
 def test_variables_read_together_in_any_order_do_not_wait_for_each_other(run: Run) -> None:
     program = io.zip(Var.create(1), Var.create(2)).flat_map(
         lambda vs: io.zip_par([Var.zip(vs), Var.zip(vs[1], vs[0])] * 5)
     )
-    assert run(program) == Ok([[1, 2], [2, 1]] * 5)
+    assert run(program) == Ok([[1, 2], (2, 1)] * 5)
 
 
 @pytest.mark.slow
@@ -382,7 +382,7 @@ def test_handle_in_a_variable_can_be_waited_for_on_another_worker() -> None:
         return started.flat_map(var.set).then(io.zip_par(waiter, waiter))
 
     made = Var.create(None).flat_map(program)
-    expected: Result[Any, Any] = Ok([[Ok("outcome")], [Ok("outcome")]])
+    expected: Result[Any, Any] = Ok(([Ok("outcome")], [Ok("outcome")]))
     assert made.run(None, on=shared_cluster()) == expected
     explore(made, None, lambda simulation: simulation.result == expected, range(50))
 
@@ -485,7 +485,10 @@ def leave(world: int, lock: int) -> None:
 
 TOKENS = [1, 1, 2, 3]
 """Two locks and two semaphores."""
-BODIES = [io.yield_, io.sleep(0.001), io.error("E"), io.defer(len, 5), io.zip_par(io.yield_)]
+BODIES: list[Program] = [
+    *(io.yield_, io.sleep(0.001), io.error("E")),
+    *(io.defer(int, "five"), io.zip_par(io.yield_)),
+]
 
 Section = tuple[list[int], int]
 
@@ -537,7 +540,7 @@ def open_twice(lock: Lock) -> Program:
     return lock.with_(io.zip_par(lock.with_(io.pure("inside"))))
 
 
-def crossed(locks: list[Lock]) -> Program:
+def crossed(locks: tuple[Lock, Lock]) -> Program:
     """Two fibers that may have taken both locks before the other has taken one, or may not."""
     one, two = locks
     return io.zip_par(one.with_(two.with_(io.pure(1))), two.with_(one.with_(io.pure(2))))

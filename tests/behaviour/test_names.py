@@ -34,7 +34,7 @@ NAME = Name()
 
 def test_fiber_has_its_name_while_the_named_program_runs(run: Run) -> None:
     program = io.zip(NAME, io.zip(NAME, NAME.named("inner"), NAME).named("outer"), NAME)
-    assert run(program) == Ok([None, ["outer", "inner", "outer"], None])
+    assert run(program) == Ok((None, ("outer", "inner", "outer"), None))
 
 
 def test_named_as_a_function_and_as_a_method_are_the_same(run: Run) -> None:
@@ -52,7 +52,7 @@ def test_fiber_has_its_earlier_name_again_after_a_cancellation(run: Run) -> None
 
 
 def test_child_has_no_name_of_its_parent(run: Run) -> None:
-    assert run(io.named("parent", io.zip_par(NAME, NAME.named("own")))) == Ok([None, "own"])
+    assert run(io.named("parent", io.zip_par(NAME, NAME.named("own")))) == Ok((None, "own"))
 
 
 def test_name_travels_with_its_fiber() -> None:
@@ -63,7 +63,7 @@ def test_name_travels_with_its_fiber() -> None:
     assert copy.name == "inner"
     copy.value = None  # the fiber has slept
     step(copy)
-    assert copy.outcome() == Ok(["inner", "outer"])
+    assert copy.outcome() == Ok(("inner", "outer"))
 
 
 def test_named_program_is_printed_and_travels(run: Run) -> None:

@@ -287,7 +287,7 @@ def test_fiber_that_has_captured_a_cluster_stays_and_the_warning_names_it(
         return captured is not None
 
     with caplog.at_level(logging.WARNING, logger="distio"):
-        assert io.zip_par(io.defer(uses)).run(None, on=captured) == Ok([True])
+        assert io.zip_par(io.defer(uses)).run(None, on=captured) == Ok((True,))
     (record,) = caplog.records
     told = record.getMessage()
     assert "captured variable 'captured': a Cluster belongs to the process that made it; " in told

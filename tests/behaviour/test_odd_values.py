@@ -76,7 +76,7 @@ NAMED: dict[str, Callable[[str], Program]] = {
 @pytest.mark.parametrize("what", NAMED)
 def test_lock_may_have_any_name(run: Run, what: str, name: str) -> None:
     program = NAMED[what](name)
-    assert run(io.zip_par(program, program)) == Ok(["used", "used"])
+    assert run(io.zip_par(program, program)) == Ok(("used", "used"))
 
 
 @pytest.mark.parametrize("name", NAMES.values(), ids=NAMES)
@@ -103,7 +103,7 @@ def test_fiber_may_have_any_name(run: Run, name: str) -> None:
 def test_lock_names_that_look_alike_when_escaped_are_two_locks(run: Run) -> None:
     odd, plain = "caf\udce9", "caf\\udce9"
     nested = resource.lock(odd).with_(io.zip_par(use(resource.lock(plain))))
-    assert run(nested) == Ok(["used"])
+    assert run(nested) == Ok(("used",))
 
 
 def test_lock_name_in_use_for_another_kind_is_shown_as_it_was_given(run: Run) -> None:
@@ -212,7 +212,7 @@ def test_value_that_refuses_to_be_pickled_stays_or_is_a_panic(error: BaseExcepti
     assert isinstance(result.unsafe_get(), Panic)
     put = Queue.create().flat_map(lambda queue: queue.put(odd)).attempt()
     assert isinstance(run_at("cluster", put).unsafe_get(), Panic)
-    assert run_at("cluster", io.zip_par(io.defer(int))) == Ok([0])
+    assert run_at("cluster", io.zip_par(io.defer(int))) == Ok((0,))
 
 
 def test_log_level_of_any_size_can_be_sent(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,7 +45,7 @@ def test_fiber_that_waits_for_a_place_can_be_cancelled_and_others_go_on() -> Non
     waits = io.timeout(io.placed(io.pure(1), needs={"gpu": 2}), 0.01)
     holds = io.placed(waits.catch(lambda _: io.pure(2)), needs={"gpu": 1})
     again = io.placed(io.pure(3), needs={"gpu": 2})
-    assert io.zip(holds, again).run(None, has={"gpu": 2}) == Ok([2, 3])
+    assert io.zip(holds, again).run(None, has={"gpu": 2}) == Ok((2, 3))
     assert waits.run(None, has={"gpu": 1}) == Errors([TimedOut(0.01)])
 
 

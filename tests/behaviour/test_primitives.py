@@ -64,7 +64,7 @@ def test_queue_returns_items_in_the_order_in_which_they_were_put(
         queue = await Queue.create(capacity)
         return await io.zip_par(gives(queue), takes(queue))
 
-    assert run(main()) == Ok([None, [*range(20)]])
+    assert run(main()) == Ok((None, [*range(20)]))
 
 
 def test_queue_gives_each_item_to_one_of_many_takers(run: Run) -> None:
@@ -82,7 +82,7 @@ def test_deferred_value_reaches_all_fibers_that_wait(run: Run) -> None:
         sets = answer.set("a").zip(answer.set("b"))
         return io.zip_par(*others, sets).then(answer.get().zip(answer.is_set()))
 
-    assert run(Deferred.create().flat_map(meet)) == Ok(["a", True])
+    assert run(Deferred.create().flat_map(meet)) == Ok(("a", True))
 
 
 def test_barrier_gathers_again_and_again(run: Run) -> None:
@@ -164,7 +164,7 @@ def test_queue_each_goes_on_for_long() -> None:
         many = io.traverse(range(20_000), queue.put).then(queue.close())
         return io.zip_par(many, queue.each(io.pure))
 
-    assert Queue.create(10).flat_map(work).run(None) == Ok([None, None])
+    assert Queue.create(10).flat_map(work).run(None) == Ok((None, None))
 
 
 def test_queue_that_is_closed_is_an_expected_error(run: Run) -> None:
@@ -180,7 +180,7 @@ def test_poll_and_offer_do_not_wait(run: Run) -> None:
     def work(queue: Queue[Any]) -> Program:
         return io.zip(queue.poll(), queue.offer(None), queue.offer(2), queue.size(), queue.poll())
 
-    assert run(Queue.create(1).flat_map(work)) == Ok([[], True, False, 1, [None]])
+    assert run(Queue.create(1).flat_map(work)) == Ok(([], True, False, 1, [None]))
 
 
 def test_primitives_are_equal_after_a_journey_and_travel_in_one_another(run: Run) -> None:
@@ -226,7 +226,7 @@ def test_items_that_are_large_travel(run: Run) -> None:
         size = 3_000_000
         return io.zip_par(queue.put(bytes(size)), queue.take().map(len))
 
-    assert run(Queue.create(0).flat_map(work)) == Ok([None, 3_000_000])
+    assert run(Queue.create(0).flat_map(work)) == Ok((None, 3_000_000))
 
 
 # -- between workers --------------------------------------------------------------------------
@@ -539,8 +539,7 @@ async def talks(capacity: int | None) -> list[int]:
         await queue.close()
         return 0
 
-    found: list[int] = await io.zip_par(listener(), listener(), speaker(), victim())
-    return found
+    return [*await io.zip_par(listener(), listener(), speaker(), victim())]
 
 
 @pytest.mark.slow

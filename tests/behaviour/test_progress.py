@@ -218,5 +218,5 @@ def test_bar_is_not_shown_without_a_terminal_if_it_takes_no_time(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     program = io.zip_par(io.pure(1), io.pure(2), progress=True)
-    assert program.run(None, progress=True) == Ok([1, 2])
+    assert program.run(None, progress=True) == Ok((1, 2))
     assert capfd.readouterr() == ("", "")

@@ -161,7 +161,7 @@ def test_retry_panic_runs_a_program_again_after_a_lost_worker() -> None:
 
     assert any(isinstance(result(child, seed), Panic) for seed in range(9))
     for seed in range(9):
-        assert result(patient, seed) == Ok(["done"])
+        assert result(patient, seed) == Ok(("done",))
 
 
 # -- repeat -----------------------------------------------------------------------------------
@@ -193,7 +193,7 @@ def test_repeat_can_be_run_again_and_nested(run: Run) -> None:
         twice = program.repeat(schedule.recurs(1))
         return io.zip(twice.repeat(schedule.recurs(2)), twice, io.read)
 
-    assert run_counting(run, make, io.pure) == (Ok([6, 8, None]), 8)
+    assert run_counting(run, make, io.pure) == (Ok((6, 8, None)), 8)
 
 
 # -- time -------------------------------------------------------------------------------------
@@ -345,7 +345,9 @@ def test_fiber_that_retries_may_run_on_a_worker() -> None:
     away = where.retry(schedule.delays(0.001, 0.002).jittered().while_(is_patient))
     result = io.zip_par([away.attempt()] * 20).run(None, on=shared_cluster())
     assert isinstance(result, Ok)
-    assert os.getpid() not in [failure.errors[0] for failure in result.success]
+    failures = [failure for failure in result.success if isinstance(failure, Errors)]
+    assert len(failures) == 20
+    assert os.getpid() not in [failure.errors[0] for failure in failures]
 
 
 @pytest.mark.slow

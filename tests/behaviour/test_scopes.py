@@ -39,7 +39,7 @@ def test_scope_ends_after_its_children(run: Run) -> None:
         scope = io.scope(lambda s: s.start(slow).then(says(var, "program"), io.pure("value")))
         return scope.then_keep(says(var, "after"))
 
-    assert run(with_notes(program)) == Ok(["value", ["program", "child", "after"]])
+    assert run(with_notes(program)) == Ok(("value", ["program", "child", "after"]))
 
 
 def test_scope_waits_for_children_of_children(run: Run) -> None:
@@ -50,7 +50,7 @@ def test_scope_waits_for_children_of_children(run: Run) -> None:
 
         return io.scope(family).then(says(var, "after"))
 
-    assert run(with_notes(program)) == Ok([None, ["child", "grandchild", "after"]])
+    assert run(with_notes(program)) == Ok((None, ["child", "grandchild", "after"]))
 
 
 def test_scope_without_children_has_the_outcome_of_its_program(run: Run) -> None:
@@ -102,7 +102,7 @@ def test_scope_that_is_cancelled_cancels_its_children(run: Run) -> None:
         scope = io.scope(lambda s: s.start(child).then(FOREVER))
         return cancelled_once(var, "asleep", scope).then_keep(says(var, "after"))
 
-    assert run(with_notes(program)) == Ok([["Cancelled"], ["asleep", "child", "after"]])
+    assert run(with_notes(program)) == Ok((["Cancelled"], ["asleep", "child", "after"]))
 
 
 def test_scope_goes_on_after_a_child_was_cancelled_by_its_handle(run: Run) -> None:
@@ -164,7 +164,7 @@ def test_scope_has_the_locks_of_its_fiber(run: Run) -> None:
 
 def test_zip_par_with_fail_fast_returns_the_first_failure(run: Run) -> None:
     assert run(io.zip_par(FOREVER, io.error("no"), FOREVER, fail_fast=True)) == Errors(["no"])
-    assert run(io.zip_par(io.pure(1), io.pure(2), fail_fast=True)) == Ok([1, 2])
+    assert run(io.zip_par(io.pure(1), io.pure(2), fail_fast=True)) == Ok((1, 2))
 
 
 def some(n: int) -> Program:
@@ -204,7 +204,7 @@ def test_race_ends_after_its_losers_have_released(run: Run) -> None:
         loser = says(var, "began").then(FOREVER).finally_(lambda _: slow)
         return io.race(loser, once(var, "began", io.yield_)).then(says(var, "after"))
 
-    assert run(with_notes(program)) == Ok([None, ["began", "released", "after"]])
+    assert run(with_notes(program)) == Ok((None, ["began", "released", "after"]))
 
 
 def test_race_adds_failures_of_releases_of_its_losers(run: Run) -> None:
@@ -232,12 +232,12 @@ def test_race_that_is_cancelled_cancels_its_runners(run: Run) -> None:
         return raced.then_keep(says(var, "after"))
 
     words = ["asleep", "both", "runner", "runner", "after"]
-    assert run(with_notes(program)) == Ok([["Cancelled"], words])
+    assert run(with_notes(program)) == Ok((["Cancelled"], words))
 
 
 def test_race_without_runners_is_a_value_error() -> None:
     with pytest.raises(ValueError, match="race: expected at least one program"):
-        io.race()
+        io.race()  # type: ignore[call-overload]
     with pytest.raises(ValueError, match="first_ok: expected at least one program"):
         io.first_ok([])
 
@@ -278,7 +278,7 @@ def test_timeout_ends_after_its_program_has_released(run: Run) -> None:
         slow = io.sleep(0.02).then(says(var, "released"))
         return FOREVER.finally_(lambda _: slow).timeout(0.01, says(var, "instead"))
 
-    assert run(with_notes(program)) == Ok([None, ["released", "instead"]])
+    assert run(with_notes(program)) == Ok((None, ["released", "instead"]))
 
 
 def test_timeout_adds_failures_of_releases(run: Run) -> None:

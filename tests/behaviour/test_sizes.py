@@ -28,7 +28,7 @@ def test_parallel_wait_and_zip_par_of_no_programs_return_an_empty_list(run: Run)
     assert run(io.wait([])) == Ok([])
     assert run(io.parallel([]).flat_map(io.wait)) == Ok([])
     assert run(io.zip_par([])) == Ok([])
-    assert run(io.zip_par(io.parallel([]).flat_map(io.wait))) == Ok([[]])
+    assert run(io.zip_par(io.parallel([]).flat_map(io.wait))) == Ok(([],))
 
 
 def test_list_operations_on_no_programs_return_nothing(run: Run) -> None:
@@ -111,7 +111,7 @@ def test_value_that_is_large_goes_from_worker_to_worker(cluster: Cluster) -> Non
 @pytest.mark.slow
 def test_value_that_is_large_goes_to_a_worker(cluster: Cluster) -> None:
     data = make(3)
-    assert io.zip_par(io.defer(digest, data)).run(None, on=cluster) == Ok([digest(data)])
+    assert io.zip_par(io.defer(digest, data)).run(None, on=cluster) == Ok((digest(data),))
 
 
 @pytest.mark.slow
@@ -121,4 +121,4 @@ def test_value_that_is_large_in_a_variable_goes_everywhere(cluster: Cluster) -> 
         look = var.get().map(digest)
         return io.zip_par(fill).then(io.zip_par(look, look))
 
-    assert Var.create(b"").flat_map(program).run(None, on=cluster) == Ok([digest(make(4))] * 2)
+    assert Var.create(b"").flat_map(program).run(None, on=cluster) == Ok((digest(make(4)),) * 2)

@@ -78,7 +78,7 @@ def test_seeded_ends_with_its_program_also_if_that_fails() -> None:
     failing = SEED.then(io.error("no")).seeded(2).catch(io.pure)
     plain, around = everywhere(io.zip(SEED, SEED).seeded(1)), io.zip(SEED, failing, SEED).seeded(1)
     first, _, second = everywhere(around)
-    assert [first, second] == plain
+    assert (first, second) == plain
 
 
 def test_seeded_within_seeded_has_the_numbers_of_its_own_seed() -> None:
@@ -480,4 +480,4 @@ def test_program_without_a_seed_makes_no_stream(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(Stream, "__init__", refuse)
     assert Fiber(1, 1, SEED, None).stream is None
     program = io.zip_par(io.traverse_par(range(3), io.pure, at_most=2), io.pure(1).timeout(1))
-    assert program.run(None) == Ok([[0, 1, 2], 1])
+    assert program.run(None) == Ok(([0, 1, 2], 1))

@@ -294,7 +294,7 @@ def test_callbacks_wake_their_fibers_under_every_seed() -> None:
     def go_on(again: Program) -> Program:
         return io.yield_.then(again)
 
-    explore(program, None, lambda found: found.result == Ok(["it", "called"]), range(100))
+    explore(program, None, lambda found: found.result == Ok(("it", "called")), range(100))
 
 
 class Box:

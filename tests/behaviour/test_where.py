@@ -305,7 +305,7 @@ FRAMES: dict[str, tuple[Any, str]] = {
     "panic": (io.defer_io(lambda: io.panic(ValueError("never raised"))), "<lambda>"),
     "mistake": (io.pure(1).flat_map(lambda _: FIVE), ""),
     "mistake, computed": (io.pure(X).flat_map(io.sleep), ""),
-    "mistake, mapped": (io.defer(fails).map_panic(lambda _: 5), "fails"),
+    "mistake, mapped": (io.defer(fails).map_panic(lambda _: FIVE), "fails"),
     "mistake in a function": (io.defer(lambda: io.pure(1).map(FIVE)), "<lambda>"),
 }
 

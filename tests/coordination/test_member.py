@@ -79,7 +79,7 @@ def test_wait_for_several_fibers_wakes_once_when_all_have_ended() -> None:
 
 def test_member_sends_no_message_about_waits_among_its_own_fibers() -> None:
     world, handle = alone(io.zip_par(io.pure(1), io.pure(2)))
-    assert outcome_of(handle) == Ok([1, 2])
+    assert outcome_of(handle) == Ok((1, 2))
     kinds = {type(message) for message in world.sent}
     assert kinds <= {m.StartRun, m.Progress, m.RunEnded}
 
@@ -219,7 +219,7 @@ def test_outcome_is_requested_once_for_any_number_of_waits() -> None:
     handle = world.start(twice)
     world.work()
     world.pass_time(1)
-    assert outcome_of(handle) == Ok([[Ok(1)], [Ok(1)], [Ok(1), Ok(1)]])
+    assert outcome_of(handle) == Ok(([Ok(1)], [Ok(1)], [Ok(1), Ok(1)]))
     assert len(world.said(m.AwaitOutcomes)) == 1
 
 

@@ -551,11 +551,11 @@ def _through(main: Io, queue: Queue[Any]) -> Io:
     return io.zip_par(main.attempt().flat_map(queue.put), take).flat_map(_second)
 
 
-def _first(values: list[Any]) -> Any:
+def _first(values: tuple[Any, ...]) -> Any:
     return values[0]
 
 
-def _second(values: list[Any]) -> Io:
+def _second(values: tuple[Any, ...]) -> Io:
     return io.from_result(values[1])
 
 

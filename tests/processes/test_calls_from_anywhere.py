@@ -184,7 +184,7 @@ def test_program_runs_in_a_signal_handler_inside_the_machine(
     found: list[Any] = []
     amid(lambda: found.append(io.zip_par(io.pure(1), io.sleep(0)).run(None, 2)))
     assert run_in_process(io.sleep(0.001)).is_ok()
-    assert found == [Ok([1, None])]
+    assert found == [Ok((1, None))]
 
 
 # -- runs and clusters --------------------------------------------------------------------------

@@ -160,14 +160,14 @@ def test_fibers_wait_for_a_worker_with_their_code_and_check_says_so(
             program.join(PATIENCE)
             second.terminate()
         first.terminate()
-    assert results == [Ok([("first", 2), ("first", 4)])]
+    assert results == [Ok((("first", 2), ("first", 4)))]
 
 
 @pytest.mark.parametrize(
     ("text", "options", "expected"),
     [
-        (CHANGED, ["--accept-changed-code"], [("second", 3), ("second", 6)]),
-        (MIGRATED, [], [("between", 1), ("between", 2)]),
+        (CHANGED, ["--accept-changed-code"], (("second", 3), ("second", 6))),
+        (MIGRATED, [], (("between", 1), ("between", 2))),
     ],
 )
 def test_worker_that_accepts_other_code_or_has_a_stand_in_takes_fibers(

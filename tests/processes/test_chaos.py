@@ -215,6 +215,6 @@ def test_worker_whose_lock_c_code_holds_beyond_the_patience_is_not_lost(
 ) -> None:
     holds = io.defer(hold, str(tmp_path), 5 * PATIENCE_OF_COORDINATOR)
     result = two_workers.cluster.submit(io.zip_par(holds, holds), None).result(timeout=PATIENCE)
-    assert result == Ok([0, 0])
+    assert result == Ok((0, 0))
     assert sum(calls_of(tmp_path).values()) == 2
     assert all(worker.poll() is None for worker in two_workers.processes.values())

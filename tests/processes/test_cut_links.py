@@ -199,13 +199,13 @@ def test_connection_that_is_cut_for_less_than_the_limit_goes_on_where_it_was(sta
     worker = worker_at(proxy.url)
     with Cluster.connect(process.url) as cluster:
         running = cluster.submit(io.zip_par(io.sleep(0.2).then(io.pure(1))), None)
-        assert io.zip_par(io.pure(1)).run(None, on=cluster) == Ok([1])
+        assert io.zip_par(io.pure(1)).run(None, on=cluster) == Ok((1,))
         proxy.cut()
         wait_until(lambda: bool(process._board._links.absent))
         more = cluster.submit(io.zip_par(io.pure(2)), None)
         proxy.heal()
-        assert running.result(timeout=PATIENCE) == Ok([1])
-        assert more.result(timeout=PATIENCE) == Ok([2])
+        assert running.result(timeout=PATIENCE) == Ok((1,))
+        assert more.result(timeout=PATIENCE) == Ok((2,))
     end([worker])
 
 
@@ -215,7 +215,7 @@ def test_worker_that_is_cut_off_for_longer_than_the_limit_is_a_named_loss(start:
     worker = worker_at(proxy.url)
     with Cluster.connect(process.url) as cluster:
         running = cluster.submit(io.zip_par(io.sleep(1000)), None, snapshots="off")
-        assert io.zip_par(io.pure(1)).run(None, on=cluster) == Ok([1])
+        assert io.zip_par(io.pure(1)).run(None, on=cluster) == Ok((1,))
         proxy.cut()
         result = running.result(timeout=PATIENCE)
     assert isinstance(result, Panic)
@@ -233,7 +233,7 @@ def test_client_that_is_cut_off_for_longer_than_the_limit_has_a_named_end(start:
     worker = worker_at(process.url)
     with Cluster.connect(proxy.url) as cluster:
         running = cluster.submit(io.sleep(1000), None)
-        assert io.zip_par(io.pure(1)).run(None, on=cluster) == Ok([1])
+        assert io.zip_par(io.pure(1)).run(None, on=cluster) == Ok((1,))
         proxy.cut()
         result = running.result(timeout=PATIENCE)
     assert isinstance(result, Panic)

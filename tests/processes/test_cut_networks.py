@@ -90,7 +90,7 @@ class FarWorker:
         self.cluster = stack.enter_context(
             Cluster.connect(coordinator.url, patience=PATIENCE_OF_ALL)
         )
-        assert self.cluster.run(io.zip_par(io.pure(1)), None) == Ok([1])
+        assert self.cluster.run(io.zip_par(io.pure(1)), None) == Ok((1,))
 
     def start_relay(self) -> subprocess.Popen[str]:
         relay = begin(self._stack, self._relay_command)

@@ -125,7 +125,7 @@ def calling(tally: Actor[Tally], who: int, step: int = 0) -> Any:
 def test_rolling_restart_moves_an_actor_whose_calls_are_made_once_and_in_order(
     calls: Calls,
 ) -> None:
-    def use(made: list[Actor[Tally]]) -> Any:
+    def use(made: tuple[Actor[Tally]]) -> Any:
         (tally,) = made
         callers = [io.zip_par(calling(tally, who)) for who in range(FIBERS)]
         return io.zip_par(callers).then(tally.all())

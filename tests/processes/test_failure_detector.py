@@ -152,7 +152,7 @@ def test_worker_stopped_for_too_long_is_a_named_loss_and_is_told_why(
     worker = worker_at(url, stderr=subprocess.PIPE)
     with Cluster.connect(url, snapshots="off") as cluster:
         running = cluster.submit(io.zip_par(io.pure(1)).then(io.sleep(1000)), None)
-        assert io.zip_par(io.pure(1)).run(None, on=cluster) == Ok([1])
+        assert io.zip_par(io.pure(1)).run(None, on=cluster) == Ok((1,))
         worker.send_signal(signal.SIGSTOP)
         result = running.result(timeout=PATIENCE)
         assert isinstance(result, Panic)
@@ -219,11 +219,11 @@ def test_pause_of_all_processes_harms_nothing_however_long() -> None:
         start_new_session=True,
     ) as program:
         assert program.stdout is not None
-        assert program.stdout.readline() == "Ok(success=[1])\n"
+        assert program.stdout.readline() == "Ok(success=(1,))\n"
         os.killpg(program.pid, signal.SIGSTOP)
         time.sleep(2)  # four times their patience
         os.killpg(program.pid, signal.SIGCONT)
-        assert program.stdout.readline() == "Ok(success=[1])\n"
+        assert program.stdout.readline() == "Ok(success=(1,))\n"
 
 
 class SlowLink:

@@ -49,7 +49,7 @@ def main(place):
     made = io.zip(Queue.create(), Var.create(0), resource.reentrant_lock)
     return made.flat_map(lambda all: work(*all))
 """
-RIGHT: Any = [["before", "after", "last"], 2]
+RIGHT: Any = (("before", "after", "last"), 2)
 
 
 @pytest.fixture

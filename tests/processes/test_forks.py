@@ -50,7 +50,7 @@ def forks(how):
             raise ValueError("in the child")
         if how == "runs":
             inner = io.zip(io.blocking(int, "1"), io.from_coroutine(asyncio.sleep, 0, 2))
-            os._exit(5 if inner.run(None, 4).unsafe_get() == [1, 2] else 6)
+            os._exit(5 if inner.run(None, 4).unsafe_get() == (1, 2) else 6)
         os._exit(4)
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
@@ -90,9 +90,9 @@ print(outcome_of_child(lambda: print(inner.run(None), inner.run(None, 4))))
 print(outcome_of_child(lambda: print(outcome_of_child(lambda: print(inner.run(None))))))
 print(inner.run(None))
 """) == [
-        "Ok(success=[1, 2]) Ok(success=[1, 2]) 0",
-        "Ok(success=[1, 2]) 0 0",
-        "Ok(success=[1, 2])",
+        "Ok(success=(1, 2)) Ok(success=(1, 2)) 0",
+        "Ok(success=(1, 2)) 0 0",
+        "Ok(success=(1, 2))",
     ]
 
 
@@ -111,7 +111,7 @@ for thread in threads: thread.start()
 print({outcome_of_child(lambda: print(inner.run(None, 2))) for _ in range(25)})
 is_over = True
 for thread in threads: thread.join()
-""") == ["{'Ok(success=[1, 2]) 0'}"]
+""") == ["{'Ok(success=(1, 2)) 0'}"]
 
 
 IN_A_THREAD = pytest.param(
@@ -179,7 +179,7 @@ cluster.close()
     )
     assert lines == [
         *["True", "True True", "Ok(success=1)", "ClusterClosed True", "ClusterClosed True"],
-        *["True", "Ok(success=[3]) 0", "Ok(success=[2]) False"],
+        *["True", "Ok(success=(3,)) 0", "Ok(success=(2,)) False"],
     ]
 
 
@@ -202,7 +202,7 @@ print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 print(io.zip_par(io.pure(2)).run(None, on=cluster))
 """,
         *("-X", "dev", "-W", "error"),
-    ) == ["6", "Ok(success=[2])"]
+    ) == ["6", "Ok(success=(2,))"]
 
 
 @pytest.mark.slow

@@ -70,7 +70,7 @@ def test_directory_of_a_cluster_is_gone_with_it_though_its_coordinator_was_kille
         assert cluster._processes is not None
         directory = cluster._processes._equipment.directory
         os.kill(coordinator_of(cluster), signal.SIGKILL)
-        assert cluster.run(io.zip_par(io.pure(1)), None) == Ok([1])
+        assert cluster.run(io.zip_par(io.pure(1)), None) == Ok((1,))
     assert not directory.exists()
 
 
@@ -141,7 +141,7 @@ def test_journal_that_is_no_directory_is_refused() -> None:
 def test_local_cluster_keeps_cuts_of_its_journal(tmp_path: Path) -> None:
     for _ in range(3):  # each makes a checkpoint as it ends
         with Cluster.local(workers=1, journal=tmp_path, keep_snapshots=2) as cluster:
-            assert cluster.run(io.zip_par(io.pure(1)), None) == Ok([1])
+            assert cluster.run(io.zip_par(io.pure(1)), None) == Ok((1,))
     assert len(show(tmp_path).cuts) == 2
 
 

@@ -172,7 +172,7 @@ def test_worker_that_is_stopped_for_a_moment_goes_on(caplog: pytest.LogCaptureFi
 def test_local_worker_in_c_code_that_holds_the_interpreter_is_not_lost() -> None:
     with Cluster.local(workers=1, patience=0.2) as cluster:
         (worker,) = cluster._processes.workers  # type: ignore[union-attr]  # local
-        assert io.zip_par(io.defer(hold_interpreter, 2)).run(None, on=cluster) == Ok([worker.pid])
+        assert io.zip_par(io.defer(hold_interpreter, 2)).run(None, on=cluster) == Ok((worker.pid,))
 
 
 def test_worker_on_tcp_in_c_code_that_holds_the_interpreter_is_not_lost(
@@ -180,7 +180,7 @@ def test_worker_on_tcp_in_c_code_that_holds_the_interpreter_is_not_lost(
 ) -> None:
     url = coordinate(0.3)
     with worker_at(url) as worker, Cluster.connect(url) as cluster:
-        assert io.zip_par(io.defer(hold_interpreter, 3)).run(None, on=cluster) == Ok([worker.pid])
+        assert io.zip_par(io.defer(hold_interpreter, 3)).run(None, on=cluster) == Ok((worker.pid,))
         worker.terminate()
 
 
@@ -196,7 +196,7 @@ def test_worker_on_tcp_that_was_given_up_does_nothing_more_when_it_is_continued(
 
         result = Queue.create().flat_map(program).run(None, on=cluster)
         zombie, other = (one, two) if int(path.read_text()) == one.pid else (two, one)
-        assert result == Ok([other.pid, 0])
+        assert result == Ok((other.pid, 0))
         zombie.send_signal(signal.SIGCONT)
         assert zombie.wait(PATIENCE) == LOST
         other.terminate()

@@ -340,7 +340,7 @@ def test_run_ends_with_the_last_worker_and_with_the_coordinator() -> None:
     for victim in ("workers", "coordinator"):
         with Cluster.local(workers=1, snapshots="off", journal=False) as cluster:
             ran = cluster.submit(io.sleep(1000), None)
-            assert io.zip_par(io.pure(1)).run(None, on=cluster) == Ok([1])
+            assert io.zip_par(io.pure(1)).run(None, on=cluster) == Ok((1,))
             process = getattr(cluster._processes, victim)
             (process[0] if victim == "workers" else process).kill()
             result = ran.result(timeout=PATIENCE)
@@ -354,7 +354,7 @@ def test_members_see_the_end_of_their_coordinator(coordinator: str) -> None:
     with Cluster.connect(coordinator) as cluster:
         run = cluster.submit(io.zip_par(io.defer(os.getpid)).then(io.sleep(1000)), None)
         pid = io.zip_par(io.defer(os.getpid)).run(None, on=cluster)
-        assert pid == Ok([worker.pid])
+        assert pid == Ok((worker.pid,))
         THREADED[coordinator].stop()
         result = run.result(timeout=PATIENCE)
     assert isinstance(result, Panic)

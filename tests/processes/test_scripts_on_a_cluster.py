@@ -125,7 +125,7 @@ def test_module_put_on_the_path_later_is_found(tmp_path: Path) -> None:
             print(io.zip_par(io.defer(late.twice, 4)).run(None, on=cluster))
         """,
     )
-    assert told == "Ok(success=[8])\n"
+    assert told == "Ok(success=(8,))\n"
 
 
 def test_failure_on_a_worker_shows_file_line_and_source(tmp_path: Path) -> None:

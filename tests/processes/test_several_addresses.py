@@ -48,7 +48,7 @@ def test_client_joins_a_coordinator_though_another_address_is_silent(
 def test_worker_joins_the_coordinator_wherever_it_is(coordinate: Coordinate) -> None:
     alive, dead = coordinate(30.0), free_url()
     with worker_at(f"{dead},{alive}") as worker, Cluster.connect(alive) as cluster:
-        assert io.zip_par(io.pure(3)).run(None, on=cluster) == Ok([3])
+        assert io.zip_par(io.pure(3)).run(None, on=cluster) == Ok((3,))
         worker.terminate()
         assert worker.wait(PATIENCE) == 0
 

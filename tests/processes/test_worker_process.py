@@ -209,7 +209,7 @@ sys.path[:0] = {where!r}
     text = text.replace("with Cluster", "from distio import Cluster, io\nwith Cluster")
     command = [sys.executable, "-S", "-c", text]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert (done.stdout, done.stderr) == ("Ok(success=[1])\n", "")
+    assert (done.stdout, done.stderr) == ("Ok(success=(1,))\n", "")
 
 
 def test_worker_imports_modules_of_python_and_not_those_of_the_working_directory(
@@ -219,7 +219,7 @@ def test_worker_imports_modules_of_python_and_not_those_of_the_working_directory
         (tmp_path / name).write_text("raise AssertionError")
     definitions = f"os.chdir({str(tmp_path)!r}); sys.path.remove('')"
     rest = "print(io.zip_par(io.pure(1)).run(None, on=cluster))"
-    assert run_program(definitions, rest) == "Ok(success=[1])\n"
+    assert run_program(definitions, rest) == "Ok(success=(1,))\n"
 
 
 # -- signals ----------------------------------------------------------------------------------
@@ -303,11 +303,11 @@ def test_worker_is_given_its_share_of_the_cores() -> None:
     cores = len(os.sched_getaffinity(0))
     share = max(1, cores // 2)
     heard = run_program("", THREADS, workers=2, environment=NO_LIMITS)
-    assert heard == f"Ok(success=['{share}'])\n"
+    assert heard == f"Ok(success=('{share}',))\n"
     heard = run_program("", THREADS, environment=NO_LIMITS | {"PYTHON_CPU_COUNT": "1"})
-    assert heard == "Ok(success=['1'])\n"
+    assert heard == "Ok(success=('1',))\n"
     heard = run_program("", THREADS, environment=NO_LIMITS | {"OMP_NUM_THREADS": "7"})
-    assert heard == "Ok(success=['7'])\n"
+    assert heard == "Ok(success=('7',))\n"
 
 
 def test_cluster_sets_the_threads_of_libraries_on_its_workers() -> None:

@@ -110,8 +110,8 @@ PROGRAMS: Final[dict[str, tuple[Callable[[], Program], Any]]] = {
     "sleepers": (sleepers, Ok([*range(6)])),
     "families": (families, Ok(9)),
     "limited": (limited, Ok([7, 7, 7])),
-    "cancelled": (cancelled, Ok([3])),
-    "uncancelable": (uncancelable, Ok([True])),
+    "cancelled": (cancelled, Ok((3,))),
+    "uncancelable": (uncancelable, Ok((True,))),
     "holders": (holders, Ok(True)),
     "again": (again, Ok([0, 1, 2])),
 }
@@ -161,7 +161,7 @@ def test_cold_fibers_change_no_outcome_of_a_generated_program(examples: int) -> 
 
 def test_fiber_that_is_cold_sleeps_and_has_its_name() -> None:
     found = simulate(asked, members=2, threads=1, components=COLD)
-    assert found.result == Ok([("late", "sleeps")])
+    assert found.result == Ok((("late", "sleeps"),))
     assert times_put_away(found)
 
 

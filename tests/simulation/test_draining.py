@@ -87,7 +87,7 @@ def collect(queue: Any, count: int, seen: tuple[Any, ...] = ()) -> Any:
 def pipeline(size: int | None) -> Io:
     CALLED.clear()
 
-    def made(queues: list[Any]) -> Io:
+    def made(queues: tuple[Queue[Any], Queue[Any]]) -> Io:
         source, sink = queues
         stages = io.parallel([stage(source, sink).attempt()] * 3)
         makers = io.parallel([io.zip_par(producer(source, who)) for who in range(3)])
@@ -229,7 +229,7 @@ def test_call_of_an_actor_that_runs_when_its_worker_leaves_has_its_result() -> N
     )
     for seed in range(20):
         result = simulate(slow, seed=seed, faults=[Leave("worker-1", at=0.005)]).result
-        assert result == Ok([1]) or "left the cluster" in str(result)
+        assert result == Ok((1,)) or "left the cluster" in str(result)
 
 
 def test_fiber_that_cannot_be_saved_is_lost_and_the_others_go_on() -> None:

@@ -165,7 +165,7 @@ def test_explore_calls_a_function_for_a_new_program_for_each_seed() -> None:
 
 
 def test_explore_gives_the_context_to_the_program() -> None:
-    explore(io.zip_par(io.read), 5, lambda simulation: simulation.result == Ok([5]), range(3))
+    explore(io.zip_par(io.read), 5, lambda simulation: simulation.result == Ok((5,)), range(3))
 
 
 def test_explore_has_the_options_of_simulate() -> None:

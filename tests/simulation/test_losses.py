@@ -63,7 +63,7 @@ def test_fiber_that_others_have_seen_is_lost_if_only_births_are_kept() -> None:
 def test_fiber_that_nobody_has_seen_begins_again_if_births_are_kept() -> None:
     made = io.zip_par(io.sleep(60).then(io.pure(1)))
     simulation = simulate(made, members=1, faults=[POWER_CUT], snapshots="births")
-    assert simulation.result == Ok([1])
+    assert simulation.result == Ok((1,))
     assert simulation.virtual_seconds > 90
 
 

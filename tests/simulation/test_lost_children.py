@@ -73,7 +73,7 @@ def test_scope_ends_when_one_of_its_fibers_is_lost_for_good(
 
     def use(released: Queue[Any]) -> Io:
         sleeper = io.yield_.then(io.sleep(LONG).finally_(lambda _: released.put("released")))
-        owner = SCOPES[scope]([sleeper] * COUNT).attempt()
+        owner: Io = SCOPES[scope]([sleeper] * COUNT).attempt()
         if is_elsewhere:
             owner = io.zip_par([owner, io.sleep(0.1)]).map(lambda both: both[0])
         return owner.flat_map(lambda result: released.size().map(lambda size: (result, size)))

@@ -77,7 +77,7 @@ def test_saved_fiber_that_waits_and_holds_a_lock_goes_on_where_its_code_is(
 ) -> None:
     faults = [Crash("worker-2", at=30, returns_after=1)]
     result = simulate(program(), members=2, threads=1, seed=seed, faults=faults).result
-    assert result == Ok([3, 6])
+    assert result == Ok((3, 6))
     assert refused
 
 
@@ -87,5 +87,5 @@ def test_fibers_of_a_worker_that_leaves_wait_until_one_with_their_code_is_there(
 ) -> None:
     faults = [Leave("worker-2", at=30, returns_after=20)]
     result = simulate(program(), members=2, threads=1, seed=seed, faults=faults).result
-    assert result == Ok([3, 6])
+    assert result == Ok((3, 6))
     assert refused

@@ -31,7 +31,7 @@ def jobs() -> Program:
     return io.zip_par(io.traverse_par(range(8), job), io.traverse_par(range(30), io.pure))
 
 
-RESULT: Any = Ok([list(range(8)), list(range(30))])
+RESULT: Any = Ok((list(range(8)), list(range(30))))
 
 
 def test_placed_fibers_share_what_there_is_and_no_more() -> None:

@@ -53,7 +53,7 @@ def test_judge_allows_a_loss_only_where_fibers_may_be_lost() -> None:
 
 def test_programs_have_one_result_each_without_faults() -> None:
     assert possible("tree") == {repr(Ok(4))}
-    assert possible("after a time limit") == {repr(Ok(["late"]))}
+    assert possible("after a time limit") == {repr(Ok(("late",)))}
 
 
 def test_result_that_tells_of_a_loss_is_told_from_others() -> None:

@@ -114,7 +114,7 @@ def test_panic_in_a_simulation_arrives_with_its_traceback() -> None:
 
 def test_children_in_a_simulation_read_the_context_of_their_parent() -> None:
     inner: Program = io.zip_par(io.read, io.read).contra_map_read(lambda c: c + 1)
-    assert simulate(io.zip_par(io.read, inner, io.read), 41).result == Ok([41, [42, 42], 41])
+    assert simulate(io.zip_par(io.read, inner, io.read), 41).result == Ok((41, (42, 42), 41))
 
 
 def test_children_of_children_run_in_a_simulation() -> None:
@@ -141,7 +141,7 @@ def test_fiber_in_a_simulation_can_be_waited_for_by_any_fiber_that_gets_its_hand
         lambda handles: io.zip_par(io.wait(handles[0]), io.wait(handles[0]))
     )
     for seed in range(10):
-        assert simulate(program, seed=seed).result == Ok([[Ok(7)], [Ok(7)]])
+        assert simulate(program, seed=seed).result == Ok(([Ok(7)], [Ok(7)]))
 
 
 def test_failure_in_a_simulation_that_no_fiber_waits_for_is_in_the_history() -> None:
@@ -159,7 +159,7 @@ def test_failure_in_a_simulation_that_no_fiber_waits_for_is_in_the_history() -> 
 def test_callback_may_be_called_at_once() -> None:
     at_once = io.async_(lambda context, callback: callback(Ok(context)))
     assert simulate(at_once, 5).result == Ok(5)
-    assert simulate(io.zip_par(at_once, at_once), 5).result == Ok([5, 5])
+    assert simulate(io.zip_par(at_once, at_once), 5).result == Ok((5, 5))
 
 
 def test_callback_may_be_kept_and_called_by_a_sibling() -> None:
@@ -173,7 +173,7 @@ def test_callback_may_be_kept_and_called_by_a_sibling() -> None:
 
     for seed in range(10):
         simulation = simulate(main, seed=seed)
-        assert simulation.result == Ok(["called", None])
+        assert simulation.result == Ok(("called", None))
         assert lines(simulation.history, "the callback of fiber", "is called")
 
 
@@ -183,7 +183,7 @@ def test_callback_may_be_called_by_another_thread() -> None:
 
     assert simulate(io.async_(call_from_thread)).result == Ok("from outside")
     both = io.zip_par(io.async_(call_from_thread), io.async_(call_from_thread))
-    assert simulate(both).result == Ok(["from outside", "from outside"])
+    assert simulate(both).result == Ok(("from outside", "from outside"))
 
 
 def test_callback_from_another_thread_gives_the_same_history_early_or_late() -> None:
@@ -207,7 +207,7 @@ def test_callback_from_another_thread_gives_the_same_history_early_or_late() -> 
         )
 
     early, late = (simulate(partial(main, is_early)) for is_early in (True, False))
-    assert early.result == late.result == Ok([1, None])
+    assert early.result == late.result == Ok((1, None))
     assert str(early.history) == str(late.history)
 
 
@@ -453,7 +453,7 @@ def test_fiber_that_travels_has_a_copy_of_its_values() -> None:
 def test_outcome_that_travels_is_a_copy() -> None:
     original = [1, 2]
     outcome = simulate(io.zip_par(io.pure(original))).result
-    assert outcome == Ok([[1, 2]])
+    assert outcome == Ok(([1, 2],))
     assert isinstance(outcome, Ok)
     assert outcome.success[0] is not original
 
@@ -461,7 +461,7 @@ def test_outcome_that_travels_is_a_copy() -> None:
 def test_fiber_that_cannot_be_pickled_stays_and_is_in_the_history() -> None:
     sticky = Sticky()
     simulation = simulate(io.zip_par(io.defer(lambda: sticky.items.append(1)), io.pure(2)))
-    assert simulation.result == Ok([None, 2])
+    assert simulation.result == Ok((None, 2))
     assert sticky.items == [1]
     [reason] = simulation.stayed
     assert "captured variable 'sticky'" in reason

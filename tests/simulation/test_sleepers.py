@@ -55,7 +55,7 @@ def test_short_sleep_ends_in_time_if_the_fiber_was_saved_meanwhile() -> None:
         started = io.parallel(sleeper).flat_map(
             lambda fibers: io.sleep(20).then(queue.put(1), io.wait(fibers))
         )
-        return io.yield_.then(started).map(lambda results: results[0].success)
+        return io.yield_.then(started).map(lambda results: results[0].unsafe_get())
 
     def main(queue: Queue[Any]) -> Program:
         return io.zip_par([parent(queue)] * 3)
@@ -78,4 +78,4 @@ def test_fiber_that_cannot_be_pickled_sleeps_all_the_same() -> None:
         return io.sleep(100).then(io.defer(lambda: next(unpicklable)))
 
     result = simulate(io.zip_par(io.defer_io(stays)), members=2, threads=1).result
-    assert result == Ok([1])
+    assert result == Ok((1,))

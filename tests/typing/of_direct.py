@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Never, NoReturn, assert_type
+from typing import Any, Never, assert_type
 
 from distio import IO, Resource, io, resource
 
@@ -32,7 +32,7 @@ class Shop:
 assert_type(measured("a", times=2), IO[Any, Any, int])
 assert_type(Shop().price("a"), IO[Any, Any, float])
 as_function: Callable[[int], IO[Any, Any, str]] = io.do(plain)
-assert_type(io.restart_from(1, times=2), IO[Any, Any, NoReturn])
+assert_type(io.restart_from(1, times=2), IO[Any, Never, Never])
 
 
 async def awaited(program: IO[None, str, list[int]], opened: Resource[None, Never, bytes]) -> None:

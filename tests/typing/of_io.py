@@ -20,8 +20,12 @@ def double(n: int) -> int:
     return 2 * n
 
 
-def show(n: int) -> IO[Any, Never, str]:
+def show(n: int) -> IO[int, Never, str]:
     return io.pure(str(n))
+
+
+def released(n: int, r: Result[str, str]) -> IO[int, Never, str]:
+    return io.pure("")
 
 
 def handle(errors: list[Any]) -> IO[Any, Never, str]:
@@ -49,71 +53,71 @@ def start(n: int) -> Future[int]:
 
 
 def values(five: IO[int, str, int]) -> None:
-    assert_type(io.pure(5), IO[Any, Any, int])
-    assert_type(io.defer(double, 5), IO[Any, Any, int])
-    assert_type(io.step(double, 5), IO[Any, Any, int])
-    assert_type(io.once(double, 5), IO[Any, Any, int])
-    assert_type(io.checkpoint, IO[Any, Any, None])
-    assert_type(io.defer_io(show, 5), IO[Any, Never, str])
-    assert_type(io.safe(show)(5), IO[Any, Never, str])
+    assert_type(io.pure(5), IO[Any, Never, int])
+    assert_type(io.defer(double, 5), IO[Any, Never, int])
+    assert_type(io.step(double, 5), IO[Any, Never, int])
+    assert_type(io.once(double, 5), IO[Any, Never, int])
+    assert_type(io.checkpoint, IO[Any, Never, None])
+    assert_type(io.defer_io(show, 5), IO[int, Never, str])
+    assert_type(io.safe(show)(5), IO[int, Never, str])
     assert_type(five.map(double), IO[int, str, int])
-    assert_type(five.flat_map(show), IO[Any, str, str])
-    assert_type(io.pure(five).flatten(), IO[Any, Any, int])
-    assert_type(five.then(show(1)), IO[Any, Any, Any])
+    assert_type(five.flat_map(show), IO[int, str, str])
+    assert_type(io.pure(five).flatten(), IO[int, str, int])
+    assert_type(five.then(show(1)), IO[int, str, str])
     assert_type(five.then_keep(show(1)), IO[int, str, int])
-    assert_type(five.zip(five), IO[Any, Any, list[Any]])
-    assert_type(io.pure(double).ap(five), IO[Any, Any, int])
+    assert_type(five.zip(five), IO[int, str, tuple[int, int]])
+    assert_type(io.pure(double).ap(five), IO[Any, str, int])
 
 
 def context(five: IO[int, str, int]) -> None:
-    assert_type(io.read, IO[Any, Any, Any])
-    assert_type(io.defer_read(double), IO[Any, Any, Any])
-    assert_type(io.defer_read_io(show), IO[Any, Never, str])
+    assert_type(io.read, IO[Any, Never, Any])
+    assert_type(io.defer_read(double), IO[int, Never, int])
+    assert_type(io.defer_read_io(show), IO[int, Never, str])
     assert_type(five.contra_map_read(len), IO[Sized, str, int])
 
 
 def failures(five: IO[int, str, int], ok: Result[str, int]) -> None:
-    assert_type(io.error("no"), IO[Any, str, Any])
-    assert_type(io.errors("no", "nor this"), IO[Any, Any, Any])
+    assert_type(io.error("no"), IO[Any, str, Never])
+    assert_type(io.errors("no", "nor this"), IO[Any, str, Never])
     assert_type(io.from_result(ok), IO[Any, str, int])
-    assert_type(five.catch(handle), IO[Any, Never, int | str])
+    assert_type(five.catch(handle), IO[int, Never, int | str])
     assert_type(five.map_error(len), IO[int, int, int])
-    assert_type(five.recover(handle_panic), IO[Any, str, int | str])
+    assert_type(five.recover(handle_panic), IO[int, str, int | str])
     assert_type(five.map_panic(lambda e: e), IO[int, str, int])
     assert_type(five.attempt(), IO[int, Never, Result[str, int]])
     assert_type(five.finally_(after), IO[int, str, int])
-    assert_type(five.on_failure(after), IO[Any, Never, int | str])
-    assert_type(io.bracket(five, show, lambda a, r: io.from_result(r)), IO[Any, Any, Any])
+    assert_type(five.on_failure(after), IO[int, Never, int | str])
+    assert_type(io.bracket(five, show, released), IO[int, str, str])
 
 
 def lists(five: IO[int, str, int]) -> None:
-    assert_type(io.sequence(five, five), IO[Any, Any, Any])
+    assert_type(io.sequence(five, five), IO[int, str, int])
     assert_type(io.zip([five, five]), IO[int, str, list[int]])
-    assert_type(io.zip(five, show(1)), IO[Any, Any, list[Any]])
-    assert_type(io.traverse([1, 2], show), IO[Any, Never, list[str]])
-    assert_type(io.traverse_par([1, 2], show, at_most=2), IO[Any, Never, list[str]])
+    assert_type(io.zip(five, show(1)), IO[int, str, tuple[int, str]])
+    assert_type(io.traverse([1, 2], show), IO[int, Never, list[str]])
+    assert_type(io.traverse_par([1, 2], show, at_most=2), IO[int, Never, list[str]])
     assert_type(io.zip_par([five, five], at_most=2), IO[int, str, list[int]])
-    assert_type(io.zip_par(five, show(1)), IO[Any, Any, list[Any]])
+    assert_type(io.zip_par(five, show(1)), IO[int, str, tuple[int, str]])
 
 
 def fibers(five: IO[int, str, int], fibers: list[io.Fiber[int, str, int]]) -> None:
-    assert_type(io.parallel([five, five]), IO[int, Any, list[io.Fiber[int, str, int]]])
-    assert_type(io.parallel(five, show(1)), IO[Any, Any, list[io.Fiber[Any, Any, Any]]])
-    assert_type(five.parallel(five), IO[Any, Any, list[io.Fiber[Any, Any, Any]]])
-    assert_type(five.zip_par(five), IO[Any, Any, list[Any]])
-    assert_type(io.wait(fibers), IO[Any, Any, list[Result[str, int]]])
-    assert_type(io.wait(fibers[0], fibers[1]), IO[Any, Any, list[Result[str, int]]])
-    assert_type(io.yield_, IO[Any, Any, None])
+    assert_type(io.parallel([five, five]), IO[int, Never, list[io.Fiber[int, str, int]]])
+    assert_type(io.parallel(five, show(1)), IO[int, Never, list[io.Fiber[int, str, int | str]]])
+    assert_type(five.parallel(five), IO[int, Never, list[io.Fiber[int, str, int]]])
+    assert_type(five.zip_par(five), IO[int, str, tuple[int, int]])
+    assert_type(io.wait(fibers), IO[Any, Never, list[Result[str, int]]])
+    assert_type(io.wait(fibers[0], fibers[1]), IO[Any, Never, list[Result[str, int]]])
+    assert_type(io.yield_, IO[Any, Never, None])
     assert_type(io.async_(call_back), IO[Any, Any, Any])
-    assert_type(io.sleep(1), IO[Any, Any, None])
-    assert_type(io.sleep_until(1), IO[Any, Any, None])
-    assert_type(io.now, IO[Any, Any, float])
-    assert_type(io.random, IO[Any, Any, float])
-    assert_type(io.blocking(double, 5), IO[Any, Any, int])
-    assert_type(io.on_main_thread(double, 5), IO[Any, Any, int])
-    assert_type(io.on_main_thread(double, 5, abandon_on_cancel=True), IO[Any, Any, int])
-    assert_type(io.from_coroutine(fetch, 5), IO[Any, Any, str])
-    assert_type(io.from_future(start, 5), IO[Any, Any, int])
+    assert_type(io.sleep(1), IO[Any, Never, None])
+    assert_type(io.sleep_until(1), IO[Any, Never, None])
+    assert_type(io.now, IO[Any, Never, float])
+    assert_type(io.random, IO[Any, Never, float])
+    assert_type(io.blocking(double, 5), IO[Any, Never, int])
+    assert_type(io.on_main_thread(double, 5), IO[Any, Never, int])
+    assert_type(io.on_main_thread(double, 5, abandon_on_cancel=True), IO[Any, Never, int])
+    assert_type(io.from_coroutine(fetch, 5), IO[Any, Never, str])
+    assert_type(io.from_future(start, 5), IO[Any, Never, int])
 
 
 def names(five: IO[int, str, int]) -> None:
@@ -122,7 +126,7 @@ def names(five: IO[int, str, int]) -> None:
 
 
 def asking(fiber: io.Fiber[int, str, int], status: io.Status) -> None:
-    assert_type(fiber.status(), IO[Any, Any, io.Status])
+    assert_type(fiber.status(), IO[Any, Never, io.Status])
     assert_type(status.fiber, str)
     assert_type(status.name, str | None)
     assert_type(status.state, str)
@@ -134,14 +138,14 @@ def locals_of_fibers(five: IO[int, str, int]) -> None:
     assert_type(local, io.Local[int])
     assert_type(local.name, str)
     assert_type(local.default, int)
-    assert_type(local.get, IO[Any, Any, int])
-    assert_type(local.set(1), IO[Any, Any, None])
+    assert_type(local.get, IO[Any, Never, int])
+    assert_type(local.set(1), IO[Any, Never, None])
     assert_type(local.with_(1, five), IO[int, str, int])
 
 
 def actors(words: Actor[list[str]]) -> None:
-    assert_type(words.append("x"), IO[Any, Any, Any])
-    assert_type(words.call(len), IO[Any, Any, int])
+    assert_type(words.append("x"), IO[Any, Never, Any])
+    assert_type(words.call(len), IO[Any, Never, int])
 
 
 def loop(again: IO[int, str, int]) -> IO[int, str, int]:
@@ -156,7 +160,7 @@ def more() -> None:
     assert_type(io.rec(loop), IO[int, str, int])
     failing: IO[Any, str, Any] = io.panic(ValueError(), errors=["no"])
     assert_type(failing, IO[Any, str, Any])
-    assert_type(io.actor(shelf), IO[Any, Any, Actor[list[str]]])
+    assert_type(io.actor(shelf), IO[Any, Never, Actor[list[str]]])
 
 
 def mistakes(five: IO[int, str, int]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, assert_type
+from typing import Any, Never, assert_type
 
 from distio import (
     IO,
@@ -17,11 +17,11 @@ from distio import (
     io,
 )
 
-assert_type(Queue.create(), IO[Any, Any, Queue[Any]])
-assert_type(PubSub.create(1), IO[Any, Any, PubSub[Any]])
-assert_type(Deferred.create(), IO[Any, Any, Deferred[Any]])
-assert_type(Barrier.create(2), IO[Any, Any, Barrier])
-assert_type(CountDownLatch.create(2), IO[Any, Any, CountDownLatch])
+assert_type(Queue.create(), IO[Any, Never, Queue[Any]])
+assert_type(PubSub.create(1), IO[Any, Never, PubSub[Any]])
+assert_type(Deferred.create(), IO[Any, Never, Deferred[Any]])
+assert_type(Barrier.create(2), IO[Any, Never, Barrier])
+assert_type(CountDownLatch.create(2), IO[Any, Never, CountDownLatch])
 
 
 def of_queue(queue: Queue[int]) -> None:
@@ -29,25 +29,25 @@ def of_queue(queue: Queue[int]) -> None:
     assert_type(queue.offer(1), IO[Any, Closed, bool])
     assert_type(queue.take(), IO[Any, Closed, int])
     assert_type(queue.poll(), IO[Any, Closed, list[int]])
-    assert_type(queue.size(), IO[Any, Any, int])
-    assert_type(queue.close(), IO[Any, Any, None])
-    assert_type(queue.each(io.pure), IO[Any, Any, None])
+    assert_type(queue.size(), IO[Any, Never, int])
+    assert_type(queue.close(), IO[Any, Never, None])
+    assert_type(queue.each(io.pure), IO[Any, Never, None])
 
 
 def of_news(news: PubSub[str]) -> None:
     assert_type(news.publish(""), IO[Any, Closed, None])
     assert_type(news.subscribe(), Resource[Any, Closed, Subscription[str]])
-    assert_type(news.close(), IO[Any, Any, None])
+    assert_type(news.close(), IO[Any, Never, None])
 
 
 def of_others(answer: Deferred[float], barrier: Barrier, latch: CountDownLatch) -> None:
-    assert_type(answer.get(), IO[Any, Any, float])
-    assert_type(answer.set(1.5), IO[Any, Any, bool])
-    assert_type(answer.is_set(), IO[Any, Any, bool])
-    assert_type(barrier.wait(), IO[Any, Any, int])
-    assert_type(latch.wait(), IO[Any, Any, None])
-    assert_type(latch.count_down(2), IO[Any, Any, int])
-    assert_type(latch.count(), IO[Any, Any, int])
+    assert_type(answer.get(), IO[Any, Never, float])
+    assert_type(answer.set(1.5), IO[Any, Never, bool])
+    assert_type(answer.is_set(), IO[Any, Never, bool])
+    assert_type(barrier.wait(), IO[Any, Never, int])
+    assert_type(latch.wait(), IO[Any, Never, None])
+    assert_type(latch.count_down(2), IO[Any, Never, int])
+    assert_type(latch.count(), IO[Any, Never, int])
 
 
 @io.do

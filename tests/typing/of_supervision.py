@@ -16,18 +16,18 @@ def children(five: IO[int, str, int]) -> None:
     assert_type(child(five).restart, Restart)
 
 
-def supervisors(five: IO[int, str, int], word: IO[int, bytes, str]) -> None:
+def supervisors(five: IO[int, str, int]) -> None:
     def tell(name: str, result: Result[Any, Any], attempt: int) -> IO[Any, Any, None]:
         return io.defer(print, name, result, attempt)
 
     assert_type(supervise([child(five), child(five)]), IO[int, Any, list[Result[str, int]]])
     assert_type(supervise([five, five]), IO[int, Any, list[Result[str, int]]])
-    assert_type(supervise(five, child(word)), IO[Any, Any, list[Result[Any, Any]]])
+    assert_type(supervise(five, child(five)), IO[int, Any, list[Result[str, int]]])
     assert_type(
         supervise(
             five, strategy="rest_for_one", max_restarts=5, within_seconds=60, on_restart=tell
         ),
-        IO[Any, Any, list[Result[Any, Any]]],
+        IO[int, Any, list[Result[str, int]]],
     )
     supervise(five, strategy="one_for_two")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
     child(five, restart="always")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

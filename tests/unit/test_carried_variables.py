@@ -86,7 +86,7 @@ def set_precision_once() -> None:
         decimal.getcontext().prec = 9
 
 
-def note_all(items: list[str]) -> None:
+def note_all(items: tuple[str, ...]) -> None:
     NOTED.extend(items)
 
 
@@ -219,7 +219,7 @@ def test_awaited_program_finds_the_values_that_its_function_set(run: Any) -> Non
     @io.do
     async def main() -> str:
         user.set("Ada")
-        return await PAUSE.then(PAUSE, io.defer(user.get))  # type: ignore[no-any-return]
+        return await PAUSE.then(PAUSE, io.defer(user.get))
 
     assert run(main()) == Ok("Ada")
 
@@ -429,13 +429,13 @@ def found_elsewhere(program: Program) -> Any:
 
 def test_child_finds_the_default_of_a_variable_that_does_not_travel() -> None:
     program = io.defer(plain.set, "set").then(io.zip_par(io.defer(plain.get)))
-    assert found_elsewhere(program) == (Ok(["nothing"]), [])
+    assert found_elsewhere(program) == (Ok(("nothing",)), [])
 
 
 def test_fiber_that_has_begun_stays_with_a_value_that_does_not_travel() -> None:
     keeps = io.defer(plain.set, "set").then(PAUSE, io.defer(plain.get))
     result, stayed = found_elsewhere(io.zip_par(keeps))
-    assert result == Ok(["set"])
+    assert result == Ok(("set",))
     (reason,) = stayed
     assert "the context variable 'plain' that would not travel" in reason
 
@@ -465,7 +465,7 @@ def test_function_that_omits_to_set_a_variable_when_repeated_is_not_deterministi
 def test_fiber_moves_again_when_it_has_reset_a_variable_that_does_not_travel() -> None:
     result, stayed = found_elsewhere(io.zip_par(set_and_reset(plain, "Ada").then(PAUSE)))
     assert len(stayed) == 1
-    assert result == Ok([None])
+    assert result == Ok((None,))
 
 
 def test_numpy_error_state_keeps_a_fiber_where_it_is() -> None:
@@ -478,7 +478,7 @@ def test_numpy_error_state_keeps_a_fiber_where_it_is() -> None:
         return [inside, np.geterr()["divide"]]
 
     result, (reason,) = found_elsewhere(io.zip_par(divide()))
-    assert result == Ok([["raise", "warn"]])
+    assert result == Ok((["raise", "warn"],))
     assert "context variable" in reason
 
 
@@ -499,7 +499,7 @@ def test_value_that_cannot_be_pickled_keeps_a_child_at_home() -> None:
         return found_elsewhere(program)
 
     result, (reason,) = Context().run(test)
-    assert result == Ok(["Unpicklable"])
+    assert result == Ok(("Unpicklable",))
     assert "context variable 'trace'" in reason
     assert "no bytes of this" in reason
 
@@ -509,14 +509,14 @@ def test_warning_names_the_variable_whose_value_stays(
 ) -> None:
     caplog.set_level(logging.WARNING, logger="distio")
     program = io.defer(set_unpicklable).then(io.zip_par(io.defer(os.getpid)))
-    assert program.run(None, on=shared_cluster()) == Ok([os.getpid()])
+    assert program.run(None, on=shared_cluster()) == Ok((os.getpid(),))
     assert "context variable 'trace'" in caplog.text
 
 
 def test_variable_that_no_module_has_keeps_a_child_at_home() -> None:
     local = ContextVar("local", default="here")
     result, (reason,) = found_elsewhere(io.zip_par(io.defer(lambda: local.get())))
-    assert result == Ok(["here"])
+    assert result == Ok(("here",))
     assert "captured variable 'local'" in reason
     assert "context variable 'local' is no attribute of a module" in reason
 
@@ -530,7 +530,7 @@ def test_awaited_program_whose_value_cannot_travel_keeps_the_function() -> None:
         return "done"
 
     result, (reason,) = found_elsewhere(io.zip_par(main()))
-    assert result == Ok(["done"])
+    assert result == Ok(("done",))
     assert "context variable 'trace'" in reason
 
 
@@ -627,8 +627,8 @@ def test_variables_of_a_script_travel_to_real_processes(tmp_path: Path) -> None:
     )
     assert done.stderr == ""
     assert done.stdout.splitlines() == [
-        "Ok(success=[('nobody', 0, True)])",
-        "Ok(success=[('caller', 0, True)])",
+        "Ok(success=(('nobody', 0, True),))",
+        "Ok(success=(('caller', 0, True),))",
         "Ok(success=[(('Ada', 0, True), 'Ada'), (('Alan', 0, True), 'Alan')])",
         "Ok(success=('caller', 0, True))",
         "True",

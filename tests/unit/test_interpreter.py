@@ -94,7 +94,7 @@ PROGRAMS: dict[str, Program] = {
     "context, failed": io.error(1).contra_map_read(len).catch(lambda _: io.read),
     "attempt": io.zip(io.error(1).attempt(), io.defer(boom).attempt().map(lambda r: r.is_panic())),
     "flatten": io.pure(1).map(io.pure).flatten().then(io.sleep(1)).then(io.pure("end")),
-    "not an IO": io.zip(io.pure(1), 3),
+    "not an IO": io.zip(io.pure(1), 3),  # type: ignore[call-overload]
     "not an IO either": io.pure(1).flat_map(lambda _: "x"),  # type: ignore[arg-type,return-value]
 }
 
@@ -268,7 +268,7 @@ def test_snapshot_leaves_the_fiber_as_it_was() -> None:
     copy = moved(fiber)
     assert step(copy) is FINISHED
     assert step(fiber) is FINISHED
-    assert fiber.outcome() == copy.outcome() == Ok([1, None, 3])
+    assert fiber.outcome() == copy.outcome() == Ok((1, None, 3))
 
 
 def test_map_error_whose_function_raises_stop_iteration_is_a_panic() -> None:

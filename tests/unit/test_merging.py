@@ -109,11 +109,16 @@ def grown(trees: st.SearchStrategy[Tree]) -> st.SearchStrategy[Tree]:
 def comparable(result: Any, of: ModuleType) -> Any:
     """A Result of either library."""
     if isinstance(result, of.result.Ok):
-        return "ok", result.success
+        return "ok", as_lists(result.success)
     if isinstance(result, of.result.Errors):
         return "errors", result.errors
     assert isinstance(result, of.result.Panic), result
     return "panic", [repr(each.exception) for each in result.exceptions], result.errors
+
+
+def as_lists(value: Any) -> Any:
+    """The value with lists in the place of tuples: a zip computes a list in raffiot."""
+    return [as_lists(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def raffiots(tree: Tree) -> Any:

@@ -36,7 +36,8 @@ def test_val_obeys_the_laws_of_monads(n: int) -> None:
 @given(st.lists(st.integers(), min_size=1))
 def test_zip_takes_vals_or_one_iterable_of_them(numbers: list[int]) -> None:
     vals = [Val(n) for n in numbers]
-    assert Val.zip(*vals) == Val.zip(iter(vals)) == vals[0].zip_with(vals[1:]) == Val(numbers)
+    assert Val.zip(iter(vals)) == vals[0].zip_with(vals[1:]) == Val(numbers)
+    assert Val.zip(*vals) == vals[0].zip_with(*vals[1:]) == Val(tuple(numbers))
     assert Val(max).ap(Val(0), *vals) == Val(max).ap([Val(0), *vals]) == Val(max(0, *numbers))
 
 

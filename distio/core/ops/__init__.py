@@ -23,7 +23,7 @@ from distio.core.ops.failures import (
 from distio.core.ops.fibers import Parallel, Wait, WaitSome, Yield
 from distio.core.ops.first import TraverseAll
 from distio.core.ops.interop import Async, Blocking, Coroutine, OnMainThread
-from distio.core.ops.lists import Sequence, ThenKeep, Zip
+from distio.core.ops.lists import AsTuple, Sequence, ThenKeep, Zip
 from distio.core.ops.locals import GetLocal, SetLocal, WithLocal
 from distio.core.ops.locks import Acquire, Locked, MakeLock, ReadVar, Release, WriteVar
 from distio.core.ops.memoized import Memoized, memoize
@@ -51,6 +51,7 @@ from distio.core.ops.values import (
 __all__ = [
     "IO",
     "Acquire",
+    "AsTuple",
     "Async",
     "Attempt",
     "Blocking",

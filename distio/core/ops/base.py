@@ -10,8 +10,12 @@ import distio.core.ops as ops
 from distio._display.progress import Progress
 from distio._hints import hint_at
 from distio.core import expect
+from distio.core.ops.arguments import container_of, programs, require_exceptions, require_io
+from distio.core.ops.flattening import assemble, flatten
+from distio.core.ops.frame import Frame
 from distio.core.outside import is_outside, value_of
-from distio.errors import MatchError, TimedOut, TracedException
+from distio.core.type_vars import A2, A3, A4, A5, A6, E2, E3, E4, E5, E6, R2
+from distio.errors import TimedOut, TracedException
 from distio.result import Result
 from distio.schedule import Schedule, require_schedule
 
@@ -24,40 +28,15 @@ __all__ = [
     "Next",
     "UnaryOp",
     "UnaryOpWith",
-    "failing",
-    "no_io",
-    "programs",
     "require_io",
-    "spread",
 ]
 
 R = TypeVar("R", contravariant=True)
 E = TypeVar("E", covariant=True)
 A = TypeVar("A", covariant=True)
 X = TypeVar("X")
-R2 = TypeVar("R2")
-E2 = TypeVar("E2")
-A2 = TypeVar("A2")
-
-
-class Frame:
-    """The part of an operation that stays on the stack, to be done later."""
-
-    __slots__ = ()
-    _only_tells: ClassVar[bool] = False
-    """Whether nothing is done later than to tell others of the outcome: the fiber is at its end."""
-
-    def _succeeded(self, fiber: Fiber) -> IO[Any, Any, Any] | None:
-        """Act on `fiber.value`; return the IO to evaluate next, or None: the value is there."""
-        return None
-
-    def _failed(self, fiber: Fiber) -> IO[Any, Any, Any] | None:
-        """Act on `fiber.failure`; by default the failure goes on to the next frame."""
-        return None
-
-    def _as_frame(self) -> Frame:
-        """This frame without what it no longer needs, for a snapshot."""
-        return self
+ES = TypeVar("ES")
+"""The errors of the program itself, in a method that needs a value of a certain type."""
 
 
 @hint_at("IO")
@@ -105,11 +84,11 @@ class IO(Generic[R, E, A]):
         """Apply `f` to the value."""
         return ops.Map(self, f)
 
-    def flat_map(self, f: Callable[[A], IO[R2, E2, A2]]) -> IO[Any, E | E2, A2]:
+    def flat_map(self, f: Callable[[A], IO[R, E2, A2]]) -> IO[R, E | E2, A2]:
         """Go on with the IO that `f` makes of the value."""
         return ops.FlatMap(self, f)
 
-    def flatten(self: IO[Any, Any, IO[R2, E2, A2]]) -> IO[Any, Any, A2]:
+    def flatten(self: IO[R2, ES, IO[R2, E2, A2]]) -> IO[R2, ES | E2, A2]:
         """Run the IO that this one computes."""
         if isinstance(self, ops.Pure) and isinstance(self.value, IO):
             return self.value
@@ -117,34 +96,163 @@ class IO(Generic[R, E, A]):
 
     # -- lists ----------------------------------------------------------------------------
 
+    @overload
+    def then(self, others: Iterable[IO[R, E2, A2]], /) -> IO[R, E | E2, A2]: ...
+    @overload
+    def then(self, b: IO[R, E2, A2], /) -> IO[R, E | E2, A2]: ...
+    @overload
+    def then(self, b: IO[R, E2, Any], c: IO[R, E3, A3], /) -> IO[R, E | E2 | E3, A3]: ...
+    @overload
+    def then(
+        self, b: IO[R, E2, Any], c: IO[R, E3, Any], d: IO[R, E4, A4], /
+    ) -> IO[R, E | E2 | E3 | E4, A4]: ...
+    @overload
+    def then(
+        self,
+        b: IO[R, E2, A2],
+        c: IO[R, E2, A2],
+        d: IO[R, E2, A2],
+        e: IO[R, E2, A2],
+        /,
+        *more: IO[R, E2, A2],
+    ) -> IO[R, E | E2, A2]: ...
     def then(self, *others: Any) -> IO[Any, Any, Any]:
         """Run this, then each of `others` (IOs, or one iterable of them); keep the last value."""
         return ops.Sequence((self, *programs(others, "then")))
 
-    def then_keep(self, *args: Any) -> IO[R, E, A]:
+    @overload
+    def then_keep(self, args: Iterable[IO[R, E2, Any]], /) -> IO[R, E | E2, A]: ...
+    @overload
+    def then_keep(self, b: IO[R, E2, Any], /) -> IO[R, E | E2, A]: ...
+    @overload
+    def then_keep(self, b: IO[R, E2, Any], c: IO[R, E3, Any], /) -> IO[R, E | E2 | E3, A]: ...
+    @overload
+    def then_keep(
+        self, b: IO[R, E2, Any], c: IO[R, E2, Any], d: IO[R, E2, Any], /, *more: IO[R, E2, Any]
+    ) -> IO[R, E | E2, A]: ...
+    def then_keep(self, *args: Any) -> IO[Any, Any, Any]:
         """Run this, then each of `args`; keep the value of this one."""
         return ops.ThenKeep((self, *programs(args, "then_keep")))
 
-    def zip(self, *others: Any) -> IO[Any, Any, list[Any]]:
-        """Run this, then each of `others`; compute the list of all values."""
-        return ops.Zip((self, *programs(others, "zip")))
+    @overload
+    def zip(self, others: Iterable[IO[R, E2, A2]], /) -> IO[R, E | E2, list[A | A2]]: ...
+    @overload
+    def zip(self, b: IO[R, E2, A2], /) -> IO[R, E | E2, tuple[A, A2]]: ...
+    @overload
+    def zip(
+        self, b: IO[R, E2, A2], c: IO[R, E3, A3], /
+    ) -> IO[R, E | E2 | E3, tuple[A, A2, A3]]: ...
+    @overload
+    def zip(
+        self, b: IO[R, E2, A2], c: IO[R, E3, A3], d: IO[R, E4, A4], /
+    ) -> IO[R, E | E2 | E3 | E4, tuple[A, A2, A3, A4]]: ...
+    @overload
+    def zip(
+        self, b: IO[R, E2, A2], c: IO[R, E3, A3], d: IO[R, E4, A4], e: IO[R, E5, A5], /
+    ) -> IO[R, E | E2 | E3 | E4 | E5, tuple[A, A2, A3, A4, A5]]: ...
+    @overload
+    def zip(
+        self,
+        b: IO[R, E2, A2],
+        c: IO[R, E3, A3],
+        d: IO[R, E4, A4],
+        e: IO[R, E5, A5],
+        f: IO[R, E6, A6],
+        /,
+    ) -> IO[R, E | E2 | E3 | E4 | E5 | E6, tuple[A, A2, A3, A4, A5, A6]]: ...
+    @overload
+    def zip(
+        self,
+        b: IO[R, E2, A2],
+        c: IO[R, E2, A2],
+        d: IO[R, E2, A2],
+        e: IO[R, E2, A2],
+        f: IO[R, E2, A2],
+        g: IO[R, E2, A2],
+        /,
+        *more: IO[R, E2, A2],
+    ) -> IO[R, E | E2, tuple[A | A2, ...]]: ...
+    def zip(self, *others: Any) -> IO[Any, Any, Any]:
+        """Run this, then each of `others`; compute the tuple of all values.
 
-    def ap(self: IO[Any, Any, Callable[..., X]], *arg: Any) -> IO[Any, Any, X]:
+        Of one iterable of programs, and this one, it is the list of all values.
+        """
+        return ops.Zip((self, *programs(others, "zip")), container_of(others))
+
+    def ap(
+        self: IO[R2, ES, Callable[..., X]], *arg: IO[R2, E2, Any] | Iterable[IO[R2, E2, Any]]
+    ) -> IO[R2, ES | E2, X]:
         """Call the function that this computes with the values of `arg`."""
         return ops.Zip((self, *programs(arg, "ap"))).map(_apply)
 
     # -- concurrency ----------------------------------------------------------------------
 
-    def parallel(self, *others: Any) -> IO[Any, Any, list[Handle[Any, Any, Any]]]:
+    def parallel(
+        self, *others: IO[R, E2, A2] | Iterable[IO[R, E2, A2]]
+    ) -> IO[R, Never, list[Handle[R, E | E2, A | A2]]]:
         """Start a fiber for this and each of `others`; compute the list of their handles."""
         return ops.Parallel((self, *programs(others, "parallel")))
 
-    def zip_par(self, *others: Any, fail_fast: bool = True) -> IO[Any, Any, list[Any]]:
-        """Run this and `others` at the same time; compute the list of all values.
+    @overload
+    def zip_par(
+        self, others: Iterable[IO[R, E2, A2]], /, *, fail_fast: bool = True
+    ) -> IO[R, E | E2, list[A | A2]]: ...
+    @overload
+    def zip_par(
+        self, b: IO[R, E2, A2], /, *, fail_fast: bool = True
+    ) -> IO[R, E | E2, tuple[A, A2]]: ...
+    @overload
+    def zip_par(
+        self, b: IO[R, E2, A2], c: IO[R, E3, A3], /, *, fail_fast: bool = True
+    ) -> IO[R, E | E2 | E3, tuple[A, A2, A3]]: ...
+    @overload
+    def zip_par(
+        self, b: IO[R, E2, A2], c: IO[R, E3, A3], d: IO[R, E4, A4], /, *, fail_fast: bool = True
+    ) -> IO[R, E | E2 | E3 | E4, tuple[A, A2, A3, A4]]: ...
+    @overload
+    def zip_par(
+        self,
+        b: IO[R, E2, A2],
+        c: IO[R, E3, A3],
+        d: IO[R, E4, A4],
+        e: IO[R, E5, A5],
+        /,
+        *,
+        fail_fast: bool = True,
+    ) -> IO[R, E | E2 | E3 | E4 | E5, tuple[A, A2, A3, A4, A5]]: ...
+    @overload
+    def zip_par(
+        self,
+        b: IO[R, E2, A2],
+        c: IO[R, E3, A3],
+        d: IO[R, E4, A4],
+        e: IO[R, E5, A5],
+        f: IO[R, E6, A6],
+        /,
+        *,
+        fail_fast: bool = True,
+    ) -> IO[R, E | E2 | E3 | E4 | E5 | E6, tuple[A, A2, A3, A4, A5, A6]]: ...
+    @overload
+    def zip_par(
+        self,
+        b: IO[R, E2, A2],
+        c: IO[R, E2, A2],
+        d: IO[R, E2, A2],
+        e: IO[R, E2, A2],
+        f: IO[R, E2, A2],
+        g: IO[R, E2, A2],
+        /,
+        *more: IO[R, E2, A2],
+        fail_fast: bool = True,
+    ) -> IO[R, E | E2, tuple[A | A2, ...]]: ...
+    def zip_par(self, *others: Any, fail_fast: bool = True) -> IO[Any, Any, Any]:
+        """Run this and `others` at the same time; compute the tuple of all values.
 
-        The first failure cancels the others, unless `fail_fast` is false: see `io.zip_par`.
+        Of one iterable of programs, and this one, it is the list of all values. The first failure
+        cancels the others, unless `fail_fast` is false: see `io.zip_par`.
         """
-        return ops.zip_par((self, *programs(others, "zip_par")), "zip_par", fail_fast)
+        started = ops.zip_par((self, *programs(others, "zip_par")), "zip_par", fail_fast)
+        return started if container_of(others) is list else ops.AsTuple(started)
 
     def memoize(self, *, keep_failures: bool = True) -> IO[Any, Never, IO[R, E, A]]:
         """Compute a program that runs this once, however many fibers run it; see `io.memoize`."""
@@ -158,21 +266,23 @@ class IO(Generic[R, E, A]):
 
     # -- failures -------------------------------------------------------------------------
 
-    def catch(self, handler: Callable[[list[Any]], IO[R2, E2, A2]]) -> IO[Any, E2, A | A2]:
+    def catch(self, handler: Callable[[list[E]], IO[R, E2, A2]]) -> IO[R, E2, A | A2]:
         """On Errors, go on with `handler(errors)`."""
         return ops.Catch(self, handler)
 
-    def map_error(self, f: Callable[[Any], E2]) -> IO[R, E2, A]:
+    def map_error(self, f: Callable[[E], E2]) -> IO[R, E2, A]:
         """Apply `f` to each error, of Errors and of a Panic."""
         return ops.MapError(self, f)
 
     def recover(
-        self, handler: Callable[[list[TracedException], list[Any]], IO[R2, E2, A2]]
-    ) -> IO[Any, E | E2, A | A2]:
+        self, handler: Callable[[list[TracedException], list[E]], IO[R, E2, A2]]
+    ) -> IO[R, E | E2, A | A2]:
         """On a Panic, go on with `handler(exceptions, errors)`."""
         return ops.Recover(self, handler)
 
-    def map_panic(self, f: Callable[[TracedException], Any]) -> IO[R, E, A]:
+    def map_panic(
+        self, f: Callable[[TracedException], BaseException | TracedException]
+    ) -> IO[R, E, A]:
         """Apply `f` to each exception of a Panic."""
         return ops.MapPanic(self, f)
 
@@ -180,14 +290,14 @@ class IO(Generic[R, E, A]):
         """Never fail: compute the Result."""
         return ops.Attempt(self)
 
-    def finally_(self, after: Callable[[Result[E, A]], IO[Any, Any, Any]]) -> IO[R, E, A]:
+    def finally_(self, after: Callable[[Result[E, A]], IO[R, E2, Any]]) -> IO[R, E | E2, A]:
         """Run `after(result)` whatever happened, then go on with the result.
 
         When `after` fails too, both failures are kept.
         """
         return ops.Finally(self, after)
 
-    def on_failure(self, handler: Callable[[Result[E, A]], IO[R2, E2, A2]]) -> IO[Any, E2, A | A2]:
+    def on_failure(self, handler: Callable[[Result[E, A]], IO[R, E2, A2]]) -> IO[R, E2, A | A2]:
         """On Errors or a Panic, go on with `handler(result)`."""
         return ops.OnFailure(self, handler)
 
@@ -205,14 +315,14 @@ class IO(Generic[R, E, A]):
         """Run this so that it can't be cancelled: a cancellation of the fiber waits for its end."""
         return ops.Uncancelable(self)
 
-    def on_cancel(self, after: IO[Any, Any, Any]) -> IO[R, E, A]:
+    def on_cancel(self, after: IO[R, Any, Any]) -> IO[R, E, A]:
         """Run this; if the fiber is cancelled meanwhile, run `after`, which can't be cancelled."""
         return ops.on_cancel(self, after)
 
     @overload
     def timeout(self, seconds: float, otherwise: None = None) -> IO[R, E | TimedOut, A]: ...
     @overload
-    def timeout(self, seconds: float, otherwise: IO[R2, E2, A2]) -> IO[Any, E | E2, A | A2]: ...
+    def timeout(self, seconds: float, otherwise: IO[R, E2, A2]) -> IO[R, E | E2, A | A2]: ...
     def timeout(
         self, seconds: float, otherwise: IO[Any, Any, Any] | None = None
     ) -> IO[Any, Any, Any]:
@@ -385,7 +495,7 @@ class IO(Generic[R, E, A]):
         """Pickle as a flat list of operations, so that depth costs no recursion."""
         if not self._inner():
             return type(self), self._fields()
-        return _assemble, (_flatten(self),)
+        return assemble, (flatten(self),)
 
 
 Next = IO[Any, Any, Any] | None
@@ -422,113 +532,6 @@ class UnaryOpWith(UnaryOp):
     def __init__(self, io: Any, f: Callable[..., Any]) -> None:
         self.io = io
         self.f = f if callable(f) else expect.function(f, self._called)  # type: ignore[redundant-expr]  # quick
-
-
-def _flatten(root: IO[Any, Any, Any]) -> list[Any]:
-    """List the operations below `root`, each after those it is made of, each once.
-
-    An operation becomes `(class, the places of its parts in the list, its other fields)`. An object
-    that stands where an IO should be becomes `(None, object, ())`, to fail when it is run.
-    """
-    places: dict[int, int] = {}
-    program: list[Any] = []
-    pending: list[Any] = [root]
-    while pending:
-        node = pending[-1]
-        if id(node) in places:
-            pending.pop()
-            continue
-        inner = node._inner() if isinstance(node, IO) else ""
-        fields = node._fields() if isinstance(node, IO) else ()
-        parts: tuple[Any, ...] = ()
-        if inner:
-            parts = (fields[0],) if inner == "io" else fields[0]
-        missing = [part for part in parts if id(part) not in places]
-        if missing:
-            pending.extend(reversed(missing))
-            continue
-        pending.pop()
-        places[id(node)] = len(program)
-        if not isinstance(node, IO):
-            program.append((None, node, ()))
-        elif inner == "io":
-            program.append((type(node), places[id(parts[0])], fields[1:]))
-        elif inner == "ios":
-            program.append((type(node), tuple([places[id(part)] for part in parts]), fields[1:]))
-        else:
-            program.append((type(node), None, fields))
-    return program
-
-
-def _assemble(program: list[Any]) -> Any:
-    """Make the IO again from its flat list."""
-    nodes: list[Any] = []
-    for operation, parts, fields in program:
-        if operation is None:
-            nodes.append(parts)
-        elif parts is None:
-            nodes.append(operation(*fields))
-        elif isinstance(parts, int):
-            nodes.append(operation(nodes[parts], *fields))
-        else:
-            nodes.append(operation(tuple([nodes[part] for part in parts]), *fields))
-    return nodes[-1]
-
-
-def require_io(io: Any, where: str, f: Any = None) -> IO[Any, Any, Any]:
-    """Return `io`, or raise a MatchError; `f` is the function of the user that returned it."""
-    if isinstance(io, IO):
-        return io
-    raise no_io(io, where, f)
-
-
-def no_io(found: Any, where: str, f: Any) -> MatchError:
-    """The error for an object that stands where an IO should be."""
-    advice = expect.instead_of_io(found, where)
-    if f is not None:
-        return expect.returned(where, f, "an IO", found, advice)
-    return MatchError(f"{where}: expected an IO, but got {expect.shown(found)}; {advice}")
-
-
-def programs(args: tuple[Any, ...], where: str) -> tuple[IO[Any, Any, Any], ...]:
-    """The IOs among the arguments, or in the only one; for anything else, one that is a panic."""
-    found = args if args and isinstance(args[0], IO) else spread(args)
-    for io in found:
-        if not isinstance(io, IO):
-            is_dict = len(args) == 1 and isinstance(args[0], dict)
-            advice = "give the values() of the dict" if is_dict else ""
-            return tuple([_program(found, index, where, advice) for index in range(len(found))])
-    return found
-
-
-def _program(found: tuple[Any, ...], index: int, where: str, advice: str) -> IO[Any, Any, Any]:
-    io = found[index]
-    if isinstance(io, IO):
-        return io
-    place = f" as number {index + 1} of {len(found)}" if len(found) > 1 else ""
-    advice = advice or expect.instead_of_io(io)
-    return failing(f"{where}: expected an IO{place}, but got {expect.shown(io)}; {advice}")
-
-
-def failing(message: str) -> IO[Any, Any, Any]:
-    """A panic on a mistake that is seen now; its trace shows the user's code that we are in."""
-    return ops.Fail([], [TracedException.with_stack_trace(MatchError(message))])
-
-
-def require_exceptions(where: str, kinds: tuple[Any, ...]) -> tuple[type[BaseException], ...]:
-    """Return these classes of exceptions, or raise a TypeError that says what else was given."""
-    for kind in kinds or [None]:
-        if not (isinstance(kind, type) and issubclass(kind, BaseException)):
-            got = reprlib.repr(kind) if kinds else "none"
-            raise TypeError(f"{where}: expected at least one class of exceptions, but got {got}")
-    return kinds
-
-
-def spread(args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The arguments, or the items of the only one if that is an iterable and no text."""
-    if len(args) == 1 and isinstance(args[0], Iterable) and not isinstance(args[0], str | bytes):
-        return tuple(args[0])
-    return args
 
 
 def _apply(values: list[Any]) -> Any:

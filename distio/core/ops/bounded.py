@@ -17,7 +17,8 @@ from distio.core.chunks import ChunkSizes
 from distio.core.context_vars import Carried, carried_in, context_of, copied, is_as_copied
 from distio.core.fiber import Fiber, Handle
 from distio.core.interrupts import runs_user_code
-from distio.core.ops.base import IO, Frame, Next, no_io, require_io
+from distio.core.ops.arguments import no_io, require_io
+from distio.core.ops.base import IO, Frame, Next
 from distio.core.ops.cancellation import Cancel
 from distio.core.ops.failures import RestoreResult, from_result
 from distio.core.ops.fibers import Parallel, Wait, WaitSome

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any, final
 
 from distio.core.fiber import Fiber
-from distio.core.ops.base import IO, Frame, Next
+from distio.core.ops.arguments import Container
+from distio.core.ops.base import IO, Frame, Next, UnaryOp
 from distio.core.ops.failures import RestoreResult
 from distio.result import Ok
 
-__all__ = ["Sequence", "ThenKeep", "Zip"]
+__all__ = ["AsTuple", "Sequence", "ThenKeep", "Zip"]
 
 Program = IO[Any, Any, Any]
 
@@ -60,16 +61,20 @@ class _SequenceFrame(Frame):
 
 
 @final
-class Zip(_Several):
-    """Each in turn; the value is the list of all values."""
+class Zip(IO[Any, Any, Any]):
+    """Each in turn; the value is the list, or the tuple, of all values."""
 
-    __slots__ = ()
+    __slots__ = _names = ("ios", "container")
+
+    def __init__(self, ios: tuple[Program, ...], container: Container = list) -> None:
+        self.ios = ios
+        self.container = container
 
     def _evaluate(self, fiber: Fiber) -> Next:
         if not self.ios:
-            fiber.value = []
+            fiber.value = self.container()
             return None
-        fiber.stack.append(_ZipFrame(self.ios, 1, []))
+        fiber.stack.append(_ZipFrame(self.ios, 1, [], self.container))
         return self.ios[0]
 
 
@@ -77,25 +82,51 @@ class Zip(_Several):
 class _ZipFrame(Frame):
     """Where a zip has got to, and the values so far."""
 
-    __slots__ = ("index", "ios", "values")
+    __slots__ = ("container", "index", "ios", "values")
 
-    def __init__(self, ios: tuple[Program, ...], index: int, values: list[Any]) -> None:
+    def __init__(
+        self, ios: tuple[Program, ...], index: int, values: list[Any], container: Container
+    ) -> None:
         self.ios = ios
         self.index = index
         self.values = values
+        self.container = container
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _ZipFrame, (self.ios[self.index :], 0, self.values)
+        return _ZipFrame, (self.ios[self.index :], 0, self.values, self.container)
 
     def _succeeded(self, fiber: Fiber) -> Next:
         self.values.append(fiber.value)
         if self.index == len(self.ios):
-            fiber.value = self.values
+            fiber.value = self.values if self.container is list else tuple(self.values)
             return None
         io = self.ios[self.index]
         fiber.stack.append(self)
         self.index += 1
         return io
+
+
+@final
+class AsTuple(UnaryOp):
+    """Make a tuple of the list that an IO computes.
+
+    The frame has no IO: what that captured isn't kept while it runs.
+    """
+
+    __slots__ = ()
+
+    def _evaluate(self, fiber: Fiber) -> Next:
+        fiber.stack.append(_AsTupleFrame())
+        return self.io  # type: ignore[no-any-return]  # what it is shows when it is evaluated
+
+
+@final
+class _AsTupleFrame(Frame):
+    __slots__ = ()
+
+    def _succeeded(self, fiber: Fiber) -> Next:
+        fiber.value = tuple(fiber.value)
+        return None
 
 
 @final

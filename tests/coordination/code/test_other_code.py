@@ -50,7 +50,7 @@ def test_fibers_that_one_worker_does_not_take_go_on_at_another() -> None:
     has_other_code(world.nodes[2])
     handle = world.start(children_of(4))
     world.work()
-    assert outcome_of(handle) == Ok([0, 2, 4, 6])
+    assert outcome_of(handle) == Ok((0, 2, 4, 6))
     assert len(world.said(ChunkReturned)) == 2  # both were on their way before it was known
     assert world.is_empty()
     world.coordinator.validate_rest()
@@ -67,7 +67,7 @@ def test_fibers_that_no_worker_takes_wait_for_one_that_joins() -> None:
     assert len([worker for worker in told if not worker]) == 2  # the operator, and the client
     joins(world)
     world.work()
-    assert outcome_of(handle) == Ok([0, 2, 4, 6])
+    assert outcome_of(handle) == Ok((0, 2, 4, 6))
     world.coordinator.validate_rest()
 
 
@@ -81,7 +81,7 @@ def test_worker_with_the_same_code_returns_nothing() -> None:
     world = World(workers=1)
     handle = world.start(children_of(4))
     world.work()
-    assert outcome_of(handle) == Ok([0, 2, 4, 6])
+    assert outcome_of(handle) == Ok((0, 2, 4, 6))
     assert not world.said(ChunkReturned)
 
 

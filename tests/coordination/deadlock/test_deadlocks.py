@@ -167,7 +167,7 @@ def test_fibers_that_wait_for_each_other_are_a_deadlock_that_names_both(run: Run
 def test_fibers_that_take_two_locks_crosswise_are_a_deadlock_that_names_both(run: Run) -> None:
     """Each fiber takes its own lock, and that of the other when both have one."""
 
-    def program(made: list[Any]) -> Program:
+    def program(made: tuple[Any, ...]) -> Program:
         one, two, count = made
         return io.zip_par(crosswise(one, two, count), crosswise(two, one, count))
 

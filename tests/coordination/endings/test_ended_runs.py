@@ -98,5 +98,5 @@ def test_callback_that_is_called_after_its_run_has_ended_changes_nothing(
     first = run(program)
     kept[0](late)
     assert first == Ok("in time")
-    assert run(io.async_(start).zip(io.defer(kept[0], late))) == Ok(["in time", None])
+    assert run(io.async_(start).zip(io.defer(kept[0], late))) == Ok(("in time", None))
     kept[1](late)

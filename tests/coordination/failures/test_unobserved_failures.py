@@ -206,7 +206,7 @@ def test_log_handler_of_a_failure_may_run_programs(
     seen: list[Any] = []
     with watched(then=lambda: seen.append(io.zip_par(io.pure(1), io.pure(2)).run(None))) as log:
         assert server(io.defer(divide), log.has_come_in_time).run(None, 2) == Ok(True)
-    assert seen == [Ok([1, 2])]
+    assert seen == [Ok((1, 2))]
 
 
 def test_log_handler_that_raises_for_a_failure_leaves_the_server_running(

@@ -437,7 +437,7 @@ def test_nested_run_that_waits_for_a_fiber_that_waits_for_its_own_is_a_deadlock(
     result = shared.run(None, on=cluster)
     assert isinstance(result, Ok), result
     inner, other = result.success
-    assert isinstance(exception_of(inner.success), Deadlock)
+    assert isinstance(exception_of(inner.get()), Deadlock)
     assert other == Ok(inner)
 
 

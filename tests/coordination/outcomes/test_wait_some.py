@@ -259,7 +259,7 @@ def test_wait_some_for_no_fiber_requests_outcomes_so_that_the_next_look_has_them
     handle = world.start(child.flat_map(look_twice))
     world.work()
     world.pass_time(1)
-    assert outcome_of(handle) == Ok([[None], [Ok("done")]])
+    assert outcome_of(handle) == Ok(([None], [Ok("done")]))
 
 
 def test_outcome_of_a_fiber_that_comes_home_and_leaves_again_is_awaited_again() -> None:

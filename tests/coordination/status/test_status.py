@@ -410,7 +410,7 @@ def test_status_tells_for_what_a_fiber_waits(run: Run, state: str) -> None:
 
 def test_status_of_the_asking_fiber_itself_is_running(run: Run) -> None:
     program = io.named("me", io.current_fiber.flat_map(state_of))
-    assert run(io.zip_par(program, program)) == Ok([("me", "running")] * 2)
+    assert run(io.zip_par(program, program)) == Ok((("me", "running"),) * 2)
 
 
 def test_status_of_the_parent_is_told_to_its_children(run: Run) -> None:
