@@ -45,6 +45,6 @@ def memoize(io: IO[R, E, A], *, keep_failures: bool = True) -> IO[Any, Never, IO
     ...     return io.zip_par(loaded.map(min), loaded.map(max))
     >>> io.memoize(load).flat_map(both).run(None)
     loading
-    Ok(success=[1, 3])
+    Ok(success=(1, 3))
     """
     return ops.memoize(require_io(io, "memoize"), keep_failures)

@@ -486,4 +486,4 @@ def test_variable_that_the_function_sets_is_that_of_its_item(
         return io.defer(var.get)
 
     everything = io.traverse_par(range(2), program, at_most=at_most).zip(io.defer(var.get))
-    assert run_in_process(everything) == Ok([["unset, 0", "unset, 1"], "unset"])
+    assert run_in_process(everything) == Ok((["unset, 0", "unset, 1"], "unset"))

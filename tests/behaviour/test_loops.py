@@ -104,7 +104,7 @@ def test_coroutine_on_the_callers_loop_runs_in_the_context_of_its_fiber(in_loop:
         )
         return await program.run_async(None), user.get()
 
-    assert in_loop(main) == (Ok(["Ada", "Grace"]), "nobody")
+    assert in_loop(main) == (Ok(("Ada", "Grace")), "nobody")
 
 
 def test_coroutine_that_raises_on_the_callers_loop_is_a_panic(in_loop: InLoop) -> None:
@@ -120,7 +120,7 @@ def test_coroutine_on_the_callers_loop_runs_another_program(in_loop: InLoop) -> 
     async def inner() -> Any:
         return await io.zip(io.pure(1), io.from_coroutine(anyio.sleep, 0)).run_async(None)
 
-    assert in_loop(lambda: io.from_coroutine(inner).run_async(None)) == Ok(Ok([1, None]))
+    assert in_loop(lambda: io.from_coroutine(inner).run_async(None)) == Ok(Ok((1, None)))
 
 
 def test_function_of_the_other_library_is_told_where_to_run(in_loop: InLoop) -> None:
@@ -257,7 +257,7 @@ def test_await_in_any_coroutine_is_the_value_of_the_program(in_loop: InLoop) -> 
     async def main() -> Any:
         return await io.zip_par(io.pure(1), io.sleep(0)), await total(4), await io.read
 
-    assert in_loop(main) == ([1, None], 5, None)
+    assert in_loop(main) == ((1, None), 5, None)
 
 
 def test_await_in_a_coroutine_of_a_fiber_is_the_value_of_the_program() -> None:

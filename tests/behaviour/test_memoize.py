@@ -48,7 +48,7 @@ def diamond(log: Log) -> Program:
 
 
 def test_memoized_program_runs_once_for_all_fibers_that_use_it(run: Run) -> None:
-    assert run(with_log(diamond)) == Ok([[1, 3], ["load"]])
+    assert run(with_log(diamond)) == Ok(((1, 3), ["load"]))
 
 
 def test_memoized_program_is_awaited_in_direct_style(run: Run) -> None:
@@ -61,7 +61,7 @@ def test_memoized_program_is_awaited_in_direct_style(run: Run) -> None:
         loaded = await note(log, "load").then(io.pure(1)).memoize()
         return await io.zip_par([uses(loaded) for _ in range(3)])
 
-    assert run(with_log(main)) == Ok([[2, 2, 2], ["load"]])
+    assert run(with_log(main)) == Ok(([2, 2, 2], ["load"]))
 
 
 @pytest.mark.parametrize("keep_failures", [True, False])
@@ -80,7 +80,7 @@ def test_failure_of_a_memoized_program_reaches_all_that_wait(run: Run, keep_fail
 
     failed: Result[str, Any] = Errors(["broken"])
     results, calls = run(with_log(main)).unsafe_get()
-    assert results == [[failed] * 3, failed]
+    assert results == ([failed] * 3, failed)
     # whether all of the three have joined in time is left to chance
     assert (len(calls) == 1) is keep_failures
 
@@ -94,17 +94,32 @@ def test_memoized_program_that_panics_is_a_panic_for_each_that_uses_it(run: Run)
 
 def test_cancelled_fiber_leaves_a_memoized_program_to_the_others(run: Run) -> None:
     def main(log: Log) -> Program:
-        def use(go_on: Deferred[str], loaded: Program) -> Program:
-            gives_up = loaded.timeout(0.01, io.pure("gave up")).then_keep(go_on.set("here"))
-            return io.zip_par(gives_up, loaded)
+        def use(begun: Deferred[None], go_on: Deferred[str], loaded: Program) -> Program:
+            gives_up = begun.get().then(loaded.timeout(0.01, io.pure("gave up")))
+            return io.zip_par(gives_up.then_keep(go_on.set("here")), loaded)
 
-        def made(go_on: Deferred[str]) -> Program:
-            load = note(log, "load").then(go_on.get())
-            return io.memoize(load).flat_map(partial(use, go_on))
+        def made(begun: Deferred[None], go_on: Deferred[str]) -> Program:
+            load = note(log, "load").then(begun.set(None), go_on.get())
+            return io.memoize(load).flat_map(partial(use, begun, go_on))
 
-        return Deferred.create().flat_map(made)
+        deferreds = io.zip(Deferred.create(), Deferred.create())
+        return deferreds.flat_map(lambda both: made(*both))
 
-    assert run(with_log(main)) == Ok([["gave up", "here"], ["load"]])
+    assert run(with_log(main)) == Ok((("gave up", "here"), ["load"]))
+
+
+def test_cancelled_fiber_that_began_a_memoized_program_leaves_it_to_the_others() -> None:
+    def main(log: Log) -> Program:
+        def use(loaded: Program) -> Program:
+            gives_up = loaded.timeout(30.0, io.pure("gave up"))
+            return io.zip_par(gives_up, io.sleep(10.0).then(loaded))
+
+        load = note(log, "load").then(io.sleep(60.0), io.pure("here"))
+        return io.memoize(load).flat_map(use)
+
+    # no real clock: on a busy machine, the second fiber could come after the first has left
+    simulation = simulate(with_log(main), members=2)
+    assert simulation.result == Ok((("gave up", "here"), ["load"]))
 
 
 def test_memoized_program_for_which_nobody_waits_is_cancelled_and_begins_anew(run: Run) -> None:
@@ -124,7 +139,7 @@ def test_memoized_program_for_which_nobody_waits_is_cancelled_and_begins_anew(ru
 
         return Deferred.create().flat_map(uses)
 
-    assert run(with_log(main)) == Ok([["gave up", None], ["opened", "closed"] * 2])
+    assert run(with_log(main)) == Ok((("gave up", None), ["opened", "closed"] * 2))
 
 
 def knotted(use: Callable[[Program], Program]) -> Program:
@@ -175,7 +190,7 @@ def test_memoized_program_runs_once_though_workers_are_lost() -> None:
     faults = [Crash(returns_after=0.1), Crash(returns_after=0.1)]
     explore(
         with_log(diamond),
-        check=lambda simulation: simulation.result == Ok([[1, 3], ["load"]]),
+        check=lambda simulation: simulation.result == Ok(((1, 3), ["load"])),
         seeds=range(20),
         threads=1,
         faults=faults,
@@ -190,4 +205,4 @@ def test_memoized_program_goes_on_when_the_worker_that_computes_it_is_lost() -> 
 
     faults = [Crash("worker-1", at=20, returns_after=1), Crash("worker-2", at=40, returns_after=1)]
     simulation = simulate(with_log(main), members=2, faults=faults)
-    assert simulation.result == Ok([[7, 7], ["load", "loaded"]])
+    assert simulation.result == Ok(((7, 7), ["load", "loaded"]))

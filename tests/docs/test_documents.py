@@ -89,7 +89,7 @@ def test_document_comments_say_why_a_block_is_for_threads() -> None:
 
 def test_readme_commands_are_targets_of_the_makefile() -> None:
     commands = re.findall(r"^make ([a-z-]+)", (ROOT / "README.md").read_text(), re.M)
-    assert commands == ["demo", "check", "test"]
+    assert commands == ["demo", "check", "test", "docs"]
     makefile = (ROOT / "Makefile").read_text()
     assert all(re.search(rf"^{command}:", makefile, re.M) for command in commands)
 

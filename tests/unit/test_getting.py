@@ -189,6 +189,6 @@ def test_field_that_a_result_has_not_shows_what_it_has(
     assert type(info.value.__cause__) is (cause or type(None))
 
 
-def test_other_attribute_of_a_result_is_a_plain_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="'Ok' object has no attribute 'value'"):
+def test_other_attribute_of_a_result_is_an_attribute_error_that_says_what_to_use() -> None:
+    with pytest.raises(AttributeError, match=r"'Ok' has no attribute 'value'; use result\.get\(\)"):
         Ok(5).value  # type: ignore[attr-defined]  # noqa: B018 (reading it is the test)

@@ -199,7 +199,8 @@ def test_slurm_puts_keys_where_nodes_find_them_and_nobody_else(slurm: Any, tmp_p
     provider.start(Command("tcp://127.0.0.1:1", keys={"secret.key": b"secret"}), 1)
     script = (tmp_path / "sbatch.in").read_text()
     folder = Path(script.split("export DISTIO_KEYS=")[1].splitlines()[0])
-    assert folder.parent == tmp_path
+    assert folder.parent.parent == tmp_path
+    assert folder.parent.stat().st_mode & 0o777 == 0o700
     assert folder.stat().st_mode & 0o777 == 0o700
     assert (folder / "secret.key").read_bytes() == b"secret"
     assert (folder / "secret.key").stat().st_mode & 0o777 == 0o600

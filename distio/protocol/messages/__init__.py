@@ -98,14 +98,9 @@ from distio.protocol.messages.primitives import (
 )
 from distio.protocol.messages.recovery import FibersSaved, LossReported, SaveFibers, Unsaved
 from distio.protocol.messages.references import GiveBack
-from distio.protocol.messages.runs import (
-    Progress,
-    RunProgress,
-    RunWatched,
-    StartRun,
-    WatchRun,
-)
+from distio.protocol.messages.runs import Progress, RunProgress, StartRun
 from distio.protocol.messages.timers import StartTimer, StopTimer, TimerFired
+from distio.protocol.messages.watches import RunWatched, WatchRun
 
 __all__ = [
     "HANDSHAKE",

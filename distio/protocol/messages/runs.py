@@ -1,13 +1,13 @@
-"""The begin of runs, the counts of their fibers, and who is told of these."""
+"""The begin of runs, and the counts of their fibers."""
 
 from typing import ClassVar
 
 import msgspec
 
-from distio.protocol.base import CLIENTS, EVERYBODY, CoordinatorMessage, FiberId, MemberMessage
+from distio.protocol.base import CLIENTS, EVERYBODY, FiberId, MemberMessage
 from distio.protocol.domains import Count, Epoch, Id, Positive, Role, Sequence, Snapshots
 
-__all__ = ["Progress", "RunProgress", "RunWatched", "StartRun", "WatchRun"]
+__all__ = ["Progress", "RunProgress", "StartRun"]
 
 
 class StartRun(MemberMessage, frozen=True, gc=False):
@@ -43,27 +43,3 @@ class Progress(MemberMessage, frozen=True, gc=False):
     ready: Count
     """How many fibers could run at once, or do."""
     runs: list[RunProgress]
-
-
-class WatchRun(MemberMessage, frozen=True, gc=False):
-    """Tell this member now and then how many fibers its run has, until the run is over."""
-
-    roles: ClassVar[frozenset[Role]] = CLIENTS
-    run: Id
-    goes_on: bool = True
-    """False: tell it no longer."""
-
-
-class RunWatched(CoordinatorMessage, frozen=True, gc=False):
-    """How many fibers a run has."""
-
-    is_counted: ClassVar[bool] = False
-
-    run: Id
-    ended: Count
-    """How many have ended so far."""
-    alive: Count
-    waiting: Count
-    """How many of those that are alive are at no worker: they wait for a place, or sleep."""
-    workers: Count
-    """How many workers have some of them."""
