@@ -4,7 +4,7 @@ The functions of `distio.io` are here as well, so that `io` may stay the standar
 
 >>> import distio as d
 >>> d.zip_par(d.pure(1), d.pure(2)).run(None)
-Ok(success=[1, 2])
+Ok(success=(1, 2))
 """
 
 from typing import TYPE_CHECKING, Any

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 import distio
+from distio._plain import _places
 from distio.errors import ClusterClosed, MatchError, NotPicklable, WorkerLost
 from tests.conftest import PATIENCE
 
@@ -190,7 +191,15 @@ def test_map_within_a_call_does_not_wait_for_its_own_place(place: Place) -> None
     assert list(distio.map(total, range(6), **place)) == [sum(range(n)) for n in range(6)]
 
 
+@pytest.fixture
+def workers() -> Iterator[None]:
+    """Workers of this process are gone with the test: others don't expect any."""
+    yield
+    _places._close_workers()
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("workers")
 def test_worker_processes_serve_all_calls_of_a_program() -> None:
     def process(n: int) -> int:
         return os.getpid()

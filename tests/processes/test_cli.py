@@ -203,7 +203,7 @@ def test_distio_run_shows_its_progress_on_stderr(
     naps = "from distio import io\nmain = io.zip_par(io.sleep(0.1), io.sleep(0.1))\n"
     (tmp_path / "naps.py").write_text(naps)
     said = on_threads(distio, "naps.py", "--progress")
-    assert said.out == "[None, None]\n"
+    assert said.out == "(None, None)\n"
     assert re.search(r"^distio: \d of \d \(", said.err, re.M)
     assert "distio: 3 of 3 (100 %)" in said.err
 

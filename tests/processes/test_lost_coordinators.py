@@ -268,7 +268,7 @@ def test_program_waits_for_its_coordinator_and_says_so_once(
         assert "doesn't answer; waiting for it for up to 600 s" in run.stderr.readline()
         daemons.start()
         out, err = run.communicate(timeout=PATIENCE)
-        assert (out, run.returncode) == ("['value']\n", 0)
+        assert (out, run.returncode) == ("('value',)\n", 0)
         assert "the coordinator is back" in err
         assert len(err.splitlines()) == 1
 

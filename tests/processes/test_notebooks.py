@@ -39,9 +39,9 @@ def text_of(cell: Cell) -> str:
 def test_cell_runs_a_program_though_its_loop_runs_and_awaits_it(kernel: Kernel) -> None:
     kernel.run("main = io.zip_par(io.pure(1), io.pure(2))")
     for run in ("main.run(None)", "main.run(None, on=cluster)"):
-        assert text_of(kernel.run(run)) == "Ok(success=[1, 2])"
+        assert text_of(kernel.run(run)) == "Ok(success=(1, 2))"
     for run in ("await main.run_async(None)", "await main.run_async(None, on=cluster)"):
-        assert text_of(kernel.run(run)) == "Ok(success=[1, 2])"
+        assert text_of(kernel.run(run)) == "Ok(success=(1, 2))"
 
 
 def test_what_fibers_print_and_log_lands_in_the_cell_that_runs_them(kernel: Kernel) -> None:

@@ -59,7 +59,7 @@ def test_program_and_cluster_that_loses_a_worker_run_without_what_linux_alone_ha
         text=True,
         check=False,
     )
-    assert done.stdout == "Ok(success=[1, 2])\nOk(success=['alive', 2])\n", done.stderr
+    assert done.stdout == "Ok(success=(1, 2))\nOk(success=('alive', 2))\n", done.stderr
     assert "killed by SIGKILL" in done.stderr
     assert "Traceback" not in done.stderr
 

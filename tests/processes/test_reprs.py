@@ -38,7 +38,7 @@ def test_run_shows_whether_it_is_over_and_how() -> None:
     handle.result(PATIENCE)
     assert repr(handle).startswith("<run ")
     assert ", over" in repr(handle)
-    member = shared_cluster().members()[0]
+    member = next(each for each in shared_cluster().members() if each.kind == "client")
     assert f"<b>client {member.name}</b>" in member._repr_html_()
 
 

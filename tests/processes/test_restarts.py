@@ -282,7 +282,7 @@ def test_cluster_with_one_worker_that_can_start_goes_on(
 
 
 def test_timeout_that_is_no_time_is_refused() -> None:
-    with pytest.raises(MatchError, match=r"Cluster\.local: expected a number of seconds above 0"):
+    with pytest.raises(MatchError, match=r"Cluster\.local, timeout: expected a number of seconds"):
         Cluster.local(workers=1, timeout=0)
 
 

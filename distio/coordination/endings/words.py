@@ -17,7 +17,7 @@ def describe_unplaced(ended: RunEnded) -> str:
 
     >>> print(describe_unplaced(RunEnded(1, unplaced=[(2 << 40) + 7])))
     fiber 2.7 waited for a worker, and is dropped before it has released what it holds
-    >>> print(describe_unplaced(RunEnded(1, overdue="too late", unplaced=[3 << 40, 4 << 40]))[:53])
+    >>> print(describe_unplaced(RunEnded(1, overdue="too late", unplaced=[3 << 40, 4 << 40]))[:52])
     fibers 3.0, 4.0 waited for a worker, and are dropped
     """
     names = [name_of(fiber) for fiber in ended.unplaced[:_MOST_NAMES]]

@@ -48,7 +48,7 @@ def describe_versions(there: Mapping[str, str]) -> list[str]:
     Args:
         there: the versions where something was pickled.
 
-    >>> describe_versions({"msgspec": "0.0.1", "nowhere": "1.0"})
+    >>> describe_versions({"msgspec": "0.0.1", "nowhere": "1.0"})  # doctest: +ELLIPSIS
     ['msgspec 0.0.1 there, ... here', 'nowhere 1.0 there, missing here']
     """
     here = {package: _version_here(package) for package in there}
