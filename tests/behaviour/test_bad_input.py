@@ -303,6 +303,12 @@ def test_async_function_in_place_of_a_plain_one_is_a_match_error(
     assert said.endswith("; io.from_coroutine makes an IO of an async function")
 
 
+@pytest.mark.parametrize("make", [io.defer, io.blocking, io.from_coroutine, io.pure(1).map])
+def test_coroutine_in_place_of_a_function_is_a_match_error(make: Callable[..., Any]) -> None:
+    with pytest.raises(MatchError, match=r"write io\.from_coroutine\(f, \*args\)"):
+        make(a_coroutine())
+
+
 async def takes_a_callback(context: Any, callback: Any) -> None:
     """Never awaited."""
 

@@ -142,6 +142,63 @@ def test_function_of_trio_under_run_is_told_where_to_run() -> None:
     assert "let a task of trio run the program" in str(error)
 
 
+async def sleeps() -> None:
+    await anyio.sleep(0.001)
+
+
+async def waits_for_an_event() -> None:
+    await asyncio.Event().wait()
+
+
+async def opens_a_nursery() -> None:
+    async with trio.open_nursery():
+        """It isn't opened."""
+
+
+async def has_a_time_limit() -> None:
+    async with asyncio.timeout(1):
+        """It never begins."""
+
+
+@pytest.mark.parametrize("f", [sleeps, waits_for_an_event, opens_a_nursery, has_a_time_limit])
+@pytest.mark.parametrize("place", ["a loop", "none"])
+def test_function_of_io_do_that_needs_a_loop_says_what_to_write(f: Any, place: str) -> None:
+    program = io.do(f)()
+    result = asyncio.run(program.run_async(None)) if place == "a loop" else program.run(None)
+    assert isinstance(result, Panic)
+    assert "`await io.from_coroutine(f, *args)`" in result.exceptions[0].stack_trace
+
+
+def test_future_that_a_function_of_io_do_awaits_says_what_to_write() -> None:
+    async def main() -> Any:
+        future = asyncio.get_running_loop().create_future()
+
+        @io.do
+        async def wrong() -> None:
+            await future
+
+        return await wrong().run_async(None)
+
+    said = str(the_exception(asyncio.run(main())))
+    assert "but got <Future pending> of type Future" in said
+    assert said.endswith("`await io.from_coroutine(f, *args)`")
+
+
+def test_exception_of_a_coroutine_that_has_its_loop_is_given_no_advice() -> None:
+    async def too_late() -> None:
+        async with asyncio.timeout(1) as limit:
+            """It is over."""
+        limit.reschedule(1)
+
+    @io.do
+    async def passes_it_on() -> None:
+        await io.from_coroutine(too_late)
+
+    error = the_exception(passes_it_on().run(None))
+    assert isinstance(error, RuntimeError)
+    assert not hasattr(error, "__notes__")
+
+
 # -- the end ----------------------------------------------------------------------------------
 
 

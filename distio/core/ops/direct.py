@@ -18,7 +18,7 @@ from distio.core.fiber import Fiber
 from distio.core.interrupts import is_interrupt, runs_user_code
 from distio.core.ops.base import IO, Frame, Next, UnaryOp, require_io
 from distio.core.ops.resources import UNSHIELD
-from distio.core.outside import is_outside, loops, value_of
+from distio.core.outside import advise, is_outside, loops, value_of
 from distio.core.raising import Raised, failure_of
 from distio.core.replay import AwaitHistory, SuspendedFrame, dispose, repeat, variables_of
 from distio.errors import Cancelled, MatchError, NotDeterministic
@@ -265,6 +265,8 @@ class Awaiting(Frame):
                 if is_interrupt(exception):
                     self._end(fiber)
                     raise
+                if self.raised is None or exception is not self.raised.exception:
+                    advise(exception)
                 fiber.failure = failure_of(exception, self.raised)
                 return self._ended(fiber)
             kind = type(io)
