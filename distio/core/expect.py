@@ -209,12 +209,15 @@ def function(f: F, where: str) -> F:
     """Return `f` if it can be called."""
     if callable(f):
         return f
-    found: object = f
+    raise _no_function(f, where)
+
+
+def _no_function(found: Any, where: str) -> MatchError:
     advice = "give the function, not what it returns"
     if isinstance(found, CoroutineType):
         found.close()  # it is told here that nobody awaits it
         advice = "write io.from_coroutine(f, *args) with the async function f, not its coroutine"
-    raise MatchError(f"{where}: expected a function, but got {shown(f)}; {advice}")
+    return MatchError(f"{where}: expected a function, but got {shown(found)}; {advice}")
 
 
 def integer(number: Any, where: str, expected: str) -> int:
