@@ -37,12 +37,15 @@ _modules: Final = sys.modules
 class Do(IO[Any, Any, Any]):
     """Call an async function and go through what it awaits; what it returns is the value."""
 
-    __slots__ = _names = ("f", "args", "kwargs")
+    __slots__ = ("args", "call", "f", "kwargs")
+    _names = ("f", "args", "kwargs")
     _called = "await"
 
     def __init__(self, f: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         self.f = f
         """The object that `io.do` has returned; a module has it by name, unlike the function."""
+        self.call = f.__wrapped__
+        """The function, at hand: an await of a recursion is some percent quicker."""
         self.args = args
         self.kwargs = kwargs
 
@@ -58,8 +61,8 @@ class Do(IO[Any, Any, Any]):
             return value_of(self).__await__()
         # `start` once more, for each turn of a recursion goes through here
         if self.kwargs:
-            return self.f.__wrapped__(*self.args, **self.kwargs).__await__()  # type: ignore[no-any-return]  # of a coroutine
-        return self.f.__wrapped__(*self.args).__await__()  # type: ignore[no-any-return]  # the same
+            return self.call(*self.args, **self.kwargs).__await__()  # type: ignore[no-any-return]  # of a coroutine
+        return self.call(*self.args).__await__()  # type: ignore[no-any-return]  # the same
 
     def _evaluate(self, fiber: Fiber) -> Next:
         log = None if fiber.is_pinned else AwaitHistory(carried_in(fiber.variables))
@@ -76,6 +79,7 @@ def starter(f: Any) -> Any:
         # Do(start, args, kwargs), but a recursion that awaits itself is a tenth quicker like this
         program = _new(_Do)
         program.f, program.args, program.kwargs = start, args, kwargs
+        program.call = f
         return program
 
     return start
