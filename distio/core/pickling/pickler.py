@@ -317,6 +317,25 @@ _FOUND: Final[set[type | FunctionType]] = set()
 """Classes and functions of distio that are found by their names, as they always will be."""
 
 
+_LOOP_BOUND: Final = (
+    "asyncio.",
+    "anyio._backends.",
+    "anyio._core._synchronization.",
+    "anyio.streams.",
+    "trio.Event",
+    "trio._channel.",
+    "trio._core.",
+    "trio._sync.",
+)
+"""How the names of classes begin whose objects wake tasks of one event loop."""
+
+
+def _refuse(pickler: Pickler, obj: Any) -> Reduced:
+    """A copy would be of another loop: nobody here could wake what waits for it there."""
+    kind = type(obj).__qualname__
+    raise TypeError(f"an object of type {kind} belongs to one event loop, and can't leave it")
+
+
 _BY_KIND: Final[dict[type, _Reducer]] = {
     type: Pickler.reduce_class,
     FunctionType: Pickler.reduce_function,
@@ -348,6 +367,9 @@ def _reducer_for(kind: type) -> _Reducer:
         return Pickler.reduce_module
     if is_generator(kind):
         return Pickler.reduce_generator
+    names = (f"{base.__module__}.{base.__qualname__}" for base in kind.__mro__)
+    if any(name.startswith(_LOOP_BOUND) for name in names):
+        return _refuse
     if _is_registered(kind) and kind not in NAMED_KINDS:
         return _as_pickle_does
     is_custom = kind.__reduce_ex__ is not object.__reduce_ex__
