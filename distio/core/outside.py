@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Final
 from distio.core.raising import exception_of
 from distio.result import Ok
 
-__all__ = ["advise", "is_in_trio", "is_outside", "loops", "value_of"]
+__all__ = ["advise", "is_in_trio", "is_on_a_loop", "is_outside", "loops", "value_of"]
 
 _NAMED: Final = re.compile(r"'(\w+)'|\bnot (\w+)$|(\w+) object")
 _OF_AWAITS: Final = CO_COROUTINE | CO_GENERATOR | CO_ASYNC_GENERATOR
@@ -45,9 +45,14 @@ def _running_loop() -> Any:
 loops.running = staticmethod(_running_loop)
 
 
+def is_on_a_loop() -> bool:
+    """Whether a loop of asyncio or trio runs in this thread, and waits for this."""
+    return bool(loops.running()) or is_in_trio()
+
+
 def is_outside() -> bool:
     """Whether the caller of this, an `__await__`, is awaited in a task of a loop."""
-    if not (loops.running() or is_in_trio()):
+    if not is_on_a_loop():
         return False
     # `run` may have been called in a task, and steps fibers in the thread of the loop
     frame: Any = sys._getframe(2)

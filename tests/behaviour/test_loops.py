@@ -16,6 +16,7 @@ import trio
 from distio import IO, Cluster, DomainErrors, MatchError, Ok, Panic, Result, io, resource
 from distio.core.pickling.dumping import dump
 from distio.runtime import lent_threads
+from distio.runtime import run as run_module
 from distio.runtime.threads import CannotStartThread
 from tests.conftest import PATIENCE, shared_cluster
 
@@ -409,6 +410,23 @@ def test_resource_is_not_opened_by_async_with_in_any_coroutine(in_loop: InLoop) 
 
     with pytest.raises(MatchError, match=r"await resource\.use"):
         in_loop(main)
+
+
+def test_run_that_keeps_a_loop_standing_still_says_what_to_write_once(
+    in_loop: InLoop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(run_module, "_LONG_SECONDS", 0)
+    run_module._advise_to_await.cache_clear()
+
+    async def main() -> None:
+        for _ in range(2):
+            io.pure(1).run(None)
+
+    io.pure(1).run(None)
+    assert not caplog.messages
+    in_loop(main)
+    (said,) = caplog.messages
+    assert said.endswith("write `await program.run_async(context)`")
 
 
 def test_run_async_without_a_loop_says_what_it_needs() -> None:
