@@ -92,8 +92,8 @@ async def value_of(io: Any) -> Any:
 _LIBRARIES: Final = frozenset(["anyio", "asyncio", "sniffio", "trio"])
 _NO_LOOP: Final = "no running event loop"
 _ON_A_LOOP: Final = (
-    "A function of io.do runs on no event loop. Put what needs one, `async with` too, into an "
-    "async function f, and write `await io.from_coroutine(f, *args)`."
+    "A function of io.do runs on no event loop. Put what needs one into an async function f, and "
+    "write `await io.from_coroutine(f, *args)`; for `async with` see resource.from_async_with."
 )
 _FORGOTTEN: Final = "If the {} here is a program, `await` is missing before it."
 

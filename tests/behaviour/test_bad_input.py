@@ -303,6 +303,16 @@ def test_async_function_in_place_of_a_plain_one_is_a_match_error(
     assert said.endswith("; io.from_coroutine makes an IO of an async function")
 
 
+async def doubled(n: int) -> int:
+    return 2 * n
+
+
+def test_map_with_an_async_function_is_a_match_error(run: Run) -> None:
+    said = text(run(io.pure(5).map(doubled)))
+    assert said.startswith(f"map: expected a value from {here(doubled)}, but got <coroutine ")
+    assert said.endswith("; io.from_coroutine makes an IO of an async function")
+
+
 @pytest.mark.parametrize("make", [io.defer, io.blocking, io.from_coroutine, io.pure(1).map])
 def test_coroutine_in_place_of_a_function_is_a_match_error(make: Callable[..., Any]) -> None:
     with pytest.raises(MatchError, match=r"write io\.from_coroutine\(f, \*args\)"):
