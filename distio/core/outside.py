@@ -12,10 +12,11 @@ import re
 import sys
 from collections.abc import Callable
 from inspect import CO_ASYNC_GENERATOR, CO_COROUTINE, CO_GENERATOR
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, NoReturn
 
-from distio.core.raising import exception_of
-from distio.result import Ok
+from distio.errors import DomainErrors, TracedException
+from distio.result import Errors, Ok, Panic
+from distio.result._exceptions import raise_failure
 
 __all__ = ["advise", "is_in_trio", "is_on_a_loop", "is_outside", "loops", "value_of"]
 
@@ -79,12 +80,22 @@ async def value_of(io: Any) -> Any:
     """The value of a program that is awaited outside of functions of `io.do`.
 
     Raises:
-        BaseException: the failure of the program, as a function of `io.do` would get it.
+        BaseException: the failure of the program, as a function of `io.do` would get it, with what
+            `get` tells of it.
     """
     result = await io.run_async(None)
-    if isinstance(result, Ok):
-        return result.success
-    raise exception_of(result)
+    if not isinstance(result, Ok):
+        _raise(result)
+    return result.success
+
+
+def _raise(failure: Errors[Any, Any] | Panic[Any, Any]) -> NoReturn:
+    if isinstance(failure, Errors):
+        raise DomainErrors(failure.errors)
+    exceptions = failure.exceptions
+    if failure.errors:
+        exceptions = [*exceptions, TracedException(DomainErrors(failure.errors), "")]
+    raise_failure(exceptions, ())
 
 
 # -- the other way round ----------------------------------------------------------------------

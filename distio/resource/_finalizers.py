@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import CoroutineType
 from typing import Any, Final, final
 
 import distio.io as io
@@ -166,6 +167,8 @@ async def enter_async(
 ) -> Created:
     """Make an async context manager and enter it; its `__aexit__` is the finalizer."""
     manager = f(*args, **kwargs)
+    if isinstance(manager, CoroutineType):
+        manager = await manager
     kind = type(manager)
     if not (hasattr(kind, "__aenter__") and hasattr(kind, "__aexit__")):
         expected = "an async context manager"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from functools import partial
 from typing import Any, Concatenate, Final, Never, overload
@@ -39,6 +39,7 @@ __all__ = [
     "yield_",
 ]
 
+_Manager = AbstractAsyncContextManager[A2, Any]
 Exceptions = BaseException | TracedException | Iterable[BaseException | TracedException]
 
 
@@ -328,7 +329,9 @@ def from_with(the_io: IO[R2, E2, AbstractContextManager[A2, Any]]) -> Resource[R
 
 
 def from_async_with(
-    f: Callable[P, AbstractAsyncContextManager[A2, Any]], *args: P.args, **kwargs: P.kwargs
+    f: Callable[P, _Manager[A2] | Coroutine[Any, Any, _Manager[A2]]],
+    *args: P.args,
+    **kwargs: P.kwargs,
 ) -> Resource[Any, Never, A2]:
     """The resource that an async context manager opens and closes, as `async with` does.
 
@@ -338,7 +341,7 @@ def from_async_with(
     failure of the use reaches `__aexit__` as it does with `from_with`.
 
     Args:
-        f: makes the context manager, like `httpx.AsyncClient`.
+        f: makes the context manager, like `httpx.AsyncClient`; may be an `async def` function.
         args: what `f` is called with.
         kwargs: what else `f` is called with.
 

@@ -7,7 +7,7 @@ import inspect
 import math
 import re
 import reprlib
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -333,6 +333,17 @@ def test_plain_function_in_place_of_a_coroutine_or_future_is_a_match_error(run: 
     assert said.startswith(f"from_coroutine: expected a coroutine from {here(five)}, but got 5 of")
     said = text(run(io.from_future(five)))
     assert said.startswith(f"from_future: expected a future from {here(five)}, but got 5 of type")
+
+
+async def numbers() -> AsyncIterator[int]:
+    yield 1
+
+
+def test_async_generator_in_place_of_a_coroutine_is_a_match_error(run: Run) -> None:
+    wrong: Any = numbers
+    said = text(run(io.from_coroutine(wrong)))
+    assert said.startswith(f"from_coroutine: expected a coroutine from {here(numbers)}, but got ")
+    assert said.endswith("; read it by `async for` in an async function, and give that")
 
 
 def test_callback_called_with_a_value_that_is_no_result_is_a_match_error(run: Run) -> None:

@@ -216,6 +216,12 @@ def test_async_context_manager_is_closed_on_the_loop_that_opened_it() -> None:
     session = resource.from_async_with(Session, log)
     assert session.use(lambda opened: io.pure(opened.log)).run(None) == Ok(log)
     assert log == [(True, None)]
+
+    async def connect() -> Session:
+        return Session(log)
+
+    assert resource.from_async_with(connect).with_(io.pure(5)).run(None) == Ok(5)
+    assert log.pop() == (True, None)
     asyncio.run(session.with_(io.error("no")).run_async(None))
     assert log[1:] == [(True, DomainErrors(["no"]))]
 

@@ -380,6 +380,20 @@ def test_await_in_any_coroutine_raises_the_exception_of_the_program(
     assert in_loop(main) is exception
 
 
+def test_exception_of_an_await_in_any_coroutine_tells_what_get_tells(in_loop: InLoop) -> None:
+    def five(text: str) -> int:
+        return int(text)
+
+    async def main() -> Any:
+        await io.traverse_par(["five"], lambda text: io.defer(five, text))
+
+    with pytest.raises(ValueError, match="invalid literal") as raised:
+        in_loop(main)
+    assert "at index 0 of traverse_par: 'five'" in raised.value.__notes__[0]
+    assert not any("interpreter.py" in str(entry.path) for entry in raised.traceback)
+    assert raised.traceback[-1].name == "five"
+
+
 def test_await_in_any_coroutine_raises_the_errors_of_the_program(in_loop: InLoop) -> None:
     async def main() -> Any:
         with pytest.raises(DomainErrors) as raised:

@@ -19,6 +19,10 @@ from distio import (
 )
 
 
+async def make_lock(n: int) -> Lock:
+    return Lock()
+
+
 def double(n: int) -> int:
     return 2 * n
 
@@ -71,6 +75,7 @@ def resources(five: IO[int, str, int], res: Resource[int, str, int], ok: Result[
     )
     assert_type(resource.from_with(io.defer(TemporaryDirectory)), Resource[Any, Never, str])
     assert_type(resource.from_async_with(Lock), Resource[Any, Never, None])
+    assert_type(resource.from_async_with(make_lock, 1), Resource[Any, Never, None])
     assert_type(resource.zip(res, res), Resource[int, str, tuple[int, int]])
     assert_type(resource.zip_par(res, res), Resource[int, str, tuple[int, int]])
     assert_type(resource.traverse([1], opened), Resource[int, Never, list[str]])
