@@ -317,6 +317,7 @@ _FOUND: Final[set[type | FunctionType]] = set()
 """Classes and functions of distio that are found by their names, as they always will be."""
 
 
+_LIBRARIES: Final = ("asyncio.", "anyio.", "trio")
 _LOOP_BOUND: Final = (
     "asyncio.",
     "anyio._backends.",
@@ -367,8 +368,7 @@ def _reducer_for(kind: type) -> _Reducer:
         return Pickler.reduce_module
     if is_generator(kind):
         return Pickler.reduce_generator
-    names = (f"{base.__module__}.{base.__qualname__}" for base in kind.__mro__)
-    if any(name.startswith(_LOOP_BOUND) for name in names):
+    if _is_loop_bound(kind):
         return _refuse
     if _is_registered(kind) and kind not in NAMED_KINDS:
         return _as_pickle_does
@@ -377,6 +377,15 @@ def _reducer_for(kind: type) -> _Reducer:
         return Pickler.reduce_custom
     has_no_slots = kind.__dictoffset__ and kind.__basicsize__ <= _BARE.__basicsize__
     return Pickler.reduce_instance if has_no_slots else _as_pickle_does
+
+
+def _is_loop_bound(kind: type) -> bool:
+    for base in kind.__mro__:
+        module = base.__module__
+        is_near = module.startswith(_LIBRARIES)  # quick
+        if is_near and f"{module}.{base.__qualname__}".startswith(_LOOP_BOUND):
+            return True
+    return False
 
 
 def _is_registered(kind: type) -> bool:
