@@ -26,6 +26,9 @@ _SCOPE: Final = "io.scope(f), which ends after all fibers that f(scope) starts i
 _LOCAL: Final = "Cluster.local(workers=4), or Cluster.connect(url) if a cluster is there already"
 _MEMOIZE: Final = "io.memoize(program), which computes a program that runs once"
 _LOCK: Final = "resource.reentrant_lock, a program that makes a lock"
+_SEMAPHORE: Final = "resource.semaphore(n), a program that makes a semaphore"
+_BLOCKING: Final = "io.blocking(f, *args)"
+_COROUTINE: Final = "io.from_coroutine(f, *args), where f is an async function"
 _DEFERRED: Final = "Deferred.create(), a program that makes a value which is set once"
 _AS_COMPLETED: Final = "distio.as_completed(f, items), which yields (index, value) pairs"
 _GET: Final = "result.get(), which returns the value or raises the failure"
@@ -53,16 +56,21 @@ _OF_PROGRAMS: Final = {
     "par_traverse": _TRAVERSE_PAR,
     "parallel_map": _TRAVERSE_PAR,
     "run": _RUN,
+    "run_coroutine": _COROUTINE,
+    "run_in_executor": _BLOCKING,
+    "run_sync": _BLOCKING,
     "run_async": "await program.run_async(context), a method",
     "shield": "io.uncancelable(program)",
     "spawn": _PARALLEL,
     "start": _PARALLEL,
+    "start_soon": _PARALLEL,
     "succeed": "io.pure(value)",
     "suspend": "io.defer_io(f, *args), where f returns a program",
     "sync": _DEFER,
     "task_group": _SCOPE,
     "TaskGroup": _SCOPE,
-    "to_thread": "io.blocking(f, *args)",
+    "thread": _BLOCKING,
+    "to_thread": _BLOCKING,
     "unit": "io.pure(None)",
     "wait_all": _WAIT,
     "wait_for": "program.timeout(seconds)",
@@ -88,7 +96,7 @@ GUESSES: Final[Mapping[str, Mapping[str, str]]] = {
         "Promise": _DEFERRED,
         "RLock": _LOCK,
         "Ref": "Var.create(value), a program that makes a variable",
-        "Semaphore": "resource.semaphore(n), a program that makes a semaphore",
+        "Semaphore": _SEMAPHORE,
         "Task": "io.Fiber, the handle of a fiber",
         "compute": _RUN,
         "connect": "Cluster.connect(url)",
@@ -101,8 +109,14 @@ GUESSES: Final[Mapping[str, Mapping[str, str]]] = {
         **_OF_PROGRAMS,
         "as_completed": "a Queue that the fibers of io.traverse_par put their values into",
         "map": "distio.map(f, items), or " + _TRAVERSE_PAR,
+        "Event": _DEFERRED,
+        "Future": _DEFERRED,
+        "Lock": _LOCK,
+        "Queue": "distio.Queue.create(capacity), a program that makes a queue",
+        "Semaphore": _SEMAPHORE,
+        "from_awaitable": _COROUTINE,
         "lock": _LOCK,
-        "semaphore": "resource.semaphore(n)",
+        "semaphore": _SEMAPHORE,
     },
     "distio.resource": {
         "Lock": _LOCK,

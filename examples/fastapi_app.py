@@ -3,6 +3,8 @@
     python examples/fastapi_app.py --port 8000 --workers 2
     curl http://127.0.0.1:8000/count/100000
     curl --no-buffer http://127.0.0.1:8000/progress/1000000
+    curl --request PUT 'http://127.0.0.1:8000/jobs/mine?n=1000000'
+    curl 'http://127.0.0.1:8000/jobs/mine?wait=60'
 
 The service has its cluster as long as it lives. A request whose client goes away is cancelled. At
 SIGTERM the service ends its requests, releases what they hold, and ends its workers.
@@ -14,7 +16,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any, Final
 
 import anyio
@@ -24,6 +26,7 @@ from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import StreamingResponse
 
 from distio import IO, Cluster, Resource, io, resource
+from distio.errors import RunRefused, RunUnknown
 
 PART: Final = 20_000
 """How many numbers a fiber looks at: that takes some 0.05 s, and isn't cancelled in between."""
@@ -67,7 +70,7 @@ async def count(n: int, report: Report | None = None) -> int:
         handles = await io.parallel(io.defer(primes_between, *part) for part in parts)
         for done, handle in enumerate(handles, start=1):
             (result,) = await io.wait(handle)
-            found += result.unsafe_get()
+            found += result.get()
             if report is not None:
                 await io.from_coroutine(report, {"done": done, "of": len(parts), "primes": found})
     return found
@@ -91,14 +94,14 @@ app = FastAPI(lifespan=lifespan)
 def count_in_a_thread(n: int, request: Request) -> dict[str, int]:
     """A plain function: FastAPI calls it on a thread, which waits for the run."""
     result = count(n).run(None, on=request.app.state.cluster)
-    return {"primes": result.unsafe_get()}
+    return {"primes": result.get()}
 
 
 @app.get("/count-async/{n}")
 async def count_in_a_task(n: int, request: Request) -> dict[str, int]:
     """A coroutine: no thread waits, and the run is cancelled if the client goes away."""
     result = await while_connected(request, count(n))
-    return {"primes": result.unsafe_get()}
+    return {"primes": result.get()}
 
 
 @app.get("/progress/{n}")
@@ -106,6 +109,29 @@ async def count_with_progress(n: int, request: Request) -> StreamingResponse:
     """Server-sent events: one after each part."""
     events = progress_of(n, request.app.state.cluster)
     return StreamingResponse(events, media_type="text/event-stream")
+
+
+@app.put("/jobs/{name}", status_code=202)
+def start_a_job(name: str, n: int, request: Request) -> dict[str, str]:
+    """A run with a name goes on when the request has ended; the same one again changes nothing."""
+    try:
+        request.app.state.cluster.submit(count(n), None, name=name)
+    except RunRefused as refused:
+        raise HTTPException(409, str(refused)) from refused
+    return {"job": name}
+
+
+@app.get("/jobs/{name}")
+def look_at_a_job(name: str, request: Request, wait: float = 0) -> dict[str, str | int]:
+    """The state of a job, at its end or when so many seconds have passed; with its value if ok."""
+    try:
+        run = request.app.state.cluster.attach(name)
+    except RunUnknown as unknown:
+        raise HTTPException(404, str(unknown)) from unknown
+    with suppress(TimeoutError):
+        run.result(timeout=wait)
+    state = run.status().state
+    return {"state": state, "primes": run.result().get()} if state == "ok" else {"state": state}
 
 
 async def while_connected(request: Request, program: IO[Any, Any, Any]) -> Any:
@@ -134,7 +160,7 @@ async def progress_of(n: int, cluster: Cluster) -> AsyncIterator[str]:
     try:
         while (event := await events.get()) is not None:
             yield f"data: {json.dumps(event)}\n\n"
-        yield f"event: end\ndata: {json.dumps({'primes': run.result().unsafe_get()})}\n\n"
+        yield f"event: end\ndata: {json.dumps({'primes': run.result().get()})}\n\n"
     finally:
         run.cancel()
         with anyio.CancelScope(shield=True):  # the run releases what it holds

@@ -98,6 +98,11 @@ def instead_of_io(value: Any, where: str = "") -> str:
     if isinstance(value, CoroutineType):
         value.close()  # it is told here that nobody awaits it
     is_odd = isinstance(value, _NOT_PLAIN) or hasattr(type(value), "with_")
+    if where == "await":  # an IO gives itself, so this came from some other awaitable
+        return (
+            "a future or a task of an event loop is awaited in an async function f of its own, "
+            "and that by `await io.from_coroutine(f, *args)`"
+        )
     if where in ("traverse", "traverse_par") and not is_odd:
         wrapped = "if it is a plain function, wrap it: lambda item: io.defer(f, item)"
         return f"{wrapped}; if not, it needs `return` before its IO" if value is None else wrapped
@@ -204,9 +209,15 @@ def function(f: F, where: str) -> F:
     """Return `f` if it can be called."""
     if callable(f):
         return f
-    raise MatchError(
-        f"{where}: expected a function, but got {shown(f)}; give the function, not what it returns"
-    )
+    raise _no_function(f, where)
+
+
+def _no_function(found: Any, where: str) -> MatchError:
+    advice = "give the function, not what it returns"
+    if isinstance(found, CoroutineType):
+        found.close()  # it is told here that nobody awaits it
+        advice = "write io.from_coroutine(f, *args) with the async function f, not its coroutine"
+    return MatchError(f"{where}: expected a function, but got {shown(found)}; {advice}")
 
 
 def integer(number: Any, where: str, expected: str) -> int:

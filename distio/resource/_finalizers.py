@@ -6,10 +6,11 @@ of opening. Each is given the Result so far, and may add its own failure to it, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, final
+from types import CoroutineType
+from typing import Any, Final, final
 
 import distio.io as io
 from distio.core import expect, ops
@@ -25,6 +26,7 @@ __all__ = [
     "all_of",
     "close_after",
     "enter",
+    "enter_async",
     "finalizers_of",
     "is_created",
     "release",
@@ -144,16 +146,49 @@ def close_after(opened: Finalizers, failure: Result[Any, Any]) -> Program:
 # -- context managers -------------------------------------------------------------------------
 
 
+_FOR_OTHERS: Final = "give the program that makes one, like io.defer(open, path)"
+_FOR_ASYNC: Final = "for `async with` there is resource.from_async_with(f, *args), f making it"
+
+
 def enter(manager: Any) -> Created:
     """Enter a context manager; its `__exit__` is the finalizer."""
     kind = type(manager)
     if not (hasattr(kind, "__enter__") and hasattr(kind, "__exit__")):
         raise MatchError(
             f"resource.from_with: expected a context manager, but got {expect.shown(manager)}; "
-            f"give the program that makes one, like io.defer(open, path)"
+            + (_FOR_ASYNC if hasattr(kind, "__aenter__") else _FOR_OTHERS)
         )
     enter, exit = kind.__enter__, kind.__exit__
     return enter(manager), Finalizers((partial(_exit, exit, manager),))
+
+
+async def enter_async(
+    f: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Created:
+    """Make an async context manager and enter it; its `__aexit__` is the finalizer."""
+    manager = f(*args, **kwargs)
+    if isinstance(manager, CoroutineType):
+        manager = await manager
+    kind = type(manager)
+    if not (hasattr(kind, "__aenter__") and hasattr(kind, "__aexit__")):
+        expected = "an async context manager"
+        raise expect.returned("resource.from_async_with", f, expected, manager, _FOR_PLAIN)
+    opened = await kind.__aenter__(manager)
+    return opened, Finalizers((partial(_exit_async, kind.__aexit__, manager),))
+
+
+_FOR_PLAIN: Final = "resource.from_with is for `with`, resource.from_open_close for other functions"
+
+
+def _exit_async(exit: Callable[..., Any], manager: Any, result: Result[Any, Any]) -> Program:
+    async def awaited(*how: Any) -> Any:
+        return await exit(manager, *how)
+
+    exception = _exception_of(result)
+    if exception is None:
+        return io.from_coroutine(awaited, None, None, None)
+    how = type(exception), exception, exception.__traceback__
+    return io.from_coroutine(awaited, *how).map(bool)
 
 
 def _exit(exit: Callable[..., Any], manager: Any, result: Result[Any, Any]) -> Program:

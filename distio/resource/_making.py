@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Coroutine, Iterable
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from functools import partial
 from typing import Any, Concatenate, Final, Never, overload
 
@@ -12,7 +12,7 @@ from distio.core import expect
 from distio.core.ops.base import IO, require_io
 from distio.core.type_vars import A2, E2, E3, R2, Context, P
 from distio.errors import TracedException
-from distio.resource._finalizers import enter
+from distio.resource._finalizers import enter, enter_async
 from distio.resource._resource import Resource, create_of, without_close
 from distio.result import ComputationStatus, Result
 
@@ -24,6 +24,7 @@ __all__ = [
     "defer_resource",
     "error",
     "errors",
+    "from_async_with",
     "from_io_resource",
     "from_open_close",
     "from_open_close_io",
@@ -38,6 +39,7 @@ __all__ = [
     "yield_",
 ]
 
+_Manager = AbstractAsyncContextManager[A2, Any]
 Exceptions = BaseException | TracedException | Iterable[BaseException | TracedException]
 
 
@@ -324,6 +326,37 @@ def from_with(the_io: IO[R2, E2, AbstractContextManager[A2, Any]]) -> Resource[R
     Ok(success=5)
     """
     return Resource(require_io(the_io, "resource.from_with").map(enter))
+
+
+def from_async_with(
+    f: Callable[P, _Manager[A2] | Coroutine[Any, Any, _Manager[A2]]],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> Resource[Any, Never, A2]:
+    """The resource that an async context manager opens and closes, as `async with` does.
+
+    `f` is called on an event loop, the one of `io.from_coroutine`, and so are `__aenter__` and
+    `__aexit__`. Each of the two is awaited in a task of its own: clients, pools and sessions don't
+    mind, but a task group or a time limit of asyncio, trio or anyio wants one task for both. A
+    failure of the use reaches `__aexit__` as it does with `from_with`.
+
+    Args:
+        f: makes the context manager, like `httpx.AsyncClient`; may be an `async def` function.
+        args: what `f` is called with.
+        kwargs: what else `f` is called with.
+
+    Raises:
+        MatchError: `f` is no function.
+
+    >>> import asyncio
+    >>> from distio import io, resource
+    >>> lock = asyncio.Lock()
+    >>> locked = resource.from_async_with(lambda: lock)
+    >>> locked.use(lambda _: io.defer(lock.locked)).run(None)
+    Ok(success=True)
+    """
+    expect.function(f, "resource.from_async_with")
+    return Resource(io.from_coroutine(enter_async, f, args, kwargs))
 
 
 yield_: Final[Resource[Any, Never, None]] = lift_io(io.yield_)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import cache, partial
@@ -10,9 +12,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 from distio._display.progress import Progress
 from distio.core import expect
 from distio.core.ops.base import IO
+from distio.core.outside import is_on_a_loop
 from distio.errors import MatchError, TracedException
 from distio.result import Panic, Result
 from distio.runtime.forks import without_forks
+from distio.runtime.logs import log
 from distio.runtime.threads import CannotStartThread
 
 if TYPE_CHECKING:
@@ -37,10 +41,29 @@ def run(
     """Run `io` in this process, or with its children on the cluster `on`."""
     needs = _needs(pool_size, on, has)
     runner = _local_host()(pool_size, has=needs) if on is None else _run_on(on)
+    began = time.monotonic()
     try:
-        return run_showing(runner, io, context, expect.progress(progress, "run"))
+        result = run_showing(runner, io, context, expect.progress(progress, "run"))
     except CannotStartThread as error:
         return Panic([TracedException.in_except_clause(error)], [])
+    if time.monotonic() - began >= _LONG_SECONDS and is_on_a_loop():
+        _advise_to_await()
+    return result
+
+
+_LONG_SECONDS = 0.5
+"""A service would be missed that stands still for so long."""
+
+
+@cache
+def _advise_to_await() -> None:
+    """Say it once: not each request needs a line in the log."""
+    if "ipykernel" in sys.modules:  # there a cell that waits is what its user wants
+        return
+    log.warning(
+        "run has kept an event loop standing still until it returned; "
+        "in a coroutine write `await program.run_async(context)`"
+    )
 
 
 def run_showing(

@@ -7,7 +7,7 @@ import inspect
 import math
 import re
 import reprlib
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -303,6 +303,22 @@ def test_async_function_in_place_of_a_plain_one_is_a_match_error(
     assert said.endswith("; io.from_coroutine makes an IO of an async function")
 
 
+async def doubled(n: int) -> int:
+    return 2 * n
+
+
+def test_map_with_an_async_function_is_a_match_error(run: Run) -> None:
+    said = text(run(io.pure(5).map(doubled)))
+    assert said.startswith(f"map: expected a value from {here(doubled)}, but got <coroutine ")
+    assert said.endswith("; io.from_coroutine makes an IO of an async function")
+
+
+@pytest.mark.parametrize("make", [io.defer, io.blocking, io.from_coroutine, io.pure(1).map])
+def test_coroutine_in_place_of_a_function_is_a_match_error(make: Callable[..., Any]) -> None:
+    with pytest.raises(MatchError, match=r"write io\.from_coroutine\(f, \*args\)"):
+        make(a_coroutine())
+
+
 async def takes_a_callback(context: Any, callback: Any) -> None:
     """Never awaited."""
 
@@ -317,6 +333,17 @@ def test_plain_function_in_place_of_a_coroutine_or_future_is_a_match_error(run: 
     assert said.startswith(f"from_coroutine: expected a coroutine from {here(five)}, but got 5 of")
     said = text(run(io.from_future(five)))
     assert said.startswith(f"from_future: expected a future from {here(five)}, but got 5 of type")
+
+
+async def numbers() -> AsyncIterator[int]:
+    yield 1
+
+
+def test_async_generator_in_place_of_a_coroutine_is_a_match_error(run: Run) -> None:
+    wrong: Any = numbers
+    said = text(run(io.from_coroutine(wrong)))
+    assert said.startswith(f"from_coroutine: expected a coroutine from {here(numbers)}, but got ")
+    assert said.endswith("; read it by `async for` in an async function, and give that")
 
 
 def test_callback_called_with_a_value_that_is_no_result_is_a_match_error(run: Run) -> None:

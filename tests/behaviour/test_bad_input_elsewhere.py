@@ -37,6 +37,7 @@ one: Any = resource.pure(1)
 # -- resources --------------------------------------------------------------------------------
 
 TAKES_A_FUNCTION: dict[str, Callable[[Any], Any]] = {
+    "resource.from_async_with": resource.from_async_with,
     "Resource.use": one.use,
     "Resource.map": one.map,
     "Resource.flat_map": one.flat_map,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing, contextmanager, suppress
@@ -191,6 +192,61 @@ def test_exception_of_a_context_managers_exit_is_not_lost(run: Run) -> None:
     result = run(resource.from_with(io.defer(breaks)).use(io.pure))
     assert isinstance(result, Panic)
     assert [type(each.exception) for each in result.exceptions] == [KeyError]
+
+
+class Session:
+    """As clients and pools are: it can be made and closed on a loop only."""
+
+    def __init__(self, log: list[Any]) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.log = log
+
+    async def __aenter__(self) -> Session:
+        await asyncio.sleep(0)
+        return self
+
+    async def __aexit__(self, kind: Any, exception: BaseException | None, trace: Any) -> bool:
+        await asyncio.sleep(0)
+        self.log.append((self.loop is asyncio.get_running_loop(), exception))
+        return isinstance(exception, KeyError)
+
+
+def test_async_context_manager_is_closed_on_the_loop_that_opened_it() -> None:
+    log: list[Any] = []
+    session = resource.from_async_with(Session, log)
+    assert session.use(lambda opened: io.pure(opened.log)).run(None) == Ok(log)
+    assert log == [(True, None)]
+
+    async def connect() -> Session:
+        return Session(log)
+
+    assert resource.from_async_with(connect).with_(io.pure(5)).run(None) == Ok(5)
+    assert log.pop() == (True, None)
+    asyncio.run(session.with_(io.error("no")).run_async(None))
+    assert log[1:] == [(True, DomainErrors(["no"]))]
+
+
+def test_async_context_manager_sees_the_failure_and_may_swallow_it() -> None:
+    log: list[Any] = []
+    session = resource.from_async_with(Session, log)
+    broken, missing = ValueError("broken"), KeyError("missing")
+    assert isinstance(session.with_(io.panic(broken)).run(None), Panic)
+    assert session.with_(io.panic(missing)).run(None) == Ok(None)
+    assert log == [(True, broken), (True, missing)]
+
+
+def test_managers_of_the_other_kind_are_told_what_opens_them(run: Run) -> None:
+    def said(used: Program) -> str:
+        result = run(used)
+        assert isinstance(result, Panic)
+        return str(result.exceptions[0].exception)
+
+    wrong: Any = suppress
+    assert "; resource.from_with is for `with`" in said(
+        resource.from_async_with(wrong).use(io.pure)
+    )
+    lock: Any = io.defer(asyncio.Lock)
+    assert "resource.from_async_with(f, *args)" in said(resource.from_with(lock).use(io.pure))
 
 
 # -- all of them ------------------------------------------------------------------------------

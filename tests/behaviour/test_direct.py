@@ -379,6 +379,34 @@ def test_await_of_a_value_that_is_no_io_raises_a_match_error() -> None:
     assert "but got 5 of type int" in found
 
 
+async def adds() -> Any:
+    return io.pure(1) + 1  # type: ignore[operator]  # on purpose
+
+
+async def iterates() -> Any:
+    return [*io.defer(list)]  # type: ignore[misc]  # the same
+
+
+async def reads_an_attribute() -> Any:
+    return io.pure("a").upper()  # type: ignore[attr-defined]  # the same
+
+
+@pytest.mark.parametrize("f", [adds, iterates, reads_an_attribute])
+def test_program_that_is_used_as_its_value_asks_for_an_await(f: Any) -> None:
+    result = io.do(f)().run(None)
+    assert isinstance(result, Panic)
+    assert "`await` is missing before it" in result.exceptions[0].stack_trace
+
+
+def test_type_error_without_a_program_is_given_no_advice() -> None:
+    @io.do
+    async def adds_text() -> Any:
+        return 1 + "a"  # type: ignore[operator]  # on purpose
+
+    (error,) = exceptions_of(adds_text().run(None))
+    assert not hasattr(error, "__notes__")
+
+
 # -- async with -------------------------------------------------------------------------------
 
 

@@ -14,7 +14,9 @@ import pytest
 import trio
 
 from distio import IO, Cluster, DomainErrors, MatchError, Ok, Panic, Result, io, resource
+from distio.core.pickling.dumping import dump
 from distio.runtime import lent_threads
+from distio.runtime import run as run_module
 from distio.runtime.threads import CannotStartThread
 from tests.conftest import PATIENCE, shared_cluster
 
@@ -91,6 +93,48 @@ def test_coroutine_of_a_child_in_the_callers_process_runs_on_the_callers_loop() 
     assert os.getpid() not in processes
 
 
+def test_child_with_an_event_of_the_callers_loop_stays_and_is_woken(in_loop: InLoop) -> None:
+    async def main() -> Any:
+        begun, results = anyio.Event(), []
+        # the event of the library itself, which pickle would copy
+        event = asyncio.Event() if asyncio._get_running_loop() else trio.Event()
+
+        async def wait() -> int:
+            begun.set()
+            await event.wait()
+            return os.getpid()
+
+        async def start() -> None:
+            waits = io.zip_par([io.from_coroutine(wait)])
+            results.append(await waits.run_async(None, on=shared_cluster()))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(start)
+            await begun.wait()
+            event.set()
+        return results
+
+    assert in_loop(main) == [Ok([os.getpid()])]
+
+
+LOOP_BOUND: list[Callable[[], Any]] = [
+    asyncio.Lock,
+    asyncio.Queue,
+    lambda: asyncio.BoundedSemaphore(2),
+    anyio.Event,
+    lambda: anyio.CapacityLimiter(2),
+    trio.Event,
+    trio.Lock,
+    lambda: trio.open_memory_channel[int](1),
+]
+
+
+@pytest.mark.parametrize("make", LOOP_BOUND)
+def test_object_that_wakes_tasks_of_a_loop_is_not_pickled(make: Callable[[], Any]) -> None:
+    with pytest.raises(TypeError, match="belongs to one event loop, and can't leave it"):
+        dump(make())
+
+
 def test_coroutine_on_the_callers_loop_runs_in_the_context_of_its_fiber(in_loop: InLoop) -> None:
     async def change() -> str:
         before = user.get()
@@ -140,6 +184,63 @@ def test_function_of_the_other_library_is_told_where_to_run(in_loop: InLoop) -> 
 def test_function_of_trio_under_run_is_told_where_to_run() -> None:
     error = the_exception(io.from_coroutine(trio.sleep, 0).run(None))
     assert "let a task of trio run the program" in str(error)
+
+
+async def sleeps() -> None:
+    await anyio.sleep(0.001)
+
+
+async def waits_for_an_event() -> None:
+    await asyncio.Event().wait()
+
+
+async def opens_a_nursery() -> None:
+    async with trio.open_nursery():
+        """It isn't opened."""
+
+
+async def has_a_time_limit() -> None:
+    async with asyncio.timeout(1):
+        """It never begins."""
+
+
+@pytest.mark.parametrize("f", [sleeps, waits_for_an_event, opens_a_nursery, has_a_time_limit])
+@pytest.mark.parametrize("place", ["a loop", "none"])
+def test_function_of_io_do_that_needs_a_loop_says_what_to_write(f: Any, place: str) -> None:
+    program = io.do(f)()
+    result = asyncio.run(program.run_async(None)) if place == "a loop" else program.run(None)
+    assert isinstance(result, Panic)
+    assert "`await io.from_coroutine(f, *args)`" in result.exceptions[0].stack_trace
+
+
+def test_future_that_a_function_of_io_do_awaits_says_what_to_write() -> None:
+    async def main() -> Any:
+        future = asyncio.get_running_loop().create_future()
+
+        @io.do
+        async def wrong() -> None:
+            await future
+
+        return await wrong().run_async(None)
+
+    said = str(the_exception(asyncio.run(main())))
+    assert "but got <Future pending> of type Future" in said
+    assert said.endswith("`await io.from_coroutine(f, *args)`")
+
+
+def test_exception_of_a_coroutine_that_has_its_loop_is_given_no_advice() -> None:
+    async def too_late() -> None:
+        async with asyncio.timeout(1) as limit:
+            """It is over."""
+        limit.reschedule(1)
+
+    @io.do
+    async def passes_it_on() -> None:
+        await io.from_coroutine(too_late)
+
+    error = the_exception(passes_it_on().run(None))
+    assert isinstance(error, RuntimeError)
+    assert not hasattr(error, "__notes__")
 
 
 # -- the end ----------------------------------------------------------------------------------
@@ -279,6 +380,20 @@ def test_await_in_any_coroutine_raises_the_exception_of_the_program(
     assert in_loop(main) is exception
 
 
+def test_exception_of_an_await_in_any_coroutine_tells_what_get_tells(in_loop: InLoop) -> None:
+    def five(text: str) -> int:
+        return int(text)
+
+    async def main() -> Any:
+        await io.traverse_par(["five"], lambda text: io.defer(five, text))
+
+    with pytest.raises(ValueError, match="invalid literal") as raised:
+        in_loop(main)
+    assert "at index 0 of traverse_par: 'five'" in raised.value.__notes__[0]
+    assert not any("interpreter.py" in str(entry.path) for entry in raised.traceback)
+    assert raised.traceback[-1].name == "five"
+
+
 def test_await_in_any_coroutine_raises_the_errors_of_the_program(in_loop: InLoop) -> None:
     async def main() -> Any:
         with pytest.raises(DomainErrors) as raised:
@@ -311,6 +426,23 @@ def test_resource_is_not_opened_by_async_with_in_any_coroutine(in_loop: InLoop) 
         in_loop(main)
 
 
+def test_run_that_keeps_a_loop_standing_still_says_what_to_write_once(
+    in_loop: InLoop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(run_module, "_LONG_SECONDS", 0)
+    run_module._advise_to_await.cache_clear()
+
+    async def main() -> None:
+        for _ in range(2):
+            io.pure(1).run(None)
+
+    io.pure(1).run(None)
+    assert not caplog.messages
+    in_loop(main)
+    (said,) = caplog.messages
+    assert said.endswith("write `await program.run_async(context)`")
+
+
 def test_run_async_without_a_loop_says_what_it_needs() -> None:
     with pytest.raises(RuntimeError, match="a task of asyncio or trio"):
         io.pure(1).run_async(None).send(None)
@@ -340,7 +472,7 @@ def test_runs_that_wait_hold_no_thread(on: str) -> None:
         return others, [result.unsafe_get() for result in await asyncio.gather(*runs)]
 
     others, values = asyncio.run(main())
-    assert others < 25  # of all kinds, most of which would be there for one run as well
+    assert others < 100  # those of one run, and what a slow machine starts in addition
     assert sorted(values) == list(range(100))
 
 

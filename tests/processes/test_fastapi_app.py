@@ -46,6 +46,9 @@ class Service:
     def get(self, path: str) -> httpx.Response:
         return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=PATIENCE)
 
+    def put(self, path: str) -> httpx.Response:
+        return httpx.put(f"http://127.0.0.1:{self.port}{path}", timeout=PATIENCE)
+
     def ask(self, path: str) -> socket.socket:
         """Send a request, and don't wait for the answer."""
         connection = socket.create_connection(("127.0.0.1", self.port))
@@ -80,6 +83,15 @@ def test_service_answers_from_threads_and_tasks_and_tells_progress(service: Serv
         'event: end\ndata: {"primes": 3245}',
         "",
     ]
+
+
+@pytest.mark.slow
+def test_job_outlives_the_request_that_started_it(service: Service) -> None:
+    for n, code in [(30_000, 202), (30_000, 202), (40_000, 409)]:
+        assert service.put(f"/jobs/mine?n={n}").status_code == code
+    ended = service.get(f"/jobs/mine?wait={PATIENCE}")
+    assert ended.json() == {"state": "ok", "primes": 3245}
+    assert service.get("/jobs/other").status_code == 404
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import Lock
 from collections.abc import Sized
 from tempfile import TemporaryDirectory
 from typing import Any, Never, assert_type
@@ -16,6 +17,10 @@ from distio import (
     io,
     resource,
 )
+
+
+async def make_lock(n: int) -> Lock:
+    return Lock()
 
 
 def double(n: int) -> int:
@@ -69,6 +74,8 @@ def resources(five: IO[int, str, int], res: Resource[int, str, int], ok: Result[
         resource.from_open_close(lambda: 5, lambda n, status: None), Resource[Any, Never, int]
     )
     assert_type(resource.from_with(io.defer(TemporaryDirectory)), Resource[Any, Never, str])
+    assert_type(resource.from_async_with(Lock), Resource[Any, Never, None])
+    assert_type(resource.from_async_with(make_lock, 1), Resource[Any, Never, None])
     assert_type(resource.zip(res, res), Resource[int, str, tuple[int, int]])
     assert_type(resource.zip_par(res, res), Resource[int, str, tuple[int, int]])
     assert_type(resource.traverse([1], opened), Resource[int, Never, list[str]])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from contextvars import Context
 from functools import partial
-from inspect import isawaitable
+from inspect import isasyncgen, isawaitable
 from typing import Any, final
 
 from distio.coordination.calls.callbacks import Callback
@@ -204,6 +204,8 @@ async def _awaited(host: HostServices, fiber: Fiber, request: rq.AwaitBlocking) 
         made = request.f(*request.args, **request.kwargs)
         if not isawaitable(made):
             advice = "for other functions there are io.defer and io.blocking"
+            if isasyncgen(made):
+                advice = "read it by `async for` in an async function, and give that"
             raise expect.returned("from_coroutine", request.f, "a coroutine", made, advice)
         result: Result[Any, Any] = Ok(await made)
     except BaseException as exception:  # noqa: BLE001 (whatever user code does is a panic)

@@ -129,7 +129,9 @@ class Map(UnaryOpWith):
 
     @is_user_call
     def _succeeded(self, fiber: Fiber) -> Next:
-        fiber.value = self.f(fiber.value)
+        value = fiber.value = self.f(fiber.value)
+        if type(value) is CoroutineType:
+            expect.no_coroutine(value, "map", self.f)
         return None
 
 

@@ -317,6 +317,26 @@ _FOUND: Final[set[type | FunctionType]] = set()
 """Classes and functions of distio that are found by their names, as they always will be."""
 
 
+_LIBRARIES: Final = ("asyncio.", "anyio.", "trio")
+_LOOP_BOUND: Final = (
+    "asyncio.",
+    "anyio._backends.",
+    "anyio._core._synchronization.",
+    "anyio.streams.",
+    "trio.Event",
+    "trio._channel.",
+    "trio._core.",
+    "trio._sync.",
+)
+"""How the names of classes begin whose objects wake tasks of one event loop."""
+
+
+def _refuse(pickler: Pickler, obj: Any) -> Reduced:
+    """A copy would be of another loop: nobody here could wake what waits for it there."""
+    kind = type(obj).__qualname__
+    raise TypeError(f"an object of type {kind} belongs to one event loop, and can't leave it")
+
+
 _BY_KIND: Final[dict[type, _Reducer]] = {
     type: Pickler.reduce_class,
     FunctionType: Pickler.reduce_function,
@@ -348,6 +368,8 @@ def _reducer_for(kind: type) -> _Reducer:
         return Pickler.reduce_module
     if is_generator(kind):
         return Pickler.reduce_generator
+    if _is_loop_bound(kind):
+        return _refuse
     if _is_registered(kind) and kind not in NAMED_KINDS:
         return _as_pickle_does
     is_custom = kind.__reduce_ex__ is not object.__reduce_ex__
@@ -355,6 +377,15 @@ def _reducer_for(kind: type) -> _Reducer:
         return Pickler.reduce_custom
     has_no_slots = kind.__dictoffset__ and kind.__basicsize__ <= _BARE.__basicsize__
     return Pickler.reduce_instance if has_no_slots else _as_pickle_does
+
+
+def _is_loop_bound(kind: type) -> bool:
+    for base in kind.__mro__:
+        module = base.__module__
+        is_near = module.startswith(_LIBRARIES)  # quick
+        if is_near and f"{module}.{base.__qualname__}".startswith(_LOOP_BOUND):
+            return True
+    return False
 
 
 def _is_registered(kind: type) -> bool:
