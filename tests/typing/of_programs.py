@@ -14,6 +14,7 @@ from distio import (
     Queue,
     Resource,
     Result,
+    TimedOut,
     Var,
     child,
     io,
@@ -21,7 +22,7 @@ from distio import (
     schedule,
     supervise,
 )
-from distio.errors import Closed, TimedOut
+from distio.errors import Closed
 
 
 class Shop:
