@@ -24,6 +24,10 @@ def show(n: int) -> IO[int, Never, str]:
     return io.pure(str(n))
 
 
+def looked_up(n: int, factor: float) -> IO[Any, str, float]:
+    return io.pure(n * factor) if n else io.error("nothing")
+
+
 def released(n: int, r: Result[str, str]) -> IO[int, Never, str]:
     return io.pure("")
 
@@ -73,6 +77,7 @@ def context(five: IO[int, str, int]) -> None:
     assert_type(io.read, IO[Any, Never, Any])
     assert_type(io.defer_read(double), IO[int, Never, int])
     assert_type(io.defer_read_io(show), IO[int, Never, str])
+    assert_type(io.defer_read_io(looked_up, 1.5), IO[int, str, float])
     assert_type(five.contra_map_read(len), IO[Sized, str, int])
 
 

@@ -34,6 +34,10 @@ def opened(n: int) -> Resource[int, Never, str]:
     return resource.pure(str(n))
 
 
+def reading_nothing(n: int) -> Resource[Any, str, float]:
+    return resource.pure(n / 2) if n else resource.error("nothing")
+
+
 def opened_after(errors: list[Any]) -> Resource[Any, Never, str]:
     return resource.pure("")
 
@@ -59,6 +63,7 @@ def resources(five: IO[int, str, int], res: Resource[int, str, int], ok: Result[
     assert_type(resource.defer_resource(opened, 5), Resource[int, Never, str])
     assert_type(resource.defer_read(double), Resource[int, Never, int])
     assert_type(resource.defer_read_resource(opened), Resource[int, Never, str])
+    assert_type(resource.defer_read_resource(reading_nothing), Resource[int, str, float])
     assert_type(resource.read, Resource[Any, Never, Any])
     assert_type(resource.error("no"), Resource[Any, str, Never])
     assert_type(resource.errors("no", "nor this"), Resource[Any, str, Never])
