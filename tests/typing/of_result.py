@@ -111,7 +111,7 @@ def the_rest_is_never(outcome: Result[str, int]) -> None:
     match outcome:
         case Ok() | Errors() | Panic():
             pass
-        case other:
+        case other:  # pyright: ignore[reportUnnecessaryComparison]  # as it should be
             assert_never(other)
 
 
