@@ -67,6 +67,7 @@ def values(five: IO[int, str, int]) -> None:
     assert_type(five.map(double), IO[int, str, int])
     assert_type(five.flat_map(show), IO[int, str, str])
     assert_type(io.pure(five).flatten(), IO[int, str, int])
+    assert_type(io.pure(io.pure(5)).flatten(), IO[Any, Never, int])
     assert_type(five.then(show(1)), IO[int, str, str])
     assert_type(five.then_keep(show(1)), IO[int, str, int])
     assert_type(five.zip(five), IO[int, str, tuple[int, int]])

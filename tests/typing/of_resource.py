@@ -99,6 +99,7 @@ def resource_methods(res: Resource[int, str, int]) -> None:
     assert_type(res.zip_par(res), Resource[int, str, tuple[int, int]])
     assert_type(resource.pure(double).ap(res), Resource[Any, str, int])
     assert_type(resource.pure(res).flatten(), Resource[int, str, int])
+    assert_type(resource.pure(resource.pure(5)).flatten(), Resource[Any, Never, int])
     assert_type(res.contra_map_read(len), Resource[Sized, str, int])
     assert_type(res.catch(opened_after), Resource[int, Never, int | str])
     assert_type(res.map_error(len), Resource[int, int, int])

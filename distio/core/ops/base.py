@@ -21,6 +21,7 @@ from distio.schedule import Schedule, require_schedule
 
 if TYPE_CHECKING:
     from distio.core.fiber import Fiber, Handle
+    from distio.runtime.run import Cluster  # what `run` takes comes by the same door
 
 __all__ = [
     "IO",
@@ -88,7 +89,7 @@ class IO(Generic[R, E, A]):
         """Go on with the IO that `f` makes of the value."""
         return ops.FlatMap(self, f)
 
-    def flatten(self: IO[R2, ES, IO[R2, E2, A2]]) -> IO[R2, ES | E2, A2]:
+    def flatten(self: IO[R2, E2, IO[R2, E3, A2]]) -> IO[R2, E2 | E3, A2]:
         """Run the IO that this one computes."""
         if isinstance(self, ops.Pure) and isinstance(self.value, IO):
             return self.value
@@ -187,9 +188,13 @@ class IO(Generic[R, E, A]):
 
     # -- concurrency ----------------------------------------------------------------------
 
+    @overload
+    def parallel(self) -> IO[R, Never, list[Handle[R, E, A]]]: ...
+    @overload
     def parallel(
         self, *others: IO[R, E2, A2] | Iterable[IO[R, E2, A2]]
-    ) -> IO[R, Never, list[Handle[R, E | E2, A | A2]]]:
+    ) -> IO[R, Never, list[Handle[R, E | E2, A | A2]]]: ...
+    def parallel(self, *others: Any) -> IO[Any, Never, list[Any]]:
         """Start a fiber for this and each of `others`; compute the list of their handles."""
         return ops.Parallel((self, *programs(others, "parallel")))
 
@@ -397,7 +402,7 @@ class IO(Generic[R, E, A]):
         pool_size: int = 1,
         idle_time: float = 0.01,
         *,
-        on: Any = None,
+        on: Cluster | None = None,
         nighttime: float | None = None,
         has: Mapping[str, str | float] | None = None,
         progress: Progress = None,
@@ -442,7 +447,7 @@ class IO(Generic[R, E, A]):
         context: R,
         pool_size: int = 1,
         *,
-        on: Any = None,
+        on: Cluster | None = None,
         has: Mapping[str, str | float] | None = None,
         progress: Progress = None,
     ) -> Result[E, A]:

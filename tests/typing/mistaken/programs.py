@@ -141,6 +141,7 @@ def failures(a: IO[Shop, NotFound, str], b: IO[Shop, Busy, int]) -> None:
 
 def runs(a: IO[Shop, NotFound, str], queue: Queue[int], answer: Deferred[str]) -> None:
     a.run(Garden())  # wrong
+    a.run(Shop(), on="tcp://10.0.0.1:7077")  # wrong
     io.defer_read(url_of).run(Garden())  # wrong
     queue.put("a")  # wrong
     queue.take().map(takes_text)  # wrong
