@@ -55,6 +55,7 @@ def results(ok: Result[str, int]) -> None:
     assert_type(ok.unsafe_map_error(len), Result[int, int])
     assert_type(ok.map_panic(lambda e: e), Result[str, int])
     assert_type(ok.unsafe_map_panic(lambda e: e), Result[str, int])
+    assert_type(ok.catch(lambda errs: result.ok(5)), Result[Never, int])
     assert_type(ok.catch(lambda errs: half(1)), Result[str, int])
     assert_type(ok.unsafe_catch(lambda errs: half(1)), Result[str, int])
     assert_type(ok.recover(lambda es, errs: half(1)), Result[str, int])
