@@ -19,7 +19,14 @@ if TYPE_CHECKING:
     from distio.core.context_vars import carry
     from distio.core.ops.base import IO
     from distio.core.pickling.code_records import stands_in_for
-    from distio.errors import Closed, DomainErrors, MatchError, MultipleExceptions, TracedException
+    from distio.errors import (
+        Closed,
+        DomainErrors,
+        MatchError,
+        MultipleExceptions,
+        TimedOut,
+        TracedException,
+    )
     from distio.primitives import Barrier, CountDownLatch, Deferred, PubSub, Queue, Subscription
     from distio.resource import Resource
     from distio.result import ComputationStatus, Errors, Ok, Panic, Result, seq
@@ -120,6 +127,7 @@ __all__ = [
     "RunStatus",
     "Schedule",
     "Subscription",
+    "TimedOut",
     "TracedException",
     "UpdateResult",
     "Val",
@@ -207,7 +215,14 @@ _MODULES = {
         "zip",
         "zip_par",
     ],
-    "errors": ["Closed", "DomainErrors", "MatchError", "MultipleExceptions", "TracedException"],
+    "errors": [
+        "Closed",
+        "DomainErrors",
+        "MatchError",
+        "MultipleExceptions",
+        "TimedOut",
+        "TracedException",
+    ],
     "primitives": ["Barrier", "CountDownLatch", "Deferred", "PubSub", "Queue", "Subscription"],
     "resource": ["Resource"],
     "result": ["ComputationStatus", "Errors", "Ok", "Panic", "Result", "seq"],

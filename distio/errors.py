@@ -45,7 +45,7 @@ import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from types import EllipsisType, TracebackType
-from typing import Any, Generic, TypeVar, final
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, final
 
 from distio._equality import ComparedByValue
 from distio._public import publish
@@ -87,7 +87,13 @@ __all__ = [
     "WrongOutcome",
 ]
 
-E = TypeVar("E", covariant=True)
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as TypeVarWithDefault
+
+    E = TypeVarWithDefault("E", covariant=True, default=Any)
+else:
+    E = TypeVar("E", covariant=True)
+"""What the errors are; Any where nobody knows, as in an `except` clause."""
 E2 = TypeVar("E2")
 
 

@@ -18,7 +18,7 @@ from distio._public import publish
 from distio.core import expect, ops
 from distio.core.ops.base import IO, require_io
 from distio.core.references import HoldsReference
-from distio.core.type_vars import E, R
+from distio.core.type_vars import E, Item, R
 from distio.errors import Closed, DomainErrors, MatchError
 from distio.protocol.domains import Method
 from distio.protocol.requests import NOTHING, PrimitiveRef
@@ -26,7 +26,6 @@ from distio.resource import Resource
 
 __all__ = ["Barrier", "CountDownLatch", "Deferred", "PubSub", "Queue", "Subscription"]
 
-A = TypeVar("A")
 B = TypeVar("B")
 
 _NO_LIMIT = -1
@@ -63,7 +62,7 @@ class _Primitive(HoldsReference):
 
 
 @final
-class Deferred(_Primitive, Generic[A]):
+class Deferred(_Primitive, Generic[Item]):
     """A value that is set once; any number of fibers wait for it.
 
     >>> from distio import Deferred, io
@@ -77,15 +76,15 @@ class Deferred(_Primitive, Generic[A]):
     _kind = "deferred"
 
     @classmethod
-    def create(cls) -> IO[Any, Never, Deferred[Any]]:
+    def create(cls) -> IO[Any, Never, Deferred[Item]]:
         """The program that makes a `Deferred` without a value."""
         return ops.MakePrimitive("deferred").map(cls)
 
-    def get(self) -> IO[Any, Never, A]:
+    def get(self) -> IO[Any, Never, Item]:
         """Wait until the value is set; compute the value."""
         return ops.CallPrimitive(self._primitive, "get")
 
-    def set(self, value: A) -> IO[Any, Never, bool]:
+    def set(self, value: Item) -> IO[Any, Never, bool]:
         """Set the value, unless there is one already; compute whether this call was the first."""
         return ops.CallPrimitive(self._primitive, "set", 0, value)
 
@@ -94,7 +93,7 @@ class Deferred(_Primitive, Generic[A]):
         return ops.CallPrimitive(self._primitive, "is_set")
 
 
-class _Source(_Primitive, Generic[A]):
+class _Source(_Primitive, Generic[Item]):
     """A queue or a subscription: items can be taken from both."""
 
     __slots__ = ()
@@ -102,7 +101,7 @@ class _Source(_Primitive, Generic[A]):
     def _ask(self, method: Method) -> IO[Any, Any, Any]:
         return ops.CallPrimitive(self._primitive, method)
 
-    def take(self) -> IO[Any, Closed, A]:
+    def take(self) -> IO[Any, Closed, Item]:
         """Wait for the next item; compute the item.
 
         Errors:
@@ -110,7 +109,7 @@ class _Source(_Primitive, Generic[A]):
         """
         return self._ask("take")
 
-    def poll(self) -> IO[Any, Closed, list[A]]:
+    def poll(self) -> IO[Any, Closed, list[Item]]:
         """Take the next item without waiting: compute a list with the item, or an empty list.
 
         Errors:
@@ -118,7 +117,7 @@ class _Source(_Primitive, Generic[A]):
         """
         return self._ask("poll").map(_listed)
 
-    def each(self, f: Callable[[A], IO[R, E, Any]]) -> IO[R, E, None]:
+    def each(self, f: Callable[[Item], IO[R, E, Any]]) -> IO[R, E, None]:
         """Run `f(item)` for one item after another, until all is closed and no item is left.
 
         The first failure of one of these programs is the outcome.
@@ -132,20 +131,20 @@ class _Source(_Primitive, Generic[A]):
         expect.function(f, f"{type(self).__name__}.each")
         return io.defer_io(self._next, f)
 
-    def _next(self, f: Callable[[A], IO[Any, Any, Any]]) -> IO[Any, Any, None]:
+    def _next(self, f: Callable[[Item], IO[Any, Any, Any]]) -> IO[Any, Any, None]:
         return self.take().catch(_end_of_it).flat_map(partial(self._went_on, f))
 
-    def _went_on(self, f: Callable[[A], IO[Any, Any, Any]], item: Any) -> IO[Any, Any, None]:
+    def _went_on(self, f: Callable[[Item], IO[Any, Any, Any]], item: Any) -> IO[Any, Any, None]:
         if item is NOTHING:
             return io.pure(None)
         done = require_io(f(item), f"{type(self).__name__}.each", f)
         return done.flat_map(lambda _: self._next(f))
 
-    def __aiter__(self) -> _Source[A]:
+    def __aiter__(self) -> _Source[Item]:
         """In a function of `io.do`: `async for item in queue`, until the queue is closed."""
         return self
 
-    async def __anext__(self) -> A:
+    async def __anext__(self) -> Item:
         try:
             return await self.take()
         except DomainErrors as failure:
@@ -163,7 +162,7 @@ def _end_of_it(errors: list[Any]) -> IO[Any, Any, Any]:
 
 
 @final
-class Queue(_Source[A]):
+class Queue(_Source[Item]):
     """Items that go from fiber to fiber, each to one, in the order in which they were put.
 
     >>> from distio import Queue, io
@@ -181,7 +180,7 @@ class Queue(_Source[A]):
     _kind = "queue"
 
     @classmethod
-    def create(cls, capacity: int | None = None) -> IO[Any, Never, Queue[Any]]:
+    def create(cls, capacity: int | None = None) -> IO[Any, Never, Queue[Item]]:
         """The program that makes an empty queue.
 
         Args:
@@ -194,7 +193,7 @@ class Queue(_Source[A]):
         """
         return ops.MakePrimitive("queue", _size(capacity, "Queue.create")).map(cls)
 
-    def put(self, item: A) -> IO[Any, Closed, None]:
+    def put(self, item: Item) -> IO[Any, Closed, None]:
         """Put an item behind all others, as soon as there is room.
 
         Errors:
@@ -202,7 +201,7 @@ class Queue(_Source[A]):
         """
         return ops.CallPrimitive(self._primitive, "put", 0, item)
 
-    def offer(self, item: A) -> IO[Any, Closed, bool]:
+    def offer(self, item: Item) -> IO[Any, Closed, bool]:
         """Put an item if there is room now; compute whether there was room.
 
         Errors:
@@ -220,7 +219,7 @@ class Queue(_Source[A]):
 
 
 @final
-class PubSub(_Primitive, Generic[A]):
+class PubSub(_Primitive, Generic[Item]):
     """A topic: each published item goes to everybody who is subscribed at that moment.
 
     >>> from distio import PubSub, io
@@ -235,7 +234,7 @@ class PubSub(_Primitive, Generic[A]):
     _kind = "topic"
 
     @classmethod
-    def create(cls, capacity: int | None = None) -> IO[Any, Never, PubSub[Any]]:
+    def create(cls, capacity: int | None = None) -> IO[Any, Never, PubSub[Item]]:
         """The program that makes a topic without subscribers.
 
         Args:
@@ -249,7 +248,7 @@ class PubSub(_Primitive, Generic[A]):
         """
         return ops.MakePrimitive("topic", _size(capacity, "PubSub.create")).map(cls)
 
-    def publish(self, item: A) -> IO[Any, Closed, None]:
+    def publish(self, item: Item) -> IO[Any, Closed, None]:
         """Give an item to all subscribers, as soon as all have room.
 
         All subscribers get the items in the same order.
@@ -259,7 +258,7 @@ class PubSub(_Primitive, Generic[A]):
         """
         return ops.CallPrimitive(self._primitive, "publish", 0, item)
 
-    def subscribe(self) -> Resource[Any, Closed, Subscription[A]]:
+    def subscribe(self) -> Resource[Any, Closed, Subscription[Item]]:
         """A resource: during its use one is subscribed; its release drops the items that are left.
 
         Errors:
@@ -277,7 +276,7 @@ class PubSub(_Primitive, Generic[A]):
 
 
 @final
-class Subscription(_Source[A]):
+class Subscription(_Source[Item]):
     """The items that a subscriber of a `PubSub` has not taken yet; it is read like a queue."""
 
     __slots__ = ("_number",)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Sized
 from contextlib import contextmanager
 from inspect import iscoroutinefunction
-from typing import Any, TypeVar
+from typing import Any, Literal, TypedDict, TypeVar, TypeVarTuple, Unpack, overload
 
 from distio._display.progress import Progress
 from distio._plain._feed import Feed, Work
@@ -18,10 +18,77 @@ from distio.runtime.cluster import Cluster
 __all__ = ["as_completed", "function_for", "map", "starmap"]
 
 A = TypeVar("A")
+X = TypeVar("X")
+Y = TypeVar("Y")
+Ts = TypeVarTuple("Ts")
 
 
+class Options(TypedDict, total=False):
+    """The arguments that don't change the types, in the signatures that type checkers read."""
+
+    on: Cluster | None
+    threads: int | None
+    workers: int | None
+    progress: Progress
+
+
+@overload
+def map(
+    f: Callable[[X], A],
+    a: Iterable[X],
+    /,
+    *,
+    return_exceptions: Literal[False] = ...,
+    **where: Unpack[Options],
+) -> Generator[A, None, None]: ...
+@overload
+def map(
+    f: Callable[[X], A], a: Iterable[X], /, *, return_exceptions: bool, **where: Unpack[Options]
+) -> Generator[A | BaseException, None, None]: ...
+@overload
+def map(
+    f: Callable[[X, Y], A],
+    a: Iterable[X],
+    b: Iterable[Y],
+    /,
+    *,
+    return_exceptions: Literal[False] = ...,
+    **where: Unpack[Options],
+) -> Generator[A, None, None]: ...
+@overload
+def map(
+    f: Callable[[X, Y], A],
+    a: Iterable[X],
+    b: Iterable[Y],
+    /,
+    *,
+    return_exceptions: bool,
+    **where: Unpack[Options],
+) -> Generator[A | BaseException, None, None]: ...
+@overload
 def map(
     f: Callable[..., A],
+    a: Iterable[Any],
+    b: Iterable[Any],
+    c: Iterable[Any],
+    /,
+    *more: Iterable[Any],
+    return_exceptions: Literal[False] = ...,
+    **where: Unpack[Options],
+) -> Generator[A, None, None]: ...
+@overload
+def map(
+    f: Callable[..., A],
+    a: Iterable[Any],
+    b: Iterable[Any],
+    c: Iterable[Any],
+    /,
+    *more: Iterable[Any],
+    return_exceptions: bool,
+    **where: Unpack[Options],
+) -> Generator[A | BaseException, None, None]: ...
+def map(
+    f: Callable[..., Any],
     /,
     *iterables: Iterable[Any],
     on: Cluster | None = None,
@@ -29,7 +96,7 @@ def map(
     workers: int | None = None,
     progress: Progress = None,
     return_exceptions: bool = False,
-) -> Generator[A, None, None]:
+) -> Generator[Any, None, None]:
     """Call a function for each item, on all cores; yield what it returns, in the order of items.
 
     The items are taken, and calls are made, while somebody iterates: about 15 ms of work, or 8
@@ -71,8 +138,44 @@ def map(
     return _values(work, where, expect.progress(progress, "map"))
 
 
+@overload
+def starmap(
+    f: Callable[[Unpack[Ts]], A],
+    items: Iterable[tuple[*Ts]],
+    /,
+    *,
+    return_exceptions: Literal[False] = ...,
+    **where: Unpack[Options],
+) -> Generator[A, None, None]: ...
+@overload
+def starmap(
+    f: Callable[[Unpack[Ts]], A],
+    items: Iterable[tuple[*Ts]],
+    /,
+    *,
+    return_exceptions: bool,
+    **where: Unpack[Options],
+) -> Generator[A | BaseException, None, None]: ...
+@overload
 def starmap(
     f: Callable[..., A],
+    items: Iterable[list[Any]],
+    /,
+    *,
+    return_exceptions: Literal[False] = ...,
+    **where: Unpack[Options],
+) -> Generator[A, None, None]: ...
+@overload
+def starmap(
+    f: Callable[..., A],
+    items: Iterable[list[Any]],
+    /,
+    *,
+    return_exceptions: bool,
+    **where: Unpack[Options],
+) -> Generator[A | BaseException, None, None]: ...
+def starmap(
+    f: Callable[..., Any],
     items: Iterable[Iterable[Any]],
     /,
     *,
@@ -81,7 +184,7 @@ def starmap(
     workers: int | None = None,
     progress: Progress = None,
     return_exceptions: bool = False,
-) -> Generator[A, None, None]:
+) -> Generator[Any, None, None]:
     """Do as `map` does, with tuples of arguments as items.
 
     Args:
@@ -110,8 +213,63 @@ def starmap(
     return _values(work, where, expect.progress(progress, "starmap"))
 
 
+@overload
+def as_completed(
+    f: Callable[[X], A],
+    a: Iterable[X],
+    /,
+    *,
+    return_exceptions: Literal[False] = ...,
+    **where: Unpack[Options],
+) -> Generator[tuple[int, A], None, None]: ...
+@overload
+def as_completed(
+    f: Callable[[X], A], a: Iterable[X], /, *, return_exceptions: bool, **where: Unpack[Options]
+) -> Generator[tuple[int, A | BaseException], None, None]: ...
+@overload
+def as_completed(
+    f: Callable[[X, Y], A],
+    a: Iterable[X],
+    b: Iterable[Y],
+    /,
+    *,
+    return_exceptions: Literal[False] = ...,
+    **where: Unpack[Options],
+) -> Generator[tuple[int, A], None, None]: ...
+@overload
+def as_completed(
+    f: Callable[[X, Y], A],
+    a: Iterable[X],
+    b: Iterable[Y],
+    /,
+    *,
+    return_exceptions: bool,
+    **where: Unpack[Options],
+) -> Generator[tuple[int, A | BaseException], None, None]: ...
+@overload
 def as_completed(
     f: Callable[..., A],
+    a: Iterable[Any],
+    b: Iterable[Any],
+    c: Iterable[Any],
+    /,
+    *more: Iterable[Any],
+    return_exceptions: Literal[False] = ...,
+    **where: Unpack[Options],
+) -> Generator[tuple[int, A], None, None]: ...
+@overload
+def as_completed(
+    f: Callable[..., A],
+    a: Iterable[Any],
+    b: Iterable[Any],
+    c: Iterable[Any],
+    /,
+    *more: Iterable[Any],
+    return_exceptions: bool,
+    **where: Unpack[Options],
+) -> Generator[tuple[int, A | BaseException], None, None]: ...
+def as_completed(
+    f: Callable[..., Any],
     /,
     *iterables: Iterable[Any],
     on: Cluster | None = None,
@@ -119,7 +277,7 @@ def as_completed(
     workers: int | None = None,
     progress: Progress = None,
     return_exceptions: bool = False,
-) -> Generator[tuple[int, A], None, None]:
+) -> Generator[tuple[int, Any], None, None]:
     """Do as `map` does; yield what is finished first, with the index of its item.
 
     Args:

@@ -15,8 +15,9 @@ import distio.core.ops as ops
 from distio.core.context_vars import carried_in, context_of, others_in
 from distio.core.explain import why_it_stays
 from distio.core.fiber import Fiber, Handle, HeldLock
-from distio.core.ops.base import Frame, UnaryOp
+from distio.core.ops.base import Frame
 from distio.core.ops.checkpoints import Calling
+from distio.core.ops.unary import UnaryOp
 from distio.core.outcomes import outcome_in
 from distio.core.pickling.code_records import NO_STAND_INS, StandIns
 from distio.core.pickling.dumping import dump

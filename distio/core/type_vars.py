@@ -7,7 +7,7 @@ are `Never`. So they see one variable under all these names.
 
 from __future__ import annotations
 
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from distio.core.error_var import E2
 
@@ -26,6 +26,7 @@ __all__ = [
     "E6",
     "E7",
     "Context",
+    "Item",
     "P",
     "R",
     "R2",
@@ -46,6 +47,14 @@ A4 = TypeVar("A4")
 A5 = TypeVar("A5")
 A6 = TypeVar("A6")
 P = ParamSpec("P")
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar as TypeVarWithDefault
+
+    Item = TypeVarWithDefault("Item", default=Any)
+else:
+    Item = TypeVar("Item")
+"""What a queue and the like is for; Any if it is made without saying so."""
 
 if MYPY:
     E3 = TypeVar("E3")

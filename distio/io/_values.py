@@ -177,11 +177,19 @@ def defer_read(deferred: Callable[..., Any], *args: Any, **kwargs: Any) -> IO[An
     return ops.DeferRead(deferred, args, kwargs)
 
 
+@overload
+def defer_read_io(  # what is returned reads nothing: the parameter alone says what is read
+    deferred: Callable[Concatenate[Context, P], IO[object, E, A]],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> IO[Context, E, A]: ...
+@overload
 def defer_read_io(
     deferred: Callable[Concatenate[Context, P], IO[Context, E, A]],
     *args: P.args,
     **kwargs: P.kwargs,
-) -> IO[Context, E, A]:
+) -> IO[Context, E, A]: ...
+def defer_read_io(deferred: Callable[..., Any], *args: Any, **kwargs: Any) -> IO[Any, Any, Any]:
     """The program that `deferred(context, *args, **kwargs)` returns.
 
     Args:

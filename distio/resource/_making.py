@@ -143,11 +143,21 @@ def defer_read(deferred: Callable[..., Any], *args: Any, **kwargs: Any) -> Resou
     return lift_io(io.defer_read(deferred, *args, **kwargs))
 
 
+@overload
+def defer_read_resource(  # as for `io.defer_read_io`: what is returned reads nothing
+    deferred: Callable[Concatenate[Context, P], Resource[object, E2, A2]],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> Resource[Context, E2, A2]: ...
+@overload
 def defer_read_resource(
     deferred: Callable[Concatenate[Context, P], Resource[Context, E2, A2]],
     *args: P.args,
     **kwargs: P.kwargs,
-) -> Resource[Context, E2, A2]:
+) -> Resource[Context, E2, A2]: ...
+def defer_read_resource(
+    deferred: Callable[..., Any], *args: Any, **kwargs: Any
+) -> Resource[Any, Any, Any]:
     """The resource that the Resource `deferred(context, *args, **kwargs)` opens.
 
     Args:

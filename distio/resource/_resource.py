@@ -172,7 +172,7 @@ class Resource(Generic[R, E, A]):
         """Open this, then the resource that `f` makes of the value; close them in reverse order."""
         return self._chain(f, "Resource.flat_map")
 
-    def flatten(self: Resource[R2, ES, Resource[R2, E2, A2]]) -> Resource[R2, ES | E2, A2]:
+    def flatten(self: Resource[R2, E2, Resource[R2, E3, A2]]) -> Resource[R2, E2 | E3, A2]:
         """Open the resource that this one opens."""
         where = "Resource.flatten"
         return self._chain(partial(require_resource, where=where), where)

@@ -328,14 +328,14 @@ class BaseResult(Generic[E, A]):
         """Apply `f` to each error, be it of Errors or of a Panic."""
         return self.unsafe_map_error(f)
 
-    def unsafe_catch(self, handler: Callable[[list[E]], Result[E2, A2]]) -> Result[E | E2, A | A2]:
+    def unsafe_catch(self, handler: Callable[[list[E]], Result[E2, A2]]) -> Result[E2, A | A2]:
         """`catch`, but an exception of `handler` is let through."""
         if isinstance(self, Errors):
             return handler(self.errors)
         return self  # type: ignore[return-value]  # one of the two others
 
     @safe
-    def catch(self, handler: Callable[[list[E]], Result[E2, A2]]) -> Result[E | E2, A | A2]:
+    def catch(self, handler: Callable[[list[E]], Result[E2, A2]]) -> Result[E2, A | A2]:
         """Go on with what `handler` makes of Errors: the `except` of Results."""
         return self.unsafe_catch(handler)
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from distio._display.meter import Counts
     from distio.protocol.messages.placement import Needs
     from distio.runtime.awaited import AwaitedHost
+    from distio.runtime.cluster import Cluster as Cluster
     from distio.runtime.local import LocalHost
     from distio.runtime.loops import EventLoop
     from distio.runtime.rooted_run import RootedRun
@@ -34,7 +35,7 @@ def run(
     io: IO[Any, Any, Any],
     context: Any,
     pool_size: int,
-    on: Any,
+    on: Cluster | None,
     has: Any = None,
     progress: Progress = None,
 ) -> Result[Any, Any]:
@@ -82,7 +83,7 @@ async def run_async(
     io: IO[Any, Any, Any],
     context: Any,
     pool_size: int,
-    on: Any,
+    on: Cluster | None,
     has: Any = None,
     progress: Progress = None,
 ) -> Result[Any, Any]:

@@ -236,14 +236,14 @@ def test_map_on_a_closed_cluster_says_so() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: distio.map(3, [1]), "map: expected a function"),  # type: ignore[arg-type]
-        (lambda: distio.map(abs), "but got no items"),
-        (lambda: distio.map(abs, 3), "expected an iterable"),  # type: ignore[arg-type]
-        (lambda: distio.map(abs, [1], threads="2"), "threads is a whole number from 1"),  # type: ignore[arg-type]
+        (lambda: distio.map(3, [1]), "map: expected a function"),  # type: ignore[call-overload]
+        (lambda: distio.map(abs), "but got no items"),  # type: ignore[call-overload]
+        (lambda: distio.map(abs, 3), "expected an iterable"),  # type: ignore[call-overload]
+        (lambda: distio.map(abs, [1], threads="2"), "threads is a whole number from 1"),  # type: ignore[call-overload]
         (lambda: distio.map(abs, [1], threads=1, workers=1), "threads and workers; give one"),
-        (lambda: distio.map(abs, [1], on=3), "takes a Cluster"),  # type: ignore[arg-type]
-        (lambda: distio.map(abs, [1], progress=3), "progress is a function"),  # type: ignore[arg-type]
-        (lambda: distio.as_completed([1]), r"concurrent\.futures\.as_completed"),  # type: ignore[arg-type]
+        (lambda: distio.map(abs, [1], on=3), "takes a Cluster"),  # type: ignore[call-overload]
+        (lambda: distio.map(abs, [1], progress=3), "progress is a function"),  # type: ignore[call-overload]
+        (lambda: distio.as_completed([1]), r"concurrent\.futures\.as_completed"),  # type: ignore[call-overload]
         (lambda: distio.submit(a_coroutine), "is a coroutine's"),
     ],
 )

@@ -130,7 +130,7 @@ BUILT_IN: dict[str, Program] = {
     "defer": io.defer(signal.raise_signal, NUMBER),
     "defer_io": io.defer_io(signal.raise_signal, NUMBER),  # type: ignore[arg-type]  # it raises
     "defer_read": io.defer_read(signal.raise_signal),
-    "defer_read_io": io.defer_read_io(signal.raise_signal),  # type: ignore[arg-type]  # the same
+    "defer_read_io": io.defer_read_io(signal.raise_signal),  # type: ignore[call-overload]  # the same
     "map": io.pure(NUMBER).map(signal.raise_signal),
     "flat_map": io.pure(NUMBER).flat_map(signal.raise_signal),  # type: ignore[arg-type]  # the same
     "contra_map_read": io.read.contra_map_read(signal.raise_signal),

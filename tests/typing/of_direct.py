@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Never, assert_type
 
-from distio import IO, Resource, io, resource
+from distio import IO, DomainErrors, Resource, io, resource
 
 
 @io.do
 async def measured(text: str, *, times: int = 1) -> int:
-    length = await io.pure(len(text))
+    try:
+        length = await io.pure(len(text))
+    except DomainErrors as failure:
+        assert_type(failure.errors, list[Any])
+        raise
     assert_type(length, int)
     async with resource.pure(text) as same:
         assert_type(same, str)

@@ -24,6 +24,10 @@ def show(n: int) -> IO[int, Never, str]:
     return io.pure(str(n))
 
 
+def looked_up(n: int, factor: float) -> IO[Any, str, float]:
+    return io.pure(n * factor) if n else io.error("nothing")
+
+
 def released(n: int, r: Result[str, str]) -> IO[int, Never, str]:
     return io.pure("")
 
@@ -63,6 +67,7 @@ def values(five: IO[int, str, int]) -> None:
     assert_type(five.map(double), IO[int, str, int])
     assert_type(five.flat_map(show), IO[int, str, str])
     assert_type(io.pure(five).flatten(), IO[int, str, int])
+    assert_type(io.pure(io.pure(5)).flatten(), IO[Any, Never, int])
     assert_type(five.then(show(1)), IO[int, str, str])
     assert_type(five.then_keep(show(1)), IO[int, str, int])
     assert_type(five.zip(five), IO[int, str, tuple[int, int]])
@@ -73,6 +78,7 @@ def context(five: IO[int, str, int]) -> None:
     assert_type(io.read, IO[Any, Never, Any])
     assert_type(io.defer_read(double), IO[int, Never, int])
     assert_type(io.defer_read_io(show), IO[int, Never, str])
+    assert_type(io.defer_read_io(looked_up, 1.5), IO[int, str, float])
     assert_type(five.contra_map_read(len), IO[Sized, str, int])
 
 

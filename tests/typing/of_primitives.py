@@ -20,6 +20,11 @@ from distio import (
 assert_type(Queue.create(), IO[Any, Never, Queue[Any]])
 assert_type(PubSub.create(1), IO[Any, Never, PubSub[Any]])
 assert_type(Deferred.create(), IO[Any, Never, Deferred[Any]])
+assert_type(Queue[int].create(3), IO[Any, Never, Queue[int]])
+assert_type(PubSub[str].create(), IO[Any, Never, PubSub[str]])
+assert_type(Deferred[int].create(), IO[Any, Never, Deferred[int]])
+assert_type(io.traverse("ab", lambda _: Queue.create()), IO[Any, Never, list[Queue[Any]]])
+declared: IO[Any, Never, Queue[int]] = Queue.create()
 assert_type(Barrier.create(2), IO[Any, Never, Barrier])
 assert_type(CountDownLatch.create(2), IO[Any, Never, CountDownLatch])
 
@@ -52,6 +57,8 @@ def of_others(answer: Deferred[float], barrier: Barrier, latch: CountDownLatch) 
 
 @io.do
 async def taking(queue: Queue[int], news: PubSub[str]) -> int:
+    assert_type(await Queue[str].create(), Queue[str])
+    of_queue(await Queue.create(3))
     async for number in queue:
         assert_type(number, int)
     async with news.subscribe() as feed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Never, assert_type
+from typing import Any, Never, Protocol, assert_type
 
 from distio import (
     IO,
@@ -14,6 +14,7 @@ from distio import (
     Queue,
     Resource,
     Result,
+    TimedOut,
     Var,
     child,
     io,
@@ -21,7 +22,7 @@ from distio import (
     schedule,
     supervise,
 )
-from distio.errors import Closed, TimedOut
+from distio.errors import Closed
 
 
 class Shop:
@@ -31,6 +32,22 @@ class Shop:
 
     def price(self, name: str, /, *, discount: float = 0.0) -> float:
         return discount
+
+
+class HasUrl(Protocol):
+    """A part of a context."""
+
+    url: str
+
+
+class HasCount(Protocol):
+    """Another part."""
+
+    count: int
+
+
+class HasBoth(HasUrl, HasCount, Protocol):
+    """All of the context."""
 
 
 class NotFound(Exception):
@@ -94,6 +111,15 @@ def closed(result: Result[NotFound, bytes]) -> IO[Shop, NotFound, bytes]:
 
 def or_none(errors: list[NotFound]) -> IO[object, Never, None]:
     return io.pure(None)
+
+
+def of_more_than_one_service(
+    text: IO[HasUrl, NotFound, str], count: IO[HasCount, Busy, int]
+) -> None:
+    both: IO[HasBoth, Never, HasBoth] = io.read
+    assert_type(both.then(text).then(count), IO[HasBoth, NotFound | Busy, int])
+    assert_type(both.then(text).flat_map(lambda _: count), IO[HasBoth, NotFound | Busy, int])
+    assert_type(io.zip_par(both.then(text), count), IO[HasBoth, NotFound | Busy, tuple[str, int]])
 
 
 def values(shop: Shop, words: list[str]) -> None:

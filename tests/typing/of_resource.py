@@ -39,6 +39,10 @@ def opened(n: int) -> Resource[int, Never, str]:
     return resource.pure(str(n))
 
 
+def reading_nothing(n: int) -> Resource[Any, str, float]:
+    return resource.pure(n / 2) if n else resource.error("nothing")
+
+
 def opened_after(errors: list[Any]) -> Resource[Any, Never, str]:
     return resource.pure("")
 
@@ -64,6 +68,7 @@ def resources(five: IO[int, str, int], res: Resource[int, str, int], ok: Result[
     assert_type(resource.defer_resource(opened, 5), Resource[int, Never, str])
     assert_type(resource.defer_read(double), Resource[int, Never, int])
     assert_type(resource.defer_read_resource(opened), Resource[int, Never, str])
+    assert_type(resource.defer_read_resource(reading_nothing), Resource[int, str, float])
     assert_type(resource.read, Resource[Any, Never, Any])
     assert_type(resource.error("no"), Resource[Any, str, Never])
     assert_type(resource.errors("no", "nor this"), Resource[Any, str, Never])
@@ -101,6 +106,7 @@ def resource_methods(res: Resource[int, str, int]) -> None:
     assert_type(res.zip_par(res), Resource[int, str, tuple[int, int]])
     assert_type(resource.pure(double).ap(res), Resource[Any, str, int])
     assert_type(resource.pure(res).flatten(), Resource[int, str, int])
+    assert_type(resource.pure(resource.pure(5)).flatten(), Resource[Any, Never, int])
     assert_type(res.contra_map_read(len), Resource[Sized, str, int])
     assert_type(res.catch(opened_after), Resource[int, Never, int | str])
     assert_type(res.map_error(len), Resource[int, int, int])

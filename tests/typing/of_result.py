@@ -55,6 +55,7 @@ def results(ok: Result[str, int]) -> None:
     assert_type(ok.unsafe_map_error(len), Result[int, int])
     assert_type(ok.map_panic(lambda e: e), Result[str, int])
     assert_type(ok.unsafe_map_panic(lambda e: e), Result[str, int])
+    assert_type(ok.catch(lambda errs: result.ok(5)), Result[Never, int])
     assert_type(ok.catch(lambda errs: half(1)), Result[str, int])
     assert_type(ok.unsafe_catch(lambda errs: half(1)), Result[str, int])
     assert_type(ok.recover(lambda es, errs: half(1)), Result[str, int])
@@ -111,7 +112,7 @@ def the_rest_is_never(outcome: Result[str, int]) -> None:
     match outcome:
         case Ok() | Errors() | Panic():
             pass
-        case other:
+        case other:  # pyright: ignore[reportUnnecessaryComparison]  # as it should be
             assert_never(other)
 
 

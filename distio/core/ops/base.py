@@ -1,18 +1,17 @@
-"""`IO`, the type of programs: its methods, its repr, and how it becomes bytes."""
+"""`IO`, the type of programs, with the methods that combine and run them."""
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Callable, Generator, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Never, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Never, TypeVar, overload
 
 import distio.core.ops as ops
 from distio._display.progress import Progress
 from distio._hints import hint_at
 from distio.core import expect
 from distio.core.ops.arguments import container_of, programs, require_exceptions, require_io
-from distio.core.ops.flattening import assemble, flatten
 from distio.core.ops.frame import Frame
+from distio.core.ops.operation import Operation
 from distio.core.outside import is_outside, value_of
 from distio.core.type_vars import A2, A3, A4, A5, A6, E2, E3, E4, E5, E6, R2
 from distio.errors import TimedOut, TracedException
@@ -20,14 +19,13 @@ from distio.result import Result
 from distio.schedule import Schedule, require_schedule
 
 if TYPE_CHECKING:
-    from distio.core.fiber import Fiber, Handle
+    from distio.core.fiber import Handle
+    from distio.runtime.run import Cluster  # what `run` takes comes by the same door
 
 __all__ = [
     "IO",
     "Frame",
     "Next",
-    "UnaryOp",
-    "UnaryOpWith",
     "require_io",
 ]
 
@@ -40,7 +38,7 @@ ES = TypeVar("ES")
 
 
 @hint_at("IO")
-class IO(Generic[R, E, A]):
+class IO(Operation, Generic[R, E, A]):
     """A program that reads a context `R`, may fail with errors `E`, and computes an `A`.
 
     An IO is a value, and lazy: nothing happens until `run`. The functions of `distio.io` and the
@@ -53,16 +51,6 @@ class IO(Generic[R, E, A]):
     """
 
     __slots__ = ()
-
-    # The fields, in the order of the constructor. The IOs that an operation is made of are all in
-    # its first field: `io`, one of them, or `ios`, a tuple. All other fields are data.
-    _names: ClassVar[tuple[str, ...]] = ()
-    # Whether the fiber of this operation runs in its parent's process if it can't be pickled.
-    _may_stay: ClassVar[bool] = True
-
-    def _evaluate(self, fiber: Fiber) -> IO[Any, Any, Any] | None:
-        """Start this operation; return the IO to evaluate next, or None: the outcome is there."""
-        raise NotImplementedError
 
     def __await__(self) -> Generator[Any, Any, A]:
         """Run this: the `await` has its value, or raises its failure as an exception.
@@ -88,7 +76,7 @@ class IO(Generic[R, E, A]):
         """Go on with the IO that `f` makes of the value."""
         return ops.FlatMap(self, f)
 
-    def flatten(self: IO[R2, ES, IO[R2, E2, A2]]) -> IO[R2, ES | E2, A2]:
+    def flatten(self: IO[R2, E2, IO[R2, E3, A2]]) -> IO[R2, E2 | E3, A2]:
         """Run the IO that this one computes."""
         if isinstance(self, ops.Pure) and isinstance(self.value, IO):
             return self.value
@@ -187,9 +175,13 @@ class IO(Generic[R, E, A]):
 
     # -- concurrency ----------------------------------------------------------------------
 
+    @overload
+    def parallel(self) -> IO[R, Never, list[Handle[R, E, A]]]: ...
+    @overload
     def parallel(
         self, *others: IO[R, E2, A2] | Iterable[IO[R, E2, A2]]
-    ) -> IO[R, Never, list[Handle[R, E | E2, A | A2]]]:
+    ) -> IO[R, Never, list[Handle[R, E | E2, A | A2]]]: ...
+    def parallel(self, *others: Any) -> IO[Any, Never, list[Any]]:
         """Start a fiber for this and each of `others`; compute the list of their handles."""
         return ops.Parallel((self, *programs(others, "parallel")))
 
@@ -397,7 +389,7 @@ class IO(Generic[R, E, A]):
         pool_size: int = 1,
         idle_time: float = 0.01,
         *,
-        on: Any = None,
+        on: Cluster | None = None,
         nighttime: float | None = None,
         has: Mapping[str, str | float] | None = None,
         progress: Progress = None,
@@ -442,7 +434,7 @@ class IO(Generic[R, E, A]):
         context: R,
         pool_size: int = 1,
         *,
-        on: Any = None,
+        on: Cluster | None = None,
         has: Mapping[str, str | float] | None = None,
         progress: Progress = None,
     ) -> Result[E, A]:
@@ -472,72 +464,9 @@ class IO(Generic[R, E, A]):
 
         return await run_async(self, context, pool_size, on, has, progress)
 
-    # -- as text and as bytes -------------------------------------------------------------
-
-    def _fields(self) -> tuple[Any, ...]:
-        return tuple([getattr(self, name) for name in self._names])
-
-    def _inner(self) -> str:
-        names = self._names[:1]
-        return names[0] if names and names[0] in ("io", "ios") else ""
-
-    def __repr__(self) -> str:
-        fields = self._fields()
-        name = type(self).__name__
-        inner = self._inner()
-        if inner == "io":
-            return f"IO(….{name}({', '.join(map(_brief, fields[1:]))}))"
-        if inner == "ios":
-            return f"IO({name} of {len(fields[0])})"
-        return f"IO({name}({', '.join(map(_brief, fields))}))"
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Pickle as a flat list of operations, so that depth costs no recursion."""
-        if not self._inner():
-            return type(self), self._fields()
-        return assemble, (flatten(self),)
-
 
 Next = IO[Any, Any, Any] | None
 
 
-class UnaryOp(IO[Any, Any, Any], Frame):
-    """Base of operations that run an IO, and then do something with its outcome.
-
-    The operation is its own frame: nothing in it changes.
-    """
-
-    __slots__ = ("io",)
-    _names: ClassVar[tuple[str, ...]] = ("io",)
-
-    def __init__(self, io: Any) -> None:
-        self.io = io
-
-    def _evaluate(self, fiber: Fiber) -> Next:
-        fiber.stack.append(self)
-        return self.io  # type: ignore[no-any-return]  # what it is shows when it is evaluated
-
-    def _as_frame(self) -> Frame:
-        return type(self)(None, *self._fields()[1:])
-
-
-class UnaryOpWith(UnaryOp):
-    """Base of operations that run an IO, and then call a function with its outcome."""
-
-    __slots__ = ("f",)
-    _names = ("io", "f")
-    _called: ClassVar[str]
-    """The name of the operation for users."""
-
-    def __init__(self, io: Any, f: Callable[..., Any]) -> None:
-        self.io = io
-        self.f = f if callable(f) else expect.function(f, self._called)  # type: ignore[redundant-expr]  # quick
-
-
 def _apply(values: list[Any]) -> Any:
     return expect.function(values[0], "ap")(*values[1:])
-
-
-def _brief(field: Any) -> str:
-    name = getattr(field, "__qualname__", None)
-    return str(name) if callable(field) and name else reprlib.repr(field)

@@ -13,10 +13,11 @@ from functools import partial
 from typing import Any, final
 
 from distio.core.fiber import Fiber, Handle
-from distio.core.ops.base import IO, Next, UnaryOp, UnaryOpWith, require_io
+from distio.core.ops.base import IO, Next, require_io
 from distio.core.ops.failures import RestoreResult
 from distio.core.ops.fibers import Wait, require_handles
 from distio.core.ops.resources import UNSHIELD
+from distio.core.ops.unary import UnaryOp, UnaryOpWith
 from distio.protocol import requests
 
 __all__ = ["Cancel", "OnCancel", "ReleaseOnFailure", "Uncancelable", "cancel", "on_cancel"]

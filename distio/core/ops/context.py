@@ -6,7 +6,8 @@ from typing import Any, final
 
 from distio.core.fiber import Fiber
 from distio.core.interrupts import is_user_call
-from distio.core.ops.base import IO, Frame, Next, UnaryOpWith, require_io
+from distio.core.ops.base import IO, Frame, Next, require_io
+from distio.core.ops.unary import UnaryOpWith
 from distio.core.ops.values import Call
 from distio.result import Errors, Ok, Panic
 

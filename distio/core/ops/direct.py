@@ -16,8 +16,9 @@ from typing import Any, Final, final
 from distio.core.context_vars import carried_in, put
 from distio.core.fiber import Fiber
 from distio.core.interrupts import is_interrupt, runs_user_code
-from distio.core.ops.base import IO, Frame, Next, UnaryOp, require_io
+from distio.core.ops.base import IO, Frame, Next, require_io
 from distio.core.ops.resources import UNSHIELD
+from distio.core.ops.unary import UnaryOp
 from distio.core.outside import advise, is_outside, loops, value_of
 from distio.core.raising import Raised, failure_of
 from distio.core.replay import AwaitHistory, SuspendedFrame, dispose, repeat, variables_of

@@ -10,7 +10,8 @@ from typing import Any, final
 from distio.core import expect
 from distio.core.fiber import Fiber
 from distio.core.interrupts import is_user_call
-from distio.core.ops.base import IO, Frame, Next, UnaryOp, UnaryOpWith, require_io
+from distio.core.ops.base import IO, Frame, Next, require_io
+from distio.core.ops.unary import UnaryOp, UnaryOpWith
 from distio.core.ops.values import Pure
 from distio.errors import TracedException
 from distio.result import Errors, Ok, Panic, Result, sequence

@@ -14,9 +14,10 @@ from distio.core.context_vars import changes, copied, put
 from distio.core.fiber import Fiber
 from distio.core.interrupts import is_user_call, runs_user_code
 from distio.core.ops.arguments import no_io
-from distio.core.ops.base import IO, Frame, Next, UnaryOp
+from distio.core.ops.base import IO, Frame, Next
 from distio.core.ops.failures import from_result
 from distio.core.ops.scopes import zip_par
+from distio.core.ops.unary import UnaryOp
 from distio.core.ops.values import TraversedPar
 from distio.core.where import TRAVERSE_PAR, in_item
 

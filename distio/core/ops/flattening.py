@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import distio.core.ops as ops
+
+if TYPE_CHECKING:
+    from distio.core.ops.operation import Operation
 
 __all__ = ["assemble", "flatten"]
 
 
-def flatten(root: ops.IO[Any, Any, Any]) -> list[Any]:
+def flatten(root: Operation) -> list[Any]:
     """List the operations below `root`, each after those it is made of, each once.
 
     An operation becomes `(class, the places of its parts in the list, its other fields)`. An object

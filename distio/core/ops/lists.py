@@ -6,8 +6,9 @@ from typing import Any, final
 
 from distio.core.fiber import Fiber
 from distio.core.ops.arguments import Container
-from distio.core.ops.base import IO, Frame, Next, UnaryOp
+from distio.core.ops.base import IO, Frame, Next
 from distio.core.ops.failures import RestoreResult
+from distio.core.ops.unary import UnaryOp
 from distio.result import Ok
 
 __all__ = ["AsTuple", "Sequence", "ThenKeep", "Zip"]

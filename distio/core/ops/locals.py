@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any, final
 
 from distio.core.fiber import Fiber
-from distio.core.ops.base import IO, Frame, Next, UnaryOp
+from distio.core.ops.base import IO, Frame, Next
+from distio.core.ops.unary import UnaryOp
 from distio.protocol.requests import NOTHING
 
 __all__ = ["GetLocal", "SetLocal", "WithLocal"]

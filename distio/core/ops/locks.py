@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any, ClassVar, final
 
 from distio.core.fiber import Fiber, HeldLock
-from distio.core.ops.base import IO, Frame, Next, UnaryOp
+from distio.core.ops.base import IO, Frame, Next
 from distio.core.ops.failures import RestoreResult
+from distio.core.ops.unary import UnaryOp
 from distio.errors import MatchError
 from distio.protocol import requests
 from distio.protocol.requests import Lock

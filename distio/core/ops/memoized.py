@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, NamedTuple, final
 
 from distio.core.fiber import Fiber, Handle
-from distio.core.ops.base import IO, Next, UnaryOp
+from distio.core.ops.base import IO, Next
 from distio.core.ops.cancellation import Cancel
 from distio.core.ops.failures import OnFailure, from_result
 from distio.core.ops.fibers import Parallel, Wait
@@ -19,6 +19,7 @@ from distio.core.ops.locks import Locked, MakeLock, ReadVar, WriteVar
 from distio.core.ops.random_streams import InGroup, OfGroup
 from distio.core.ops.regions import CurrentFiber
 from distio.core.ops.resources import Bracket
+from distio.core.ops.unary import UnaryOp
 from distio.core.ops.values import Pure
 from distio.core.random_stream import Group
 from distio.errors import Deadlock

@@ -6,7 +6,8 @@ from typing import Any, final
 
 from distio.core import expect
 from distio.core.fiber import Fiber
-from distio.core.ops.base import IO, Frame, Next, UnaryOp
+from distio.core.ops.base import IO, Frame, Next
+from distio.core.ops.unary import UnaryOp
 from distio.errors import MatchError
 
 __all__ = ["Named", "named"]

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import Any, Final, final
 
 from distio.core.fiber import Fiber
-from distio.core.ops.base import IO, Frame, Next, UnaryOp
+from distio.core.ops.base import IO, Frame, Next
+from distio.core.ops.unary import UnaryOp
 from distio.core.random_stream import Group, Stream
 from distio.protocol import requests
 

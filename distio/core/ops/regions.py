@@ -12,11 +12,12 @@ from typing import Any, final
 
 from distio.core import expect
 from distio.core.fiber import Fiber, Handle, Region
-from distio.core.ops.base import IO, Frame, Next, UnaryOp, require_io
+from distio.core.ops.base import IO, Frame, Next, require_io
 from distio.core.ops.cancellation import Cancel
 from distio.core.ops.failures import Fail, RestoreResult
 from distio.core.ops.random_streams import enter_substream
 from distio.core.ops.timers import Sleep
+from distio.core.ops.unary import UnaryOp
 from distio.core.ops.values import FlatMap
 from distio.errors import MatchError, TimedOut
 from distio.protocol import requests

@@ -7,7 +7,8 @@ from typing import Any, Final, final
 
 from distio.core.fiber import Fiber
 from distio.core.interrupts import runs_user_code
-from distio.core.ops.base import Frame, Next, UnaryOp, require_io
+from distio.core.ops.base import Frame, Next, require_io
+from distio.core.ops.unary import UnaryOp
 from distio.result import Ok, Result
 
 __all__ = ["Bracket"]

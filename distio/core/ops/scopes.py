@@ -14,12 +14,13 @@ from functools import partial
 from typing import Any, final
 
 from distio.core.fiber import FEW, Fiber, Handle, Region
-from distio.core.ops.base import IO, Frame, Next, UnaryOp, require_io
+from distio.core.ops.base import IO, Frame, Next, require_io
 from distio.core.ops.failures import Finally, RestoreResult, from_result
 from distio.core.ops.fibers import Wait, WaitSome
 from distio.core.ops.locks import MakeLock
 from distio.core.ops.parallel import besides_cancellation, cancel_all, wait_for_all
 from distio.core.ops.regions import CancelRegion
+from distio.core.ops.unary import UnaryOp
 from distio.core.ops.values import FlatMap, Pure
 from distio.core.where import item_at
 from distio.errors import MatchError

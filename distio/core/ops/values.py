@@ -9,7 +9,8 @@ from typing import Any, ClassVar, final
 from distio.core import expect
 from distio.core.fiber import Fiber
 from distio.core.interrupts import is_user_call
-from distio.core.ops.base import IO, Frame, Next, UnaryOp, UnaryOpWith, require_io
+from distio.core.ops.base import IO, Frame, Next, require_io
+from distio.core.ops.unary import UnaryOp, UnaryOpWith
 from distio.core.where import TRAVERSE_PAR, in_item
 
 __all__ = [

@@ -207,7 +207,7 @@ def test_item_that_no_fiber_takes_keeps_the_primitives_in_it() -> None:
 def test_queue_that_has_travelled_in_an_outcome_is_freed_when_it_is_dropped() -> None:
     cluster = Cluster(workers=1)
     kept: list[Any] = []
-    made = io.parallel(io.defer_io(Queue.create)).flat_map(io.wait)
+    made = io.parallel(io.defer_io(Queue[int].create)).flat_map(io.wait)
     cluster.run_to_sleep(made.map(lambda results: kept.extend(results)))
     assert cluster.left == 1
     kept.clear()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Never
 
+import distio
 from distio import (
     IO,
     Actor,
@@ -45,6 +46,10 @@ def url_of(shop: Shop) -> str:
 
 def fetch(url: str) -> IO[object, NotFound, bytes]:
     return io.pure(b"")
+
+
+def fetch_from(shop: Shop, path: str) -> IO[object, NotFound, bytes]:
+    return fetch(shop.url + path)
 
 
 def store(content: bytes) -> IO[Shop, Busy, int]:
@@ -136,6 +141,7 @@ def failures(a: IO[Shop, NotFound, str], b: IO[Shop, Busy, int]) -> None:
 
 def runs(a: IO[Shop, NotFound, str], queue: Queue[int], answer: Deferred[str]) -> None:
     a.run(Garden())  # wrong
+    a.run(Shop(), on="tcp://10.0.0.1:7077")  # wrong
     io.defer_read(url_of).run(Garden())  # wrong
     queue.put("a")  # wrong
     queue.take().map(takes_text)  # wrong
@@ -162,3 +168,20 @@ def acted(words: Actor[Words], cluster: Cluster, count: Var[int]) -> None:
     cluster.submit(store(b""), Garden())  # wrong
     count.set("5")  # wrong
     io.placed(fetch, {"gpu": 1})  # wrong
+
+
+def maps() -> None:
+    distio.map(length, [1])  # wrong
+    distio.map(url_of, [Shop()], [Shop()])  # wrong
+    distio.map(lambda text: text.upcase(), ["a"])  # wrong
+    distio.map(length, ["a"], thread=2)  # wrong
+    distio.starmap(length, [(1,)])  # wrong
+    takes_text(next(distio.map(fetch, ["a"])))  # wrong
+    sum(distio.map(length, ["a"], return_exceptions=True))  # wrong
+
+
+async def served() -> None:
+    queue = await Queue[int].create(3)
+    await queue.put("a")  # wrong
+    io.defer_read_io(fetch_from, 5)  # wrong
+    io.defer_read_io(fetch_from, "a").run(Garden())  # wrong
