@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Sized
 from contextlib import contextmanager
 from inspect import iscoroutinefunction
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from distio._display.progress import Progress
+from distio._hints import says_instead
 from distio._plain._feed import Feed, Work
 from distio._plain._places import Where, place_asked_for, session_for
 from distio.core import expect
@@ -19,7 +20,27 @@ __all__ = ["as_completed", "function_for", "map", "starmap"]
 
 A = TypeVar("A")
 
+_WORKERS: Final = "use workers=4, or leave it out for all cores"
+_CHUNKS: Final = "leave it out: how many calls travel together is found out by how long they take"
+_TIMEOUT: Final = "use io.traverse_par(items, lambda item: io.defer(f, item)).timeout(seconds)"
 
+_of_other_libraries = says_instead(
+    n_jobs=_WORKERS,
+    max_workers=_WORKERS,
+    num_workers=_WORKERS,
+    processes=_WORKERS,
+    chunksize=_CHUNKS,
+    chunk_size=_CHUNKS,
+    batch_size=_CHUNKS,
+    pre_dispatch="leave it out: items are taken as you take values",
+    prefer='use threads=8 in place of prefer="threads"',
+    backend="use threads=8 for threads, or on=cluster",
+    verbose="use progress=True",
+    timeout=_TIMEOUT,
+)
+
+
+@_of_other_libraries
 def map(
     f: Callable[..., A],
     /,
@@ -71,6 +92,7 @@ def map(
     return _values(work, where, expect.progress(progress, "map"))
 
 
+@_of_other_libraries
 def starmap(
     f: Callable[..., A],
     items: Iterable[Iterable[Any]],
@@ -110,6 +132,7 @@ def starmap(
     return _values(work, where, expect.progress(progress, "starmap"))
 
 
+@_of_other_libraries
 def as_completed(
     f: Callable[..., A],
     /,
@@ -168,9 +191,23 @@ def function_for(f: Any, where: str) -> None:
         )
 
 
+def _require_order(f: Any, iterables: tuple[Any, ...], where: str) -> None:
+    """Check that the function isn't where the items belong.
+
+    Raises:
+        MatchError: it is.
+    """
+    if not callable(f) and len(iterables) == 1 and callable(iterables[0]):
+        raise MatchError(
+            f"{where}: expected a function and its items, but got {expect.shown(f)} first; "
+            f"the function comes first: distio.{where}(f, items)"
+        )
+
+
 def _work(
     f: Any, iterables: tuple[Any, ...], where: str, is_spread: bool, keeps_failures: bool
 ) -> Work:
+    _require_order(f, iterables, where)
     function_for(f, where)
     if not iterables:
         raise MatchError(f"{where}: expected a function and its items, but got no items")

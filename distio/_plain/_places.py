@@ -33,6 +33,7 @@ from distio.runtime.forks import renew_in_children
 
 __all__ = ["Where", "own_session", "place_asked_for", "session_for", "slots_of"]
 
+_ALL: Final = {"threads": "", "workers": ", or left out for all cores"}
 _GRACE_SECONDS: Final = 0.5
 """What a function that was cancelled, and still runs, gets when the program ends."""
 _FRESH_SECONDS: Final = 1.0
@@ -123,7 +124,7 @@ def place_asked_for(on: Any, threads: Any, workers: Any, where: str) -> Where:
         )
     for name in ("threads", "workers"):
         if given[name] is not None:
-            expect.whole(given[name], where, f"{name} is a whole number from 1")
+            expect.whole(given[name], where, f"{name} is a whole number from 1{_ALL[name]}")
     return on, threads, workers
 
 
@@ -252,7 +253,7 @@ def own_session(where: Where) -> Iterator[Session]:
             place = OnThreads(threads or 1)
         else:
             count = workers or usable_cores()
-            cluster = held.enter_context(Cluster.local(workers=count))
+            cluster = held.enter_context(Cluster.local(workers=count, grace=_GRACE_SECONDS))
             place = OnCluster(cluster, count)
         session = Session(place)
         held.callback(session.close)

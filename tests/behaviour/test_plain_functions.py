@@ -236,11 +236,40 @@ def test_map_on_a_closed_cluster_says_so() -> None:
         (lambda: distio.map(abs, [1], progress=3), "progress is a function"),  # type: ignore[arg-type]
         (lambda: distio.as_completed([1]), r"concurrent\.futures\.as_completed"),  # type: ignore[arg-type]
         (lambda: distio.submit(a_coroutine), "is a coroutine's"),
+        (lambda: distio.map([1], abs), r"the function comes first: distio\.map\(f, items\)"),  # type: ignore[arg-type]
+        (lambda: distio.starmap([1], abs), "the function comes first"),  # type: ignore[arg-type]
     ],
 )
 def test_wrong_argument_is_refused_at_once(call: Callable[[], Any], message: str) -> None:
     with pytest.raises(MatchError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: distio.map(abs, [1], n_jobs=4), "map has no argument n_jobs; use workers=4"),  # type: ignore[call-arg]
+        (lambda: distio.as_completed(abs, [1], verbose=10), "use progress=True"),  # type: ignore[call-arg]
+        (lambda: distio.Executor(n_jobs=4), "use max_workers=4"),  # type: ignore[call-arg]
+        (lambda: distio.Executor(workers=4), "use max_workers=4"),  # type: ignore[call-arg]
+    ],
+)
+def test_argument_of_another_library_says_which_one_is_meant(
+    call: Callable[[], Any], message: str
+) -> None:
+    with pytest.raises(TypeError, match=message):
+        call()
+
+
+def test_workers_below_one_say_how_to_get_all_cores() -> None:
+    with pytest.raises(ValueError, match="or left out for all cores, but got -1"):
+        distio.map(abs, [1], workers=-1)
+
+
+def test_function_that_returns_a_coroutine_fails_at_its_item(place: Place) -> None:
+    with pytest.raises(MatchError, match="a coroutine of a_coroutine") as caught:
+        list(distio.map(lambda n: a_coroutine() if n else n, [0, 1], **place))
+    assert caught.value.__notes__[0].startswith("at index 1 of map: 1")
 
 
 async def a_coroutine() -> None:
