@@ -78,7 +78,7 @@ class Feed:
     def __init__(
         self, work: Work, session: Session, progress: Callable[[int, int | None], object] | None
     ) -> None:
-        self._work = work
+        self._work = work._replace(f=session.prepared(work.f))
         self._session = session
         self._progress = progress
         self._sizes = ChunkSizes(_UNDER_WAY * session.slots)

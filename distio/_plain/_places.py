@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Final, final
 
@@ -23,6 +23,7 @@ from distio._plain._exits import at_end_of_main
 from distio._plain._session import Place, Session
 from distio.core import expect
 from distio.core.ops.base import IO
+from distio.core.pickling.once import once
 from distio.core.pickling.spaces import current_space
 from distio.errors import ClusterClosed, MatchError
 from distio.result import Result
@@ -60,6 +61,9 @@ class OnThreads:
 
     def program_of(self, calls: Calls, session: Session) -> IO[Any, Any, Any]:
         return calls.on_a_thread(session.make)
+
+    def prepared(self, f: Callable[..., Any]) -> Any:
+        return f
 
 
 @final
@@ -101,6 +105,9 @@ class OnCluster:
 
     def program_of(self, calls: Calls, session: Session) -> IO[Any, Any, Any]:
         return calls.elsewhere()
+
+    def prepared(self, f: Callable[..., Any]) -> Any:
+        return once(f)
 
 
 Where = tuple[Cluster | None, int | None, int | None]

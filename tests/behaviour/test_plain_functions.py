@@ -170,6 +170,32 @@ def test_function_that_cannot_travel_fails_and_does_not_run_here(cluster: distio
         list(distio.map(lambda n: lock.locked(), range(3), on=cluster))
 
 
+def test_function_with_a_large_part_travels_once_in_a_map(cluster: distio.Cluster) -> None:
+    table = Table()
+    seen = list(distio.map(table.opened, range(12), on=cluster))
+    assert table.pickles == 1
+    assert [n for n, _ in seen] == list(range(12))
+    assert len({opened for _, opened in seen}) <= 2  # once in each worker
+
+
+class Table:
+    """An object with a large part, which counts how often it is pickled."""
+
+    def __init__(self) -> None:
+        self.cells = bytes(100_000)
+        self.pickles = 0
+        self.name = ""
+
+    def __getstate__(self) -> dict[str, Any]:
+        self.pickles += 1
+        return vars(self)
+
+    def opened(self, n: int) -> tuple[int, str]:
+        time.sleep(0.02)  # a chunk of its own
+        self.name = self.name or f"{os.getpid()} {time.perf_counter_ns()}"
+        return n, self.name
+
+
 def test_items_that_take_longer_than_was_thought_are_shared_out_again() -> None:
     counts: dict[int, int] = {}
 
