@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 import distio
+from distio._plain import _places
 from distio.errors import ClusterClosed, MatchError, NotPicklable, WorkerLost
 from tests.conftest import PATIENCE
 
@@ -226,6 +227,20 @@ def test_worker_processes_serve_all_calls_of_a_program() -> None:
     assert os.getpid() not in first
     # in a worker, it is the worker that computes
     assert first == set(distio.map(lambda n: next(distio.map(process, [n])), [1], workers=1))
+
+
+def test_session_that_was_used_for_a_while_ends_and_its_workers_go_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_places, "_SESSION_SECONDS", 0.0)
+    list(distio.map(abs, [1], workers=1))
+    workers = _places._shared.workers
+    assert workers is not None
+    session = workers.session
+    list(distio.map(abs, [1], workers=1))
+    assert _places._shared.workers is workers
+    assert workers.session is not session
+    assert session.is_over
 
 
 @pytest.mark.slow
