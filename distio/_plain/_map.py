@@ -89,7 +89,7 @@ def map(
     """
     work = _work(f, iterables, "map", False, return_exceptions)
     where = place_asked_for(on, threads, workers, "map")
-    return _values(work, where, expect.progress(progress, "map"))
+    return _named("map", _values(work, where, expect.progress(progress, "map")))
 
 
 @_of_other_libraries
@@ -129,7 +129,7 @@ def starmap(
     """
     work = _work(f, (items,), "starmap", True, return_exceptions)
     where = place_asked_for(on, threads, workers, "starmap")
-    return _values(work, where, expect.progress(progress, "starmap"))
+    return _named("starmap", _values(work, where, expect.progress(progress, "starmap")))
 
 
 @_of_other_libraries
@@ -174,7 +174,7 @@ def as_completed(
         )
     work = _work(f, iterables, "as_completed", False, return_exceptions)
     where = place_asked_for(on, threads, workers, "as_completed")
-    return _pairs(work, where, expect.progress(progress, "as_completed"))
+    return _named("as_completed", _pairs(work, where, expect.progress(progress, "as_completed")))
 
 
 def function_for(f: Any, where: str) -> None:
@@ -219,6 +219,12 @@ def _work(
     is_spread = is_spread or len(iterables) > 1
     items = zip(*iterables) if len(iterables) > 1 else iter(iterables[0])
     return Work(f, items, total, is_spread, where, bool(keeps_failures))
+
+
+def _named(name: str, made: Generator[A, None, None]) -> Generator[A, None, None]:
+    """The generator, whose repr says what has made it."""
+    made.__name__, made.__qualname__ = name, f"distio.{name}"
+    return made
 
 
 def _values(work: Work, where: Where, progress: Any) -> Generator[Any, None, None]:

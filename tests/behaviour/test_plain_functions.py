@@ -61,6 +61,10 @@ def test_map_of_several_iterables_ends_with_the_shortest(place: Place) -> None:
     assert list(distio.map(pow, [], [1], **place)) == []
 
 
+def test_generator_that_nobody_iterates_says_what_has_made_it() -> None:
+    assert repr(distio.map(abs, [1])).startswith("<generator object distio.map at ")
+
+
 def test_starmap_spreads_its_items(place: Place) -> None:
     assert list(distio.starmap(pow, [(2, 5), (3, 2)], **place)) == [32, 9]
 
@@ -171,6 +175,7 @@ def test_function_that_cannot_travel_fails_and_does_not_run_here(cluster: distio
         list(distio.map(lambda n: lock.locked(), range(3), on=cluster))
 
 
+@pytest.mark.slow
 def test_function_with_a_large_part_travels_once_in_a_map(cluster: distio.Cluster) -> None:
     table = Table()
     seen = list(distio.map(table.opened, range(12), on=cluster))
@@ -229,6 +234,7 @@ def test_worker_processes_serve_all_calls_of_a_program() -> None:
     assert first == set(distio.map(lambda n: next(distio.map(process, [n])), [1], workers=1))
 
 
+@pytest.mark.slow
 def test_session_that_was_used_for_a_while_ends_and_its_workers_go_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
