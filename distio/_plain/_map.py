@@ -223,7 +223,8 @@ def _work(
 
 def _named(name: str, made: Generator[A, None, None]) -> Generator[A, None, None]:
     """The generator, whose repr says what has made it."""
-    made.__name__, made.__qualname__ = name, f"distio.{name}"
+    shown: Any = made
+    shown.__name__, shown.__qualname__ = name, f"distio.{name}"
     return made
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -173,6 +174,24 @@ def test_function_that_cannot_travel_fails_and_does_not_run_here(cluster: distio
     lock = threading.Lock()
     with pytest.raises(NotPicklable, match=r"captured variable 'lock'.*threads=4"):
         list(distio.map(lambda n: lock.locked(), range(3), on=cluster))
+
+
+def test_value_that_cannot_travel_says_where_it_was_and_what_to_return(
+    cluster: distio.Cluster,
+) -> None:
+    with pytest.raises(NotPicklable, match="like a list in place of a generator") as caught:
+        list(distio.map(lambda n: (each for each in [n]), [5], on=cluster))
+    assert any(note.startswith("at index 0 of map") for note in caught.value.__notes__)
+
+
+def test_call_in_a_chunk_that_cannot_travel_is_among_the_items_of_the_chunk(
+    cluster: distio.Cluster,
+) -> None:
+    items: list[Any] = [*range(40), threading.Lock()]
+    with pytest.raises(NotPicklable) as caught:
+        list(distio.map(type, items, on=cluster))
+    (place,) = [note for note in caught.value.__notes__ if "of map" in note]
+    assert re.search(r"at (index 40|one of the indexes \d+ to 40) of map", place)
 
 
 @pytest.mark.slow
