@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor, Future
+from types import CoroutineType
 from typing import Any, Final, NamedTuple, final
 
 from distio.core.ops import Blocking
@@ -13,7 +14,7 @@ from distio.core.ops.base import IO
 from distio.core.ops.bounded import ChunkResult
 from distio.core.ops.elsewhere import CallElsewhere
 from distio.core.where import in_item
-from distio.errors import TracedException
+from distio.errors import MatchError, TracedException
 from distio.result import Panic, Result
 from distio.result._exceptions import exception_of
 
@@ -87,7 +88,10 @@ def _call_each(
         _set_up(setup)
     for item in items:
         try:
-            values.append(f(*item) if is_spread else f(item))
+            value = f(*item) if is_spread else f(item)
+            if type(value) is CoroutineType:
+                _refuse(value)
+            values.append(value)
         except BaseException as exception:  # noqa: BLE001 (whatever it is, the caller gets it)
             panic: Panic[Any, Any] = Panic([TracedException.in_except_clause(exception)], [])
             place = len(values)
@@ -100,6 +104,19 @@ def _call_each(
         if not is_whole and time.perf_counter() - start > _MOST_SECONDS:
             break
     return ChunkResult(values, failures, time.perf_counter() - start)
+
+
+def _refuse(coroutine: CoroutineType[Any, Any, Any]) -> None:
+    """A function has returned what nobody would await.
+
+    Raises:
+        MatchError: always.
+    """
+    coroutine.close()
+    raise MatchError(
+        f"expected a value, but the function returned a coroutine of {coroutine.__qualname__}, "
+        "which nobody would await; give a function that calls asyncio.run"
+    )
 
 
 class _OfThread(threading.local):

@@ -10,9 +10,11 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent import futures
 from functools import partial
 from itertools import count, islice
+from types import TracebackType
 from typing import Any, Final, ParamSpec, TypeVar, final
 from weakref import finalize
 
+from distio._hints import says_instead
 from distio._plain._calls import Setup
 from distio._plain._map import function_for
 from distio._plain._places import Where, place_asked_for
@@ -28,6 +30,7 @@ A = TypeVar("A")
 P = ParamSpec("P")
 
 _setups: Final = count()
+_WORKERS: Final = "use max_workers=4, or leave it out for all cores"
 
 
 @final
@@ -43,6 +46,16 @@ class Executor(futures.Executor):
     32
     """
 
+    @says_instead(
+        n_jobs=_WORKERS,
+        workers=_WORKERS,
+        num_workers=_WORKERS,
+        processes=_WORKERS,
+        max_threads="use threads=8",
+        mp_context="leave it out: workers are fresh programs",
+        max_tasks_per_child="leave it out: workers end with the executor",
+        thread_name_prefix="leave it out: distio names its threads",
+    )
     def __init__(
         self,
         max_workers: int | None = None,
@@ -146,6 +159,17 @@ class Executor(futures.Executor):
         self._pool.shut(cancel_futures=cancel_futures)
         if wait:
             self._pool.join()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Shut it down. Ctrl-C waits for no call: all that were submitted are cancelled."""
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            self._pool.abort()
+        self.shutdown()
 
     def __reduce__(self) -> Any:
         raise NotPicklable(

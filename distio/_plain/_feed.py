@@ -24,8 +24,8 @@ from distio._plain._calls import Calls, exception_in
 from distio._plain._session import Errand, Session, waiting_for_errands
 from distio.core.chunks import ChunkSizes
 from distio.core.ops.bounded import ChunkResult
-from distio.core.where import item_at
-from distio.result import Ok, Result
+from distio.core.where import item_among, item_at
+from distio.result import Ok, Panic, Result
 
 __all__ = ["Feed", "Piece", "Work"]
 
@@ -78,7 +78,7 @@ class Feed:
     def __init__(
         self, work: Work, session: Session, progress: Callable[[int, int | None], object] | None
     ) -> None:
-        self._work = work
+        self._work = work._replace(f=session.prepared(work.f))
         self._session = session
         self._progress = progress
         self._sizes = ChunkSizes(_UNDER_WAY * session.slots)
@@ -199,7 +199,8 @@ class Feed:
             self._learn(piece, result.success)
         else:
             assert result is not None
-            lost = item_at(result, piece.calls.called, piece.calls.first)
+            calls = piece.calls
+            lost = item_among(result, calls.called, calls.first, len(calls.items))
             piece.failure = exception_in(lost)
         if piece.failure is not None:
             self._has_more = False
@@ -211,7 +212,7 @@ class Feed:
         items, values = piece.calls.items, made.values
         self._sizes.learn(len(values), made.seconds)
         for place, failure in made.failures:
-            exception = exception_in(failure)
+            exception = exception_in(_placed(failure, piece.calls, place))
             if self._work.keeps_failures:
                 values[place] = exception
             else:
@@ -236,3 +237,9 @@ class Feed:
     def _raise_of_source(self) -> None:
         if self._source_failure is not None:
             raise self._source_failure
+
+
+def _placed(failure: Result[Any, Any], calls: Calls, place: int) -> Result[Any, Any]:
+    """A failure with its item; a value that couldn't travel hasn't told it."""
+    has_told = isinstance(failure, Panic) and any(each.where.items for each in failure.exceptions)
+    return failure if has_told else item_at(failure, calls.called, calls.first + place)

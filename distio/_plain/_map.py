@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Sized
 from contextlib import contextmanager
 from inspect import iscoroutinefunction
-from typing import Any, Literal, TypedDict, TypeVar, TypeVarTuple, Unpack, overload
+from typing import Any, Final, Literal, TypedDict, TypeVar, TypeVarTuple, Unpack, overload
 
 from distio._display.progress import Progress
+from distio._hints import says_instead
 from distio._plain._feed import Feed, Work
 from distio._plain._places import Where, place_asked_for, session_for
 from distio.core import expect
@@ -21,6 +22,25 @@ A = TypeVar("A")
 X = TypeVar("X")
 Y = TypeVar("Y")
 Ts = TypeVarTuple("Ts")
+
+_WORKERS: Final = "use workers=4, or leave it out for all cores"
+_CHUNKS: Final = "leave it out: how many calls travel together is found out by how long they take"
+_TIMEOUT: Final = "use io.traverse_par(items, lambda item: io.defer(f, item)).timeout(seconds)"
+
+_of_other_libraries = says_instead(
+    n_jobs=_WORKERS,
+    max_workers=_WORKERS,
+    num_workers=_WORKERS,
+    processes=_WORKERS,
+    chunksize=_CHUNKS,
+    chunk_size=_CHUNKS,
+    batch_size=_CHUNKS,
+    pre_dispatch="leave it out: items are taken as you take values",
+    prefer='use threads=8 in place of prefer="threads"',
+    backend="use threads=8 for threads, or on=cluster",
+    verbose="use progress=True",
+    timeout=_TIMEOUT,
+)
 
 
 class Options(TypedDict, total=False):
@@ -87,6 +107,7 @@ def map(
     return_exceptions: bool,
     **where: Unpack[Options],
 ) -> Generator[A | BaseException, None, None]: ...
+@_of_other_libraries
 def map(
     f: Callable[..., Any],
     /,
@@ -135,7 +156,7 @@ def map(
     """
     work = _work(f, iterables, "map", False, return_exceptions)
     where = place_asked_for(on, threads, workers, "map")
-    return _values(work, where, expect.progress(progress, "map"))
+    return _named("map", _values(work, where, expect.progress(progress, "map")))
 
 
 @overload
@@ -174,6 +195,7 @@ def starmap(
     return_exceptions: bool,
     **where: Unpack[Options],
 ) -> Generator[A | BaseException, None, None]: ...
+@_of_other_libraries
 def starmap(
     f: Callable[..., Any],
     items: Iterable[Iterable[Any]],
@@ -210,7 +232,7 @@ def starmap(
     """
     work = _work(f, (items,), "starmap", True, return_exceptions)
     where = place_asked_for(on, threads, workers, "starmap")
-    return _values(work, where, expect.progress(progress, "starmap"))
+    return _named("starmap", _values(work, where, expect.progress(progress, "starmap")))
 
 
 @overload
@@ -268,6 +290,7 @@ def as_completed(
     return_exceptions: bool,
     **where: Unpack[Options],
 ) -> Generator[tuple[int, A | BaseException], None, None]: ...
+@_of_other_libraries
 def as_completed(
     f: Callable[..., Any],
     /,
@@ -309,7 +332,7 @@ def as_completed(
         )
     work = _work(f, iterables, "as_completed", False, return_exceptions)
     where = place_asked_for(on, threads, workers, "as_completed")
-    return _pairs(work, where, expect.progress(progress, "as_completed"))
+    return _named("as_completed", _pairs(work, where, expect.progress(progress, "as_completed")))
 
 
 def function_for(f: Any, where: str) -> None:
@@ -326,9 +349,23 @@ def function_for(f: Any, where: str) -> None:
         )
 
 
+def _require_order(f: Any, iterables: tuple[Any, ...], where: str) -> None:
+    """Check that the function isn't where the items belong.
+
+    Raises:
+        MatchError: it is.
+    """
+    if not callable(f) and len(iterables) == 1 and callable(iterables[0]):
+        raise MatchError(
+            f"{where}: expected a function and its items, but got {expect.shown(f)} first; "
+            f"the function comes first: distio.{where}(f, items)"
+        )
+
+
 def _work(
     f: Any, iterables: tuple[Any, ...], where: str, is_spread: bool, keeps_failures: bool
 ) -> Work:
+    _require_order(f, iterables, where)
     function_for(f, where)
     if not iterables:
         raise MatchError(f"{where}: expected a function and its items, but got no items")
@@ -340,6 +377,13 @@ def _work(
     is_spread = is_spread or len(iterables) > 1
     items = zip(*iterables) if len(iterables) > 1 else iter(iterables[0])
     return Work(f, items, total, is_spread, where, bool(keeps_failures))
+
+
+def _named(name: str, made: Generator[A, None, None]) -> Generator[A, None, None]:
+    """The generator, whose repr says what has made it."""
+    shown: Any = made
+    shown.__name__, shown.__qualname__ = name, f"distio.{name}"
+    return made
 
 
 def _values(work: Work, where: Where, progress: Any) -> Generator[Any, None, None]:

@@ -7,14 +7,15 @@ Rules
 - Who asks for another number of workers gets a cluster of that size, which is kept instead.
 - If a call was cancelled while its function ran, and still runs, the next one gets fresh workers.
 - In a worker the place is a thread of that worker: its cores have work already.
-- Calls with the same place share a session while they go on.
+- Calls with the same place share a session while they go on. Arrays that it has sent stay with the
+  workers until it ends. So a session that was used for a while ends when nobody uses it.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Final, final
 
@@ -23,6 +24,7 @@ from distio._plain._exits import at_end_of_main
 from distio._plain._session import Place, Session
 from distio.core import expect
 from distio.core.ops.base import IO
+from distio.core.pickling.once import once
 from distio.core.pickling.spaces import current_space
 from distio.errors import ClusterClosed, MatchError
 from distio.result import Result
@@ -30,11 +32,15 @@ from distio.runtime.blocking import in_background
 from distio.runtime.cluster import Cluster
 from distio.runtime.cores import usable_cores
 from distio.runtime.forks import renew_in_children
+from distio.runtime.threads import CannotStartThread
 
 __all__ = ["Where", "own_session", "place_asked_for", "session_for", "slots_of"]
 
+_ALL: Final = {"threads": "", "workers": ", or left out for all cores"}
 _GRACE_SECONDS: Final = 0.5
 """What a function that was cancelled, and still runs, gets when the program ends."""
+_SESSION_SECONDS: Final = 0.1
+"""How long a session is used at least: a new one costs a fiftieth of that."""
 _FRESH_SECONDS: Final = 1.0
 """For how long the number of workers of a cluster is believed."""
 
@@ -59,6 +65,9 @@ class OnThreads:
 
     def program_of(self, calls: Calls, session: Session) -> IO[Any, Any, Any]:
         return calls.on_a_thread(session.make)
+
+    def prepared(self, f: Callable[..., Any]) -> Any:
+        return f
 
 
 @final
@@ -101,6 +110,9 @@ class OnCluster:
     def program_of(self, calls: Calls, session: Session) -> IO[Any, Any, Any]:
         return calls.elsewhere()
 
+    def prepared(self, f: Callable[..., Any]) -> Any:
+        return once(f)
+
 
 Where = tuple[Cluster | None, int | None, int | None]
 """A cluster, a number of threads, or a number of workers."""
@@ -123,7 +135,7 @@ def place_asked_for(on: Any, threads: Any, workers: Any, where: str) -> Where:
         )
     for name in ("threads", "workers"):
         if given[name] is not None:
-            expect.whole(given[name], where, f"{name} is a whole number from 1")
+            expect.whole(given[name], where, f"{name} is a whole number from 1{_ALL[name]}")
     return on, threads, workers
 
 
@@ -147,12 +159,39 @@ class _Workers:
         self.count = count
         self.users = 0
         self.cluster = Cluster.local(workers=count, grace=_GRACE_SECONDS)
-        self.session = Session(OnCluster(self.cluster, count))
+        self.session = self._new_session()
+        self._used_since = 0.0
+        self._used_seconds = 0.0
+        """How long this session was in use, but for now."""
+
+    def _new_session(self) -> Session:
+        return Session(OnCluster(self.cluster, self.count))
 
     @property
     def is_fit(self) -> bool:
         """Whether a call that begins now finds all workers at its disposal."""
         return not self.session.is_over and (self.users > 0 or not self.session.orphans)
+
+    def enter(self) -> None:
+        """One more uses them."""
+        if not self.users:
+            self._used_since = time.monotonic()
+        self.users += 1
+
+    def leave(self) -> None:
+        """One less uses them."""
+        self.users -= 1
+        if not self.users:
+            self._used_seconds += time.monotonic() - self._used_since
+
+    def renew(self) -> None:
+        """Begin a new session if it is time to: the workers free what came with the last one."""
+        is_due = self._used_seconds > _SESSION_SECONDS
+        if is_due and not self.session.is_over and not self.session.orphans:
+            with suppress(CannotStartThread):  # then the old one goes on
+                old, self.session = self.session, self._new_session()
+                self._used_seconds = 0.0
+                old.close()
 
     def close(self) -> None:
         self.session.close()
@@ -252,7 +291,7 @@ def own_session(where: Where) -> Iterator[Session]:
             place = OnThreads(threads or 1)
         else:
             count = workers or usable_cores()
-            cluster = held.enter_context(Cluster.local(workers=count))
+            cluster = held.enter_context(Cluster.local(workers=count, grace=_GRACE_SECONDS))
             place = OnCluster(cluster, count)
         session = Session(place)
         held.callback(session.close)
@@ -268,7 +307,7 @@ def _enter(count: int) -> _Workers:
             unused = old if old is not None and not old.users else None
             _shared.workers = mine
             at_end_of_main(_close_workers)
-        mine.users += 1
+        mine.enter()
     if unused is not None:
         in_background(unused.close)
     return mine
@@ -276,8 +315,10 @@ def _enter(count: int) -> _Workers:
 
 def _leave(mine: _Workers) -> None:
     with _shared.guard:
-        mine.users -= 1
+        mine.leave()
         is_last = not mine.users and _shared.workers is not mine
+        if not mine.users and not is_last:
+            mine.renew()
     if is_last:
         in_background(mine.close)
 

@@ -18,7 +18,7 @@ from concurrent.futures import BrokenExecutor, Future
 from contextlib import AbstractContextManager, ExitStack
 from functools import partial
 from queue import SimpleQueue
-from typing import Any, final
+from typing import Any, Final, final
 
 from distio._plain._calls import Calls, Setup, exception_in
 from distio._plain._exits import at_end_of_main, no_more_at_end_of_main
@@ -28,9 +28,12 @@ from distio.core.ops.bounded import ChunkResult
 from distio.errors import ClusterClosed, WorkerLost
 from distio.result import Ok, Result
 from distio.runtime.cores import usable_cores
+from distio.runtime.pending_runs import closed
 from distio.runtime.threads import start_thread
 
 __all__ = ["Pool"]
+
+_ABORTED: Final = closed("the calls were cancelled")
 
 
 @final
@@ -81,7 +84,7 @@ class _Call(Errand):
     def settle(self) -> BrokenExecutor | None:
         """Set the outcome of the future, which calls its callbacks; return what breaks the pool."""
         result, self.result = self.result, None
-        if result is None:
+        if result is None or self.future.done():  # it may have been abandoned
             return None
         if isinstance(result, Ok):
             made: ChunkResult = result.success
@@ -207,12 +210,18 @@ class Pool:
         self._told.put(None)
 
     def abort(self) -> None:
-        """Take no more calls; cancel those that were submitted, also where they have begun."""
+        """Take no more calls; cancel those that were submitted, also where they have begun.
+
+        A function that runs is left to itself: its future fails, and nobody waits for its end.
+        """
         with self._guard:
             session, pending = self._session, list(self._pending)
         self.shut(cancel_futures=True)
         if session is not None:
-            session.cancel(*[call for call in pending if not call.future.cancelled()])
+            begun = [call for call in pending if not call.future.cancelled()]
+            session.cancel(*begun)
+            for call in begun:
+                call.ended(_ABORTED)
 
     def join(self) -> None:
         """Wait for the end."""

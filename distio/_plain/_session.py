@@ -65,6 +65,9 @@ class Place(Protocol):
     def program_of(self, calls: Calls, session: Session) -> Program:
         """The program that makes some calls there."""
 
+    def prepared(self, f: Callable[..., Any]) -> Any:
+        """What stands there for a function of which many calls are made."""
+
 
 class Errand:
     """Some calls, and who hears how they have ended."""
@@ -151,6 +154,10 @@ class Session:
     def slots(self) -> int:
         """How many errands run at a time."""
         return self._place.slots()
+
+    def prepared(self, f: Callable[..., Any]) -> Any:
+        """What stands in `Calls` for a function that many of them make; takes time."""
+        return self._place.prepared(f)
 
     def refresh(self) -> None:
         """Look whether there is room for more errands; may block."""

@@ -34,6 +34,7 @@ __all__ = [
     "kind_of",
     "load_outcome",
     "outcome_in",
+    "outcome_stays",
 ]
 
 
@@ -163,10 +164,17 @@ def _itself_or_why(result: Result[Any, Any]) -> Result[Any, Any]:
     return result
 
 
+def outcome_stays(reason: str) -> NotPicklable:
+    """The error of a fiber whose outcome can't be pickled, and what to do."""
+    return NotPicklable(
+        f"the fiber ended, but its outcome can't leave its process: {reason}; return what can be "
+        "pickled, like a list in place of a generator"
+    )
+
+
 def _stays(result: Result[Any, Any], error: BaseException) -> Panic[Any, Any]:
     reason = why_it_stays(result, dump, error)
-    panic = NotPicklable(f"the fiber ended, but its outcome can't leave its process: {reason}")
-    return Panic([TracedException.in_except_clause(panic)], [])
+    return Panic([TracedException.in_except_clause(outcome_stays(reason))], [])
 
 
 def dump_value(value: Any, what: str) -> tuple[bytes, list[Handle[Any, Any, Any]]]:

@@ -14,7 +14,7 @@ from distio.errors import Cancelled, TracedException
 from distio.result import Panic, Result
 from distio.result import zip as zip_results
 
-__all__ = ["TRAVERSE_PAR", "in_fiber", "in_item", "item_at", "item_of", "zip_items"]
+__all__ = ["TRAVERSE_PAR", "in_fiber", "in_item", "item_among", "item_at", "item_of", "zip_items"]
 
 TRAVERSE_PAR: Final = "traverse_par"
 
@@ -57,6 +57,14 @@ def item_at(result: Outcome, called: str, index: int) -> Outcome:
     return _with_where(
         result, lambda where: where if has_told and where.items else where.in_item(item)
     )
+
+
+def item_among(result: Outcome, called: str, first: int, count: int) -> Outcome:
+    """`item_at` where all that is known is that the item is one of some that follow each other."""
+    if count == 1:
+        return item_at(result, called, first)
+    item = f"one of the indexes {first} to {first + count - 1} of {called}"
+    return _with_where(result, lambda where: where.in_item(item))
 
 
 def item_of(called: str, index: int, *item: Any) -> str:

@@ -143,6 +143,28 @@ def test_lost_cluster_breaks_an_executor() -> None:
     executor.shutdown()
 
 
+def test_interrupt_leaves_the_block_of_an_executor_without_its_calls() -> None:
+    begun, is_over = threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        is_over.wait(PATIENCE)
+
+    futures: list[Future[None]] = []
+
+    def interrupted() -> None:
+        with distio.Executor(threads=1) as executor:
+            futures.extend([executor.submit(work) for _ in range(2)])
+            assert begun.wait(PATIENCE)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    is_over.set()  # the function has run on all the time
+    assert isinstance(futures[0].exception(), BrokenExecutor)
+    assert futures[1].cancelled()
+
+
 def test_executor_does_not_travel(executor: distio.Executor) -> None:
     with pytest.raises(NotPicklable, match="belongs to the process"):
         pickle.dumps(executor)

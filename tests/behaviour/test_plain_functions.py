@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -59,6 +60,10 @@ def test_map_yields_values_in_the_order_of_items(place: Place) -> None:
 def test_map_of_several_iterables_ends_with_the_shortest(place: Place) -> None:
     assert list(distio.map(pow, [2, 3, 4], [5, 2], **place)) == [32, 9]
     assert list(distio.map(pow, [], [1], **place)) == []
+
+
+def test_generator_that_nobody_iterates_says_what_has_made_it() -> None:
+    assert repr(distio.map(abs, [1])).startswith("<generator object distio.map at ")
 
 
 def test_starmap_spreads_its_items(place: Place) -> None:
@@ -171,6 +176,51 @@ def test_function_that_cannot_travel_fails_and_does_not_run_here(cluster: distio
         list(distio.map(lambda n: lock.locked(), range(3), on=cluster))
 
 
+def test_value_that_cannot_travel_says_where_it_was_and_what_to_return(
+    cluster: distio.Cluster,
+) -> None:
+    with pytest.raises(NotPicklable, match="like a list in place of a generator") as caught:
+        list(distio.map(lambda n: (each for each in [n]), [5], on=cluster))
+    assert any(note.startswith("at index 0 of map") for note in caught.value.__notes__)
+
+
+def test_call_in_a_chunk_that_cannot_travel_is_among_the_items_of_the_chunk(
+    cluster: distio.Cluster,
+) -> None:
+    items: list[Any] = [*range(40), threading.Lock()]
+    with pytest.raises(NotPicklable) as caught:
+        list(distio.map(type, items, on=cluster))
+    (place,) = [note for note in caught.value.__notes__ if "of map" in note]
+    assert re.search(r"at (index 40|one of the indexes \d+ to 40) of map", place)
+
+
+@pytest.mark.slow
+def test_function_with_a_large_part_travels_once_in_a_map(cluster: distio.Cluster) -> None:
+    table = Table()
+    seen = list(distio.map(table.opened, range(12), on=cluster))
+    assert table.pickles == 1
+    assert [n for n, _ in seen] == list(range(12))
+    assert len({opened for _, opened in seen}) <= 2  # once in each worker
+
+
+class Table:
+    """An object with a large part, which counts how often it is pickled."""
+
+    def __init__(self) -> None:
+        self.cells = bytes(100_000)
+        self.pickles = 0
+        self.name = ""
+
+    def __getstate__(self) -> dict[str, Any]:
+        self.pickles += 1
+        return vars(self)
+
+    def opened(self, n: int) -> tuple[int, str]:
+        time.sleep(0.02)  # a chunk of its own
+        self.name = self.name or f"{os.getpid()} {time.perf_counter_ns()}"
+        return n, self.name
+
+
 def test_items_that_take_longer_than_was_thought_are_shared_out_again() -> None:
     counts: dict[int, int] = {}
 
@@ -212,6 +262,21 @@ def test_worker_processes_serve_all_calls_of_a_program() -> None:
 
 
 @pytest.mark.slow
+def test_session_that_was_used_for_a_while_ends_and_its_workers_go_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_places, "_SESSION_SECONDS", 0.0)
+    list(distio.map(abs, [1], workers=1))
+    workers = _places._shared.workers
+    assert workers is not None
+    session = workers.session
+    list(distio.map(abs, [1], workers=1))
+    assert _places._shared.workers is workers
+    assert workers.session is not session
+    assert session.is_over
+
+
+@pytest.mark.slow
 def test_item_that_ends_its_workers_is_the_one_that_fails(tmp_path: Path) -> None:
     def work(n: int) -> int:
         if n == 1:
@@ -245,11 +310,40 @@ def test_map_on_a_closed_cluster_says_so() -> None:
         (lambda: distio.map(abs, [1], progress=3), "progress is a function"),  # type: ignore[call-overload]
         (lambda: distio.as_completed([1]), r"concurrent\.futures\.as_completed"),  # type: ignore[call-overload]
         (lambda: distio.submit(a_coroutine), "is a coroutine's"),
+        (lambda: distio.map([1], abs), r"the function comes first: distio\.map\(f, items\)"),  # type: ignore[call-overload]
+        (lambda: distio.starmap([1], abs), "the function comes first"),  # type: ignore[call-overload]
     ],
 )
 def test_wrong_argument_is_refused_at_once(call: Callable[[], Any], message: str) -> None:
     with pytest.raises(MatchError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: distio.map(abs, [1], n_jobs=4), "map has no argument n_jobs; use workers=4"),  # type: ignore[call-overload]
+        (lambda: distio.as_completed(abs, [1], verbose=10), "use progress=True"),  # type: ignore[call-overload]
+        (lambda: distio.Executor(n_jobs=4), "use max_workers=4"),  # type: ignore[call-arg]
+        (lambda: distio.Executor(workers=4), "use max_workers=4"),  # type: ignore[call-arg]
+    ],
+)
+def test_argument_of_another_library_says_which_one_is_meant(
+    call: Callable[[], Any], message: str
+) -> None:
+    with pytest.raises(TypeError, match=message):
+        call()
+
+
+def test_workers_below_one_say_how_to_get_all_cores() -> None:
+    with pytest.raises(ValueError, match="or left out for all cores, but got -1"):
+        distio.map(abs, [1], workers=-1)
+
+
+def test_function_that_returns_a_coroutine_fails_at_its_item(place: Place) -> None:
+    with pytest.raises(MatchError, match="a coroutine of a_coroutine") as caught:
+        list(distio.map(lambda n: a_coroutine() if n else n, [0, 1], **place))
+    assert caught.value.__notes__[0].startswith("at index 1 of map: 1")
 
 
 async def a_coroutine() -> None:

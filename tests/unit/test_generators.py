@@ -19,8 +19,9 @@ import pytest
 from distio import IO, Ok, Panic, io
 from distio.coordination.placement.tasks import PickleFibers
 from distio.core.fiber import Fiber
+from distio.core.ops.elsewhere import CallElsewhere
 from distio.core.outcomes import dump_outcome, load_outcome
-from distio.core.pickling.copies import shared_by_fibers
+from distio.core.pickling.copies import shared_by_fibers, why_numbers_repeat
 from distio.core.pickling.generators import Departures, Generators, state_of
 from distio.core.snapshot import generators_in
 from distio.errors import NotDeterministic
@@ -185,6 +186,14 @@ def test_generators_in_a_fiber_are_found_in_any_place(generator: Any) -> None:
 def test_generators_in_a_fiber_without_one_are_none() -> None:
     program = io.defer(random.random).flat_map(lambda x: io.defer(secrets.choice, [x]))
     assert generators_in(Fiber(1, 1, program, Holder(None))) == []
+
+
+def test_generator_of_several_calls_of_a_plain_function_leads_to_seeds() -> None:
+    dice = random.Random(1)
+    fiber = Fiber(1, 1, CallElsewhere(draw, dice, [], ()), None)
+    text = why_numbers_repeat(fiber, dice)
+    assert text.startswith("several calls have taken along a copy of one random.Random (")
+    assert text.endswith("np.random.SeedSequence(42).spawn(n) makes n of them")
 
 
 @pytest.mark.parametrize("kind", [name for name, _ in generators()])

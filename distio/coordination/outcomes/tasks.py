@@ -10,9 +10,9 @@ from distio.coordination.executor.tasks import Task
 from distio.coordination.outcomes.mentioned import outcomes_of
 from distio.coordination.state.local_run import LocalRun
 from distio.core.fiber import Fiber, Handle
-from distio.core.outcomes import Leaving, Packed, dump_outcome
+from distio.core.outcomes import Leaving, Packed, dump_outcome, outcome_stays
 from distio.core.references import keys_of
-from distio.errors import NotPicklable, TracedException
+from distio.errors import TracedException
 from distio.protocol.text import readable_exception
 from distio.result import Panic
 
@@ -117,7 +117,5 @@ def _dump_outcome(outcome: Any) -> Leaving:
     try:
         return dump_outcome(outcome)
     except BaseException as error:  # noqa: BLE001 (the panic tells)
-        refusal = NotPicklable(
-            f"the fiber ended, but its outcome can't leave its process: {readable_exception(error)}"
-        )
+        refusal = outcome_stays(readable_exception(error))
     return dump_outcome(Panic([TracedException(refusal, str(refusal))], []))

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from distio.core.explain import way_to
 from distio.core.fiber import Fiber
+from distio.core.ops.elsewhere import CallElsewhere
 from distio.core.snapshot import generators_in
 
 __all__ = ["shared_by_fibers", "why_numbers_repeat"]
+
+_IN_PROGRAMS: Final = (
+    "let each fiber have a generator of its own: io.random_generator makes one, and io.random_seed "
+    "the seed of one"
+)
+_IN_PLAIN_FUNCTIONS: Final = (
+    "give each item a seed of its own: np.random.SeedSequence(42).spawn(n) makes n of them"
+)
 
 
 def shared_by_fibers(fibers: Sequence[Fiber], again: Sequence[Any]) -> tuple[Fiber, Any] | None:
@@ -35,10 +44,12 @@ def why_numbers_repeat(fiber: Fiber, generator: Any) -> str:
     way, _ = way_to(fiber, _fails_on(generator))
     kind = type(generator)
     where = f" ({', '.join(way)})" if way else ""
+    who, instead = "fibers", _IN_PROGRAMS
+    if isinstance(fiber.next, CallElsewhere):
+        who, instead = "calls", _IN_PLAIN_FUNCTIONS
     return (
-        f"several fibers have taken along a copy of one {kind.__module__}.{kind.__qualname__}"
-        f"{where}, and each copy draws the same numbers; let each fiber have a generator of its "
-        f"own: io.random_generator makes one, and io.random_seed the seed of one"
+        f"several {who} have taken along a copy of one {kind.__module__}.{kind.__qualname__}"
+        f"{where}, and each copy draws the same numbers; {instead}"
     )
 
 

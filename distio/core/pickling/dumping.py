@@ -61,4 +61,4 @@ def dump(
         return dumped
     manifest = manifest_of(scope.code.values())
     dumped.attachments[manifest.digest] = manifest.payload
-    return dumped._replace(code=manifest.digest)
+    return dumped._replace(code=manifest.digest, named=scope.code)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
 
 if TYPE_CHECKING:
@@ -133,6 +134,8 @@ class Dumped(NamedTuple):
     """The generators of random numbers of which there are copies in it."""
     code: bytes = b""
     """The digest of the attachment that is its manifest; empty if it names no code of the user."""
+    named: Mapping[int, Any] = MappingProxyType({})
+    """By identity, this code."""
 
     @classmethod
     def of(

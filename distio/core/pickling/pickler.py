@@ -27,6 +27,7 @@ from distio.core.pickling.exceptions import ExceptionWriter
 from distio.core.pickling.finding import find_attribute, find_here, find_module, view_of
 from distio.core.pickling.generators import is_generator
 from distio.core.pickling.named import NAMED_KINDS, reduce_named
+from distio.core.pickling.once import Once
 from distio.core.pickling.payloads import Writer
 from distio.core.pickling.plain import PLAIN
 from distio.core.pickling.scope import Scope, find
@@ -213,6 +214,10 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
         self.scope.references.append(reference)
         return reduce_reference(reference)
 
+    def reduce_once(self, once: Once) -> Reduced:
+        """An object that was pickled already."""
+        return once.reduce(self._apart, self.scope.code)
+
     def reduce_traced(self, traced: TracedException) -> Reduced:
         """An exception in a panic: its text will do if it can't travel."""
         self._exception_writer().allow_replacement(traced.exception)
@@ -346,6 +351,7 @@ _BY_KIND: Final[dict[type, _Reducer]] = {
     MethodType: Pickler.reduce_method,
     BuiltinMethodType: Pickler.reduce_method,
     Handle: Pickler.reduce_handle,
+    Once: Pickler.reduce_once,
     Lock: Pickler.reduce_reference,
     PrimitiveRef: Pickler.reduce_reference,
     ContextVar: Pickler.reduce_variable,

@@ -30,6 +30,7 @@ from distio.core.pickling.scope import ORIGIN
 
 if TYPE_CHECKING:
     from distio.core.pickling.bundles import MadeBundle
+    from distio.core.pickling.once import Kept
 
 __all__ = [
     "Generations",
@@ -156,6 +157,8 @@ class ObjectSpace:
         self.sources = Sources()
         self.code: dict[bytes, CodeType] = {}
         """By digest, some of the code that came apart from the functions it belongs to."""
+        self.once: Kept | None = None
+        """What was opened here that is pickled once; None: nothing was."""
         self.reach = Reach()
         self.bundles: dict[Any, MadeBundle] = {}
         """Some of those that were made here, by what was needed."""
@@ -388,6 +391,11 @@ def opening(
 def attachment(digest: bytes) -> bytes:
     """The bytes of this digest, among those that what is being opened refers to."""
     return _load.get().attachments[digest]
+
+
+def attachments_at_hand() -> Mapping[bytes, bytes]:
+    """All attachments that what is being opened may refer to, by digest."""
+    return _load.get().attachments
 
 
 def names_at(index: int) -> Names:
