@@ -88,8 +88,7 @@ class Membership(CoordinatorFeature):
         id, why = event.member, event.reason
         member = self._state.members.get(id)
         if member is None:
-            self._state.stale += 1
-            return
+            return  # it has left or was lost before, and its link is closed after it
         if member.is_leaving and not member.is_worker:  # nobody has to hear the goodbye of a client
             self._leave(member, LEFT)
             return
