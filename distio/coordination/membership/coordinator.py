@@ -69,6 +69,8 @@ class Membership(CoordinatorFeature):
     @unchecked
     def goodbye(self, sender: MemberRecord, message: m.Goodbye) -> None:
         """A member leaves."""
+        if sender.hello.kind == "supervisor" and not message.reason:
+            sender.is_leaving = True  # no fiber is there, so it has not announced that
         self._leave(sender, admission.cut_short(message.reason) or LEFT)
         if message.is_to_be_heard:
             self._state.send_uncounted(sender.id, m.Shutdown(LEFT, is_for_all=False))
