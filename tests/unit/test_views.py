@@ -7,7 +7,13 @@ from typing import Any
 from distio.cli.views import dot_of, dump_as_data, lines_of_dump
 from distio.coordination.overview.text import LATE, lines_of_overview
 from distio.protocol.ids import fiber_id
-from distio.protocol.messages.overview import ClusterTold, FiberTold, OverviewTold, RunTold
+from distio.protocol.messages.overview import (
+    ClusterTold,
+    FiberTold,
+    MemberTold,
+    OverviewTold,
+    RunTold,
+)
 from distio.runtime.observing import Dump
 
 RUN = fiber_id(1, 0)
@@ -94,3 +100,12 @@ def test_status_says_what_has_gone_wrong_and_nothing_of_messages_that_came_too_l
     assert last_line(**healthy) == "so far: nothing lost, nothing refused"
     worse = healthy | {"members_lost": 1, "fibers_restored": 7}
     assert last_line(**worse) == "so far: 7 fibers restored, 1 member lost"
+
+
+def test_status_shows_no_threads_of_members_that_host_no_fibers() -> None:
+    def threads(kind: str) -> str:
+        member = MemberTold(1, "m", kind, "alpha", 7, 4, "0.1.0", "3.11", 1.0, 0, 0, 0, "")
+        told = OverviewTold(1, NO_CLUSTER, [member], [], [])
+        return next(line.split()[5] for line in lines_of_overview(told) if line.startswith("1 "))
+
+    assert [*map(threads, ["worker", "supervisor", "observer"])] == ["4", "-", "-"]

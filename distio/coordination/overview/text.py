@@ -13,6 +13,8 @@ __all__ = ["LATE", "count_of", "key_of", "line_of_fiber", "lines_of_overview", "
 
 LATE: Final = "messages too late"
 """By this name, an overview counts the messages that meant nothing any more when they came."""
+_HOSTS: Final = frozenset({"worker", "client"})
+"""The kinds of members that host fibers."""
 _MOST_LOCKS: Final = 20
 """So many locks are shown."""
 
@@ -61,7 +63,7 @@ def lines_of_overview(told: OverviewTold, sort: str = "") -> Iterator[str]:
     members = [
         (
             *(str(each.id), shown(each.name), each.kind, shown(each.host), str(each.process)),
-            str(each.threads),
+            str(each.threads) if each.kind in _HOSTS else "-",
             *(str(each.fibers), str(each.ready), str(each.blocked), ago(each.age_seconds)),
             each.state or _other_version(each.version, cluster.version),
         )
