@@ -31,6 +31,6 @@ def refusal(protocol: int, python: str) -> str | None:
     if python != PYTHON:
         return (
             f"the coordinator runs on Python {PYTHON}, but this process on Python {python}: "
-            f"programs travel only between equal minor versions"
+            f"programs travel only between equal minor versions, so start it with {PYTHON}"
         )
     return None

@@ -7,6 +7,7 @@ second, which takes about 20 microseconds.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import threading
@@ -46,7 +47,7 @@ _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 def require_limit(limit: object, where: str) -> str:
     """Return a limit as it is written, if it is one."""
     found = _SIZE.fullmatch(limit.strip()) if isinstance(limit, str) else None
-    if found is not None and float(found[1]) > 0:
+    if found is not None and 0 < float(found[1]) <= (100 if found[2] == "%" else math.inf):
         return str(limit)
     expected = "a limit of memory, like 2GiB, 500M or 80%"
     raise MatchError(f"{where}: expected {expected}, but got {expect.shown(limit)}")

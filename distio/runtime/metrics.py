@@ -17,6 +17,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final, NamedTuple, final
 
 from distio.coordination.membership.handshakes import Handshakes
+from distio.coordination.overview.text import LATE
 from distio.errors import ClusterError
 from distio.runtime.threads import start_thread
 
@@ -41,6 +42,8 @@ class Numbers(NamedTuple):
     heard: int
     """How many messages of members were heard since the process began."""
     said: int
+    late: int
+    """How many messages meant nothing any more when they came."""
     lost: int
     restored: int
     fibers_lost: int
@@ -62,11 +65,11 @@ def numbers_of(board: Handshakes, heard: int, longest_turn: float) -> Numbers:
         locks=told.locks,
         heard=heard,
         said=board.messages_said,
+        late=counts[LATE],
         lost=counts.get("members lost", 0),
         restored=counts.get("fibers restored", 0),
         fibers_lost=counts.get("fibers lost", 0),
         refused={
-            "stale message": counts["stale messages"],
             "message of a stranger": board.unknown.messages,
             "peer": counts.get("peers refused", 0),
             "member": counts.get("members expelled", 0),
@@ -224,6 +227,7 @@ def families(numbers: Numbers, seconds: float) -> Iterator[Any]:
     for name, text, number in (
         ("distio_messages_heard", "Messages of members", numbers.heard),
         ("distio_messages_said", "Messages to members", numbers.said),
+        ("distio_messages_late", "Messages that meant nothing any more", numbers.late),
         ("distio_members_lost", "Members that were lost", numbers.lost),
         ("distio_fibers_restored", "Fibers that went on after a loss", numbers.restored),
         ("distio_fibers_lost", "Fibers that were lost for good", numbers.fibers_lost),

@@ -23,7 +23,7 @@ from distio.runtime.observing import observing
 from tests.conftest import PATIENCE
 
 DASHBOARD = Path(__file__).parents[2] / "deploy" / "grafana" / "distio.json"
-NUMBERS = Numbers({"worker": 2}, 1, {"sleeping": 3}, 0, 0, 5, 6, 1, 2, 0, {"peer": 4}, 0.5)
+NUMBERS = Numbers({"worker": 2}, 1, {"sleeping": 3}, 0, 0, 5, 6, 7, 1, 2, 0, {"peer": 4}, 0.5)
 
 
 @pytest.fixture

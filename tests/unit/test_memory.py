@@ -34,7 +34,7 @@ def test_limit_of_memory_is_read(limit: str, count: int) -> None:
     assert bytes_of(require_limit(limit, "here"), 800) == count
 
 
-@pytest.mark.parametrize("limit", ["", "much", "-1", "0", "2 apples", 5])
+@pytest.mark.parametrize("limit", ["", "much", "-1", "0", "101%", "2 apples", 5])
 def test_limit_that_is_none_is_refused_and_an_example_given(limit: object) -> None:
     with pytest.raises(MatchError, match=r"^here: expected a limit of memory, like 2GiB, 500M or"):
         require_limit(limit, "here")

@@ -5,9 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from distio.cli.views import dot_of, dump_as_data, lines_of_dump
-from distio.coordination.overview.text import lines_of_overview
+from distio.coordination.overview.text import LATE, lines_of_overview
 from distio.protocol.ids import fiber_id
-from distio.protocol.messages.overview import ClusterTold, FiberTold, OverviewTold, RunTold
+from distio.protocol.messages.overview import (
+    ClusterTold,
+    FiberTold,
+    MemberTold,
+    OverviewTold,
+    RunTold,
+)
 from distio.runtime.observing import Dump
 
 RUN = fiber_id(1, 0)
@@ -82,3 +88,24 @@ def test_overview_is_sorted_by_a_column_the_largest_first() -> None:
     lines = [*lines_of_overview(told, "fibers")]
     first = next(line for line in lines if line.startswith(("1.0", "2.0")))
     assert first.startswith("2.0")
+
+
+def test_status_says_what_has_gone_wrong_and_nothing_of_messages_that_came_too_late() -> None:
+    def last_line(**counts: int) -> str:
+        counts = {what.replace("_", " "): count for what, count in counts.items()}
+        cluster = ClusterTold("0.1.0", 1, 0, 0, 0, {}, 0, counts)
+        return [*lines_of_overview(OverviewTold(1, cluster, [], [], []))][-1]
+
+    healthy = {LATE.replace(" ", "_"): 345, "members_lost": 0}
+    assert last_line(**healthy) == "so far: nothing lost, nothing refused"
+    worse = healthy | {"members_lost": 1, "fibers_restored": 7}
+    assert last_line(**worse) == "so far: 7 fibers restored, 1 member lost"
+
+
+def test_status_shows_no_threads_of_members_that_host_no_fibers() -> None:
+    def threads(kind: str) -> str:
+        member = MemberTold(1, "m", kind, "alpha", 7, 4, "0.1.0", "3.11", 1.0, 0, 0, 0, "")
+        told = OverviewTold(1, NO_CLUSTER, [member], [], [])
+        return next(line.split()[5] for line in lines_of_overview(told) if line.startswith("1 "))
+
+    assert [*map(threads, ["worker", "supervisor", "observer"])] == ["4", "-", "-"]

@@ -32,6 +32,9 @@ __all__ = ["main"]
 
 log: Final = logging.getLogger("distio.worker")
 
+_UsageProblem: Final[type[Exception]] = typer.BadParameter.__mro__[2]
+"""ClickException: of click, or of the copy of it that later versions of typer carry."""
+
 app: Final = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -84,9 +87,9 @@ def _import_migrations(modules: list[str]) -> None:
 
 @app.command(
     epilog="Exits with 0 when it was told to end: by SIGTERM or Ctrl-C, or because the coordinator "
-    "ended in order; with 75 when it has lost its coordinator, with 64 when it can't join, with 76 "
-    "when it has come near its memory limit; with 1 when something in it failed, or when a process "
-    "of it has ended too often."
+    "ended in order; with 75 when it has lost its coordinator, with 64 when it can't join or an "
+    "option is wrong, with 76 when it has come near its memory limit; with 1 when something in it "
+    "failed, or when a process of it has ended too often."
 )
 def worker(
     url: Annotated[
@@ -335,7 +338,15 @@ def main(arguments: list[str] | None = None) -> None:
         except BadConfiguration as error:
             print(f"distio-worker: {error}", file=sys.stderr)
             end(REFUSED)
-    command(given, prog_name="distio-worker", default_map=defaults)
+    try:
+        command(given, prog_name="distio-worker", default_map=defaults, standalone_mode=False)
+    except _UsageProblem as problem:
+        problem.show()  # type: ignore[attr-defined]  # the class is known at run time only
+        end(REFUSED)
+    except typer.Abort:
+        end(0)  # Ctrl-C came before anything had begun
+    except BrokenPipeError:
+        end(1)  # nobody reads the text of --help
 
 
 if __name__ == "__main__":

@@ -69,6 +69,8 @@ class Membership(CoordinatorFeature):
     @unchecked
     def goodbye(self, sender: MemberRecord, message: m.Goodbye) -> None:
         """A member leaves."""
+        if sender.hello.kind == "supervisor" and not message.reason:
+            sender.is_leaving = True  # no fiber is there, so it has not announced that
         self._leave(sender, admission.cut_short(message.reason) or LEFT)
         if message.is_to_be_heard:
             self._state.send_uncounted(sender.id, m.Shutdown(LEFT, is_for_all=False))
@@ -88,8 +90,7 @@ class Membership(CoordinatorFeature):
         id, why = event.member, event.reason
         member = self._state.members.get(id)
         if member is None:
-            self._state.stale += 1
-            return
+            return  # it has left or was lost before, and its link is closed after it
         if member.is_leaving and not member.is_worker:  # nobody has to hear the goodbye of a client
             self._leave(member, LEFT)
             return

@@ -157,9 +157,9 @@ class Outcomes(CoordinatorFeature):
                 keys = self._references.counted(sender.id, run, keys)
                 self._references.came(keys)
             waiters = self._take_waiters(sender, fiber, runs)
-            if not waiters:
+            is_wanted = self._keep(sender.id, fiber, payload, keys or ())
+            if not waiters and not is_wanted:
                 self._state.stale += 1  # nobody asks any more, or the fiber has moved on
-            self._keep(sender.id, fiber, payload, keys or ())  # while references to it are left
             for waiter in waiters:
                 if waiter in self._state.members:
                     outcomes = outgoing.get(waiter)
@@ -179,16 +179,21 @@ class Outcomes(CoordinatorFeature):
             for run in runs:
                 self._said(run, waiter)
 
-    def _keep(self, host: int, fiber: int, payload: bytes, keys: Sequence[int]) -> None:
-        """Keep an outcome for which a member may ask, in case its host is lost."""
+    def _keep(self, host: int, fiber: int, payload: bytes, keys: Sequence[int]) -> bool:
+        """Keep an outcome for which a member may ask, in case its host is lost.
+
+        Returns:
+            Whether a member may ask: the fiber is there, and handles of it are left.
+        """
         record = self._state.fibers.get(fiber)
         if record is None or record.host != host or record.is_unwanted:
-            return
+            return False
         run = self._state.runs[record.run]
         is_kept = run.snapshots != "off" or (run.name and fiber == record.run)
         if record.outcome is None and is_kept:
             record.outcome = self._kept(payload, keys)
             self._references.came(keys)
+        return True
 
     def _kept(self, payload: bytes, keys: Sequence[int]) -> KeptOutcome:
         """An outcome to be kept: many fibers in a row may have the same, such as None."""

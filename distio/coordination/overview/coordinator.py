@@ -19,6 +19,7 @@ from typing import Final, NamedTuple, Protocol
 
 from distio.coordination.dispatch import handles, unchecked
 from distio.coordination.feature.coordinator import CoordinatorFeature, Key
+from distio.coordination.overview.text import LATE
 from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.members import MemberRecord
 from distio.coordination.state.registry import NOWHERE, FiberRecord, Run
@@ -132,7 +133,7 @@ class Overview(CoordinatorFeature):
             locks=sum(1 for _ in self._locks.in_use()),
             states=states,
             backlog=len(state.backlog),
-            counts={"stale messages": state.stale, **state.counts},
+            counts={LATE: state.stale, **state.counts},
         )
 
     def _fibers_by_member(self) -> tuple[dict[int, int], int]:

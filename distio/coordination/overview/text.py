@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from distio.protocol.ids import label_of, name_of
 from distio.protocol.messages.overview import FiberTold, LockTold, OverviewTold, RunTold
 from distio.protocol.version import VERSION
 
-__all__ = ["count_of", "key_of", "line_of_fiber", "lines_of_overview", "shown", "wait_of"]
+__all__ = ["LATE", "count_of", "key_of", "line_of_fiber", "lines_of_overview", "shown", "wait_of"]
 
+LATE: Final = "messages too late"
+"""By this name, an overview counts the messages that meant nothing any more when they came."""
+_HOSTS: Final = frozenset({"worker", "client"})
+"""The kinds of members that host fibers."""
 _MOST_LOCKS: Final = 20
 """So many locks are shown."""
 
@@ -59,7 +63,7 @@ def lines_of_overview(told: OverviewTold, sort: str = "") -> Iterator[str]:
     members = [
         (
             *(str(each.id), shown(each.name), each.kind, shown(each.host), str(each.process)),
-            str(each.threads),
+            str(each.threads) if each.kind in _HOSTS else "-",
             *(str(each.fibers), str(each.ready), str(each.blocked), ago(each.age_seconds)),
             each.state or _other_version(each.version, cluster.version),
         )
@@ -76,8 +80,23 @@ def lines_of_overview(told: OverviewTold, sort: str = "") -> Iterator[str]:
     yield f"fibers: {states or 'none'}"
     yield f"backlog: {count_of(cluster.backlog, 'chunk')} of fibers without a place"
     yield from _lines_of_locks(told.locks, cluster.locks)
-    counts = ", ".join(f"{count} {what}" for what, count in sorted(cluster.counts.items()) if count)
+    counts = ", ".join(
+        count_of(count, noun) + f" {done}"
+        for noun, done, count in _what_went_wrong(cluster.counts)
+        if count
+    )
     yield f"so far: {counts or 'nothing lost, nothing refused'}"
+
+
+def _what_went_wrong(counts: Mapping[str, int]) -> Iterator[tuple[str, str, int]]:
+    """What is counted, like "members lost", in two parts.
+
+    Messages that came too late are left out: in any cluster, two say something at one moment.
+    """
+    for what, count in sorted(counts.items()):
+        if what != LATE:
+            noun, _, done = what.partition(" ")
+            yield noun.removesuffix("s"), done, count
 
 
 def _run_row(run: RunTold) -> tuple[str, ...]:

@@ -233,6 +233,15 @@ def test_overview_counts_the_losses_of_members_but_none_that_have_left() -> None
     assert counts["members lost"] == 1
 
 
+def test_overview_counts_no_supervisor_as_lost_that_has_said_goodbye() -> None:
+    scene = Scene()
+    for each in range(2):
+        supervisor = scene.join("supervisor")
+        scene.says(supervisor, m.Goodbye("" if each else "its disk is full"))
+        counts = overview(scene, scene.join("observer")).cluster.counts
+        assert counts["members lost"] == 1
+
+
 def test_page_of_a_member_comes_from_that_member_unopened() -> None:
     scene = Scene(workers=1)
     observer = scene.join("observer")
