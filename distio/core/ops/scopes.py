@@ -114,23 +114,20 @@ class _ZipPar(IO[Any, Any, Any]):
         region = fiber.enter(key)
         region.children = []
         fiber.stack += [_Scope(region, self.called), _Started(region)]
-        children = [_Item(io, key, fiber.id) for io in self.ios]
+        children = [_Item(io, key, fiber.handle) for io in self.ios]
         fiber.request = requests.Spawn(children, are_owned=True, scope=key)
         return None
 
 
 @final
 class _Item(UnaryOp):
-    """A child that tells its parent if it fails.
-
-    It knows its parent by id alone: a handle that travels would have the coordinator count it.
-    """
+    """A child that tells its parent if it fails."""
 
     __slots__ = ("key", "parent")
     _names = ("io", "key", "parent")
     _only_tells = True
 
-    def __init__(self, io: Any, key: int, parent: int) -> None:
+    def __init__(self, io: Any, key: int, parent: Any) -> None:
         self.io = io
         self.key = key
         self.parent = parent
@@ -139,7 +136,7 @@ class _Item(UnaryOp):
         failure, fiber.failure = fiber.failure, None
         assert failure is not None
         fiber.stack.append(RestoreResult.shielded(fiber, failure))
-        return _TellParent(Handle(self.parent), self.key, failure)
+        return _TellParent(self.parent, self.key, failure)
 
     def __repr__(self) -> str:
         return repr(self.io)  # which is what a user has written
