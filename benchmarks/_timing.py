@@ -5,6 +5,9 @@ Each script asks one question and answers it next to a peer, measured in the sam
 ==============  =====================================================  ==============  ======
 script          question                                               peer            goal
 ==============  =====================================================  ==============  ======
+glance.py       what README shows: a list of calls, a cold script, a   process pool,   —
+                killed worker                                          joblib, dask,
+                                                                       Ray
 interpreter.py  how long does a program of pure steps take?            raffiot         ≤ 1/2
 fibers.py       how long do many fibers, and many yields, take?        raffiot,        —
                                                                        asyncio
