@@ -143,7 +143,8 @@ def test_record_factory_of_the_program_makes_the_records_and_stays(place: str, k
     logging.setLogRecordFactory(factory)
     try:
         assert run_at(place, io.zip_par(io.defer(logged, 1))).is_ok()
-        assert logging.getLogRecordFactory() is factory
+        found = logging.getLogRecordFactory()
+        assert getattr(found, "make", found) is factory  # another test's run may still go on
     finally:
         logging.setLogRecordFactory(before)
     (record,) = kept.records
@@ -159,7 +160,8 @@ def test_record_factory_that_a_fiber_installs_stays() -> None:
 
     try:
         assert io.defer(logging.setLogRecordFactory, factory).run(None).is_ok()
-        assert logging.getLogRecordFactory() is factory
+        found = logging.getLogRecordFactory()
+        assert getattr(found, "make", found) is factory  # another test's run may still go on
     finally:
         logging.setLogRecordFactory(before)
 

@@ -41,8 +41,9 @@ def modules() -> list[str]:
 
 
 @pytest.fixture(autouse=True)
-def left_as_it_was() -> Iterator[None]:
-    """Examples start workers of this process and register variables; other tests expect neither."""
+def left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Examples start workers of this process, register variables, and say how to show progress."""
+    monkeypatch.setenv("DISTIO_PROGRESS", "auto")  # so that it is as before in the end
     registered = dict(context_vars._REGISTERED)
     yield
     _places._close_workers()

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import pytest
 
 from distio import Cluster
+from distio._display.display import shared
 from distio.cli import main as cli
 from distio.errors import ClusterError
 from tests.conftest import PATIENCE
@@ -199,6 +200,7 @@ def test_distio_run_prints_the_value_of_an_ok(
 def test_distio_run_shows_its_progress_on_stderr(
     distio: Distio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    shared.end_all()  # what other tests have left would be shown as they have said
     monkeypatch.setenv("DISTIO_PROGRESS", "lines:0.01")
     naps = "from distio import io\nmain = io.zip_par(io.sleep(0.1), io.sleep(0.1))\n"
     (tmp_path / "naps.py").write_text(naps)

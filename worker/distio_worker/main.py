@@ -339,7 +339,10 @@ def main(arguments: list[str] | None = None) -> None:
             print(f"distio-worker: {error}", file=sys.stderr)
             end(REFUSED)
     try:
-        command(given, prog_name="distio-worker", default_map=defaults, standalone_mode=False)
+        code = command(
+            given, prog_name="distio-worker", default_map=defaults, standalone_mode=False
+        )
+        sys.exit(code or 0)  # that of --help and --version
     except _UsageProblem as problem:
         problem.show()  # type: ignore[attr-defined]  # the class is known at run time only
         end(REFUSED)
