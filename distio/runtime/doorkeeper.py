@@ -189,7 +189,7 @@ def _user_of(frame: zmq.Frame) -> str:
 
 def _peer_of(descriptor: int) -> str:
     try:
-        with socket.socket(fileno=os.dup(descriptor)) as connection:
+        with _copy_of(descriptor) as connection:
             host, port, *_ = connection.getpeername()
             return f"{host}:{port}"
     except OSError:  # it is closed already
@@ -198,5 +198,19 @@ def _peer_of(descriptor: int) -> str:
 
 def cut(descriptor: int) -> None:
     """End a connection; both sides of it see that at once."""
-    with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as connection:
+    with suppress(OSError), _copy_of(descriptor) as connection:
         connection.shutdown(socket.SHUT_RDWR)
+
+
+def _copy_of(descriptor: int) -> socket.socket:
+    """A connection by a descriptor of its own.
+
+    Raises:
+        OSError: it is closed; the system may have given its descriptor to a file since.
+    """
+    copy = os.dup(descriptor)
+    try:
+        return socket.socket(fileno=copy)
+    except OSError:
+        os.close(copy)
+        raise
