@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pytest
 
 from distio import Cluster
-from distio._display.display import shared
+from distio._display import display
 from distio.cli import main as cli
 from distio.errors import ClusterError
 from tests.conftest import PATIENCE
@@ -197,15 +197,32 @@ def test_distio_run_prints_the_value_of_an_ok(
     assert on_threads(distio, target, *args) == Said(0, out, "")
 
 
+UNTIL_SHOWN = """
+import threading
+from distio import io
+from distio._display import display
+
+is_shown = threading.Event()
+write = display._write
+
+def write_and_tell(line):
+    write(line)
+    is_shown.set()
+
+display._write = write_and_tell
+main = io.zip_par(io.defer(is_shown.wait, 60), io.defer(is_shown.wait, 60))
+"""
+
+
 def test_distio_run_shows_its_progress_on_stderr(
     distio: Distio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shared.end_all()  # what other tests have left would be shown as they have said
+    display.shared.end_all()  # what other tests have left would be shown as they have said
     monkeypatch.setenv("DISTIO_PROGRESS", "lines:0.01")
-    naps = "from distio import io\nmain = io.zip_par(io.sleep(0.1), io.sleep(0.1))\n"
-    (tmp_path / "naps.py").write_text(naps)
-    said = on_threads(distio, "naps.py", "--progress")
-    assert said.out == "(None, None)\n"
+    monkeypatch.setattr(display, "_write", display._write)  # which the program wraps
+    (tmp_path / "until_shown.py").write_text(UNTIL_SHOWN)
+    said = on_threads(distio, "until_shown.py", "--progress")
+    assert said.out == "(True, True)\n"
     assert re.search(r"^distio: \d of \d \(", said.err, re.M)
     assert "distio: 3 of 3 (100 %)" in said.err
 
