@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import inf
 from typing import Any, Final, final
 
@@ -62,6 +62,8 @@ class Display:
         """Show a meter until `end`."""
         meter.begin(self._now())
         with self._changed:
+            if not self._meters:
+                self._surface = None  # the thread hasn't seen yet that the last meter is gone
             self._meters[meter] = self._shows_all
             self._changed.notify_all()
             if self._worker is not None:
@@ -99,12 +101,13 @@ class Display:
 
     def _work(self) -> None:
         changed = self._changed
+        drawn: list[Meter] = []
         while True:
             with changed:
-                if not self._wait():
+                if not self._wait(drawn):
                     self._surface = self._worker = None
                     return
-                meters = list(self._meters)
+                drawn = meters = list(self._meters)
                 self._meters.update(dict.fromkeys(meters, True))
                 surface = self._surface
             over = [meter for meter in meters if meter.is_over]
@@ -116,19 +119,22 @@ class Display:
                 log.warning("progress is shown no more: %s: %s", type(error).__name__, error)
                 surface = Nothing()
             with changed:
-                self._surface = surface
                 for meter in over:
                     self._meters.pop(meter, None)
+                self._surface = surface if self._meters else None
                 changed.notify_all()
 
-    def _wait(self) -> bool:
-        """Wait until there is something to draw; False if there is no meter (lock held)."""
-        known = dict.fromkeys(self._meters)
+    def _wait(self, drawn: Sequence[Meter]) -> bool:
+        """Wait until there is something to draw; False if there is no meter (lock held).
+
+        Args:
+            drawn: the meters that were drawn last.
+        """
         now = self._now()
         due = now if self._surface is None else self._surface.next_look(now)
         while self._meters:
             left = due - self._now()
-            is_new = self._meters.keys() != known.keys()
+            is_new = any(meter not in drawn for meter in self._meters)
             if left <= 0 or is_new or any(meter.is_over for meter in self._meters):
                 return True
             self._changed.wait(None if due == inf else left)

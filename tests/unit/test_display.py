@@ -259,6 +259,35 @@ def test_display_whose_surface_fails_shows_nothing_more_and_tells_the_log(
     assert "progress is shown no more: OSError: it is closed" in caplog.text
 
 
+@pytest.fixture
+def threads_take_turns_often() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("no_thread_is_left", "threads_take_turns_often")
+def test_display_whose_last_meter_has_ended_chooses_its_surface_anew() -> None:
+    chosen: list[Slate] = []
+    is_chosen = threading.Event()
+
+    def choose() -> Slate:
+        chosen.append(Slate())
+        is_chosen.set()
+        return chosen[-1]
+
+    display = Display(choose)
+    for count in range(1, 300):  # sometimes the thread has not seen yet that none is left
+        meter = Meter("")
+        display.begin(meter)
+        assert is_chosen.wait(PATIENCE), "it goes on with the surface of earlier meters"
+        assert chosen[-1].is_drawn.wait(PATIENCE)
+        is_chosen.clear()
+        display.end(meter, None)
+        assert len(chosen) == count
+
+
 # -- as the user wishes -----------------------------------------------------------------------
 
 
