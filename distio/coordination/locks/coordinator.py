@@ -33,6 +33,7 @@ from typing import Final
 from distio.coordination.admission import Inadmissible, Late, part_of, require, require_host
 from distio.coordination.dispatch import admits, handles, unchecked
 from distio.coordination.feature.coordinator import CoordinatorFeature, Key
+from distio.coordination.locks.places import Places
 from distio.coordination.locks.queue import LockQueue, Waiting
 from distio.coordination.locks.record import LockRecord
 from distio.coordination.references.coordinator import References
@@ -64,12 +65,7 @@ class Locks(CoordinatorFeature):
         self._locks: dict[Key, LockRecord] = {}
         self._waiting: dict[int, dict[int, int]] = {}
         """By member and run: how many fibers wait in queues of locks."""
-        self._places = 0
-        """How many places were given."""
-        self._places_ahead = 0
-        """How many of them before all others."""
-        self._awaited: dict[int, dict[Key, None]] = {}
-        """By fiber that goes on after a loss: the locks in which it has a place."""
+        self._places = Places()
         self._values_of_run: dict[int, dict[Key, None]] = {}
         self.windows: list[tuple[float, int, Key]] = []
         """When the windows of limits end, in which order they began, and whose they are.
@@ -132,7 +128,7 @@ class Locks(CoordinatorFeature):
         elif (lock.tokens, lock.per_seconds) != (message.tokens, message.per_seconds):
             self._state.send(member, m.LockRefused(key, conflict(key, lock, message)))
             return
-        waiting = self._take_places(lock, member, message)
+        waiting = self._places.take(lock, member, message)
         if lock.delegate == member:  # said before it heard that it has them all
             lock.note_turns(member, waiting)
             return
@@ -269,49 +265,22 @@ class Locks(CoordinatorFeature):
             if (lock := self._locks.get(key)) is not None:
                 lock.value, lock.run = None, 0
                 self._tidy(key, lock)
-        for fiber in [each for each in self._awaited if each not in self._state.fibers]:
+        for fiber in [each for each in self._places if each not in self._state.fibers]:
             self.give_up_places(fiber)
 
     # -- places ---------------------------------------------------------------------------
-
-    def _take_places(
-        self, lock: LockRecord, member: int, message: m.AcquireTokens
-    ) -> list[Waiting]:
-        """Give fibers that ask their places; those that ask again have their old ones."""
-        run, fibers = message.run, message.fibers
-        if message.is_ahead:
-            self._places_ahead += len(fibers)
-            first = -self._places_ahead
-        else:
-            first = self._places
-            self._places += len(fibers)
-        waiting = [Waiting(fiber, member, run, place) for place, fiber in enumerate(fibers, first)]
-        for index, fiber in enumerate(fibers if lock.awaited else ()):
-            if (place := lock.awaited.pop(fiber, None)) is not None:
-                self._forget_awaited(message.lock, fiber)
-                waiting[index] = Waiting(fiber, member, run, place)
-        return waiting
 
     def _keep_places(self, key: Key, lock: LockRecord, waiting: Sequence[Waiting]) -> None:
         """The member of these fibers is lost: those that go on elsewhere keep their places."""
         for fiber, _, _, place in waiting:
             record = self._state.fibers.get(fiber)
             if record is not None and record.host == NOWHERE and not record.ended:
-                lock.awaited[fiber] = place
-                self._awaited.setdefault(fiber, {})[key] = None
+                self._places.keep(key, lock, fiber, place)
 
     def give_up_places(self, fiber: int) -> None:
         """A fiber that was to ask again for locks doesn't need its places any more."""
-        for key in self._awaited.pop(fiber, ()):
-            lock = self._locks[key]
-            del lock.awaited[fiber]
+        for key, lock in self._places.give_up(fiber):
             self._tidy(key, lock)
-
-    def _forget_awaited(self, key: Key, fiber: int) -> None:
-        keys = self._awaited[fiber]
-        del keys[key]
-        if not keys:
-            del self._awaited[fiber]
 
     def fiber_ended(self, fiber: int, record: FiberRecord) -> None:
         """It asks for nothing any more."""
@@ -465,7 +434,7 @@ class Locks(CoordinatorFeature):
     def __len__(self) -> int:
         """How many of them somebody has or waits for, and how many runs have variables."""
         used = sum(1 for lock in self._locks.values() if lock.lent or lock.queue or lock.awaited)
-        return used + len(self._values_of_run) + len(self._waiting) + len(self._awaited)
+        return used + len(self._values_of_run) + len(self._waiting) + len(self._places)
 
     def count_anew(self) -> None:
         """Nothing is at members that are none, and the rest adds up."""

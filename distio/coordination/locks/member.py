@@ -20,10 +20,11 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence, Sized
 from itertools import groupby
 from operator import attrgetter
-from typing import Any, Final, final
+from typing import Any, Final
 
 from distio.coordination.dispatch import answers, handles
 from distio.coordination.feature.member import Departure, MemberFeature, WaitsOfRun
+from distio.coordination.locks.local_lock import LocalLock
 from distio.coordination.references.member import References
 from distio.coordination.state.local_run import LocalRun
 from distio.coordination.state.member import MemberState
@@ -44,58 +45,13 @@ _MOST_IDLE: Final = 1_000
 _VALUE_GONE: Final = "this Var belongs to a run that is over, and its value is gone with it"
 
 
-@final
-class _Lock:
-    """One lock, as far as it is here."""
-
-    __slots__ = (
-        "asked",
-        "free",
-        "holders",
-        "is_changed",
-        "is_delegated",
-        "key",
-        "per_seconds",
-        "runs",
-        "tokens",
-        "turns",
-        "value",
-    )
-
-    def __init__(self, key: Key, tokens: int, per_seconds: float) -> None:
-        self.key = key
-        self.tokens = tokens
-        """As in `requests.Lock`: 0 if it is reentrant."""
-        self.per_seconds = per_seconds
-        self.free = 0
-        """How many tokens are here and in nobody's hands."""
-        self.holders: dict[int, Fiber] = {}
-        self.turns: OrderedDict[int, Fiber] = OrderedDict()
-        """Fibers that wait, parked, and are to be served with the tokens here, in this order."""
-        self.asked: OrderedDict[int, Fiber] = OrderedDict()
-        """Fibers that wait for turns, for which the coordinator was asked, in this order."""
-        self.is_delegated = False
-        """Whether there is no need to ask it: all of them are."""
-        self.value = b""
-        """Of a variable; empty while there is no token here."""
-        self.is_changed = False
-        """Whether the coordinator doesn't know the value yet."""
-        self.runs: set[int] = set()
-        """The runs whose fibers have used it here."""
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether no fiber here has anything to do with it."""
-        return not (self.holders or self.turns or self.asked)
-
-
 class Locks(MemberFeature):
     """The locks that the fibers of one member hold and wait for."""
 
     def __init__(self, state: MemberState, references: References) -> None:
         self._state = state
         self._references = references
-        self._locks: dict[Key, _Lock] = {}
+        self._locks: dict[Key, LocalLock] = {}
         self._idle: dict[Key, None] = {}
         """Locks that are kept for the next fiber, in the order in which they became idle."""
         self._withdrawals = 0
@@ -235,7 +191,7 @@ class Locks(MemberFeature):
         else:
             self._refuse(lock, MatchError(message.reason))
 
-    def _refuse(self, lock: _Lock, why: Exception) -> None:
+    def _refuse(self, lock: LocalLock, why: Exception) -> None:
         while lock.asked:
             _, fiber = lock.asked.popitem(last=False)
             _fail(fiber, why)
@@ -328,8 +284,7 @@ class Locks(MemberFeature):
             lock.runs.discard(run.id)
             self._withdraw_acquire(lock, run.id)
             for fiber in [each for each in lock.holders.values() if each.run == run.id]:
-                assert fiber.holds is not None
-                lock.free += fiber.holds[key].count if lock.tokens else 1
+                lock.free += lock.count(fiber)
                 del lock.holders[fiber.id]
             if lock.is_idle and not lock.runs:
                 lock.is_delegated = False
@@ -340,7 +295,7 @@ class Locks(MemberFeature):
         for lock in [lock for lock in self._locks.values() if lock.asked]:
             self._refuse(lock, ClusterClosed(reason))
 
-    def _withdraw_acquire(self, lock: _Lock, run: int) -> None:
+    def _withdraw_acquire(self, lock: LocalLock, run: int) -> None:
         """The fibers of this run wait no longer."""
         for id in [id for id, fiber in lock.turns.items() if fiber.run == run]:
             del lock.turns[id]
@@ -352,18 +307,18 @@ class Locks(MemberFeature):
 
     # -- granting -------------------------------------------------------------------------
 
-    def _find(self, key: Key, tokens: int, per_seconds: float) -> _Lock:
+    def _find(self, key: Key, tokens: int, per_seconds: float) -> LocalLock:
         lock = self._locks.get(key)
         if lock is None:
-            lock = self._locks[key] = _Lock(key, tokens, per_seconds)
+            lock = self._locks[key] = LocalLock(key, tokens, per_seconds)
         return lock
 
-    def _used_by(self, fiber: Fiber, lock: _Lock) -> None:
+    def _used_by(self, fiber: Fiber, lock: LocalLock) -> None:
         if fiber.run not in lock.runs:
             lock.runs.add(fiber.run)
             self._state.runs[fiber.run].locks[lock.key] = None
 
-    def _ask(self, lock: _Lock, fibers: Sequence[Fiber], *, is_ahead: bool = False) -> None:
+    def _ask(self, lock: LocalLock, fibers: Sequence[Fiber], *, is_ahead: bool = False) -> None:
         """Tell the coordinator that these wait, in this order."""
         for fiber in fibers:
             assert isinstance(fiber.request, Acquire)
@@ -374,18 +329,18 @@ class Locks(MemberFeature):
                 m.AcquireTokens(lock.key, lock.tokens, lock.per_seconds, run, ids, is_ahead)
             )
 
-    def _send_withdrawal(self, lock: _Lock, fibers: list[int]) -> None:
+    def _send_withdrawal(self, lock: LocalLock, fibers: list[int]) -> None:
         """Tell the coordinator that these no longer wait."""
         self._withdrawals += 1
         self._state.send(m.WithdrawAcquire(lock.key, fibers, self._withdrawals))
 
-    def _have_turns(self, lock: _Lock, ids: Sequence[int]) -> None:
+    def _have_turns(self, lock: LocalLock, ids: Sequence[int]) -> None:
         """These fibers have their turns: from now on they wait for others here."""
         for id in ids:
             fiber = lock.turns[id] = lock.asked.pop(id)
             self._state.asks_no_more(fiber)
 
-    def _start(self, lock: _Lock, ids: Sequence[int]) -> None:
+    def _start(self, lock: LocalLock, ids: Sequence[int]) -> None:
         """Let those start whose turn it is: a limit is held by nobody."""
         for id in ids:
             fiber = lock.asked.pop(id)
@@ -393,7 +348,7 @@ class Locks(MemberFeature):
             self._state.unpark(fiber)
         self._tidy(lock)
 
-    def _serve(self, lock: _Lock) -> None:
+    def _serve(self, lock: LocalLock) -> None:
         while lock.free and lock.turns:
             _, fiber = lock.turns.popitem(last=False)
             self._grant(fiber, lock)
@@ -406,7 +361,7 @@ class Locks(MemberFeature):
             lock.free, lock.is_changed = 0, False
         self._tidy(lock)
 
-    def _grant(self, fiber: Fiber, lock: _Lock) -> None:
+    def _grant(self, fiber: Fiber, lock: LocalLock) -> None:
         request = fiber.request
         assert isinstance(request, Acquire)
         key, value = lock.key, None
@@ -430,7 +385,7 @@ class Locks(MemberFeature):
             fiber.holds[key] = HeldLock(value)
         fiber.value = value
 
-    def _tidy(self, lock: _Lock) -> None:
+    def _tidy(self, lock: LocalLock) -> None:
         """Forget it if nobody needs it; keep it for the next if it is kept, but not too many."""
         if not lock.is_idle:
             return
@@ -460,7 +415,7 @@ class Locks(MemberFeature):
                 fiber.id
                 for fiber in lock.holders.values()
                 if fiber.run == run.id
-                for _ in range(_count(fiber, lock))
+                for _ in range(lock.count(fiber))
             ]
             if holders:
                 waits.held.append((key, holders))
@@ -476,7 +431,7 @@ class Locks(MemberFeature):
                 raise DistioBug(f"lock {key!r} is free {lock.free} times, for nobody")
             if lock.is_delegated and lock.asked:
                 raise DistioBug(f"lock {key!r} is kept, but {len(lock.asked)} fibers ask for it")
-            held = sum(_count(fiber, lock) for fiber in lock.holders.values())
+            held = sum(lock.count(fiber) for fiber in lock.holders.values())
             if held > max(1, lock.tokens):
                 raise DistioBug(f"lock {key!r} of {lock.tokens} tokens is held {held} times")
             for fiber in [*lock.turns.values(), *lock.asked.values()]:
@@ -484,11 +439,6 @@ class Locks(MemberFeature):
                     raise DistioBug(
                         f"fiber {name_of(fiber.id)} waits for {key!r}, and isn't parked"
                     )
-
-
-def _count(fiber: Fiber, lock: _Lock) -> int:
-    assert fiber.holds is not None
-    return fiber.holds[lock.key].count if lock.tokens else 1
 
 
 def _fail(fiber: Fiber, why: Exception) -> None:
