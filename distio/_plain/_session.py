@@ -22,7 +22,7 @@ from typing import Any, Final, Protocol, final
 
 from distio._plain._calls import Calls
 from distio.core.fiber import Handle
-from distio.core.ops import Async, Cancel, FlatMap, Parallel, Pure, Sequence, Wait
+from distio.core.ops import Async, Cancel, FlatMap, Parallel, Pure, Sequence, Wait, WaitSome
 from distio.core.ops.base import IO
 from distio.core.ops.bounded import ChunkResult
 from distio.core.ops.elsewhere import StartHere
@@ -303,7 +303,8 @@ class Session:
 
     def _watch(self, errands: list[Errand], handles: list[Handle[Any, Any, Any]]) -> Program:
         """The fibers have started; beside each, one tells how it ends."""
-        steps = []
+        # one message asks for all outcomes; otherwise each of those fibers would send one
+        steps: list[Program] = [WaitSome(tuple(handles), 0)]
         for errand, handle in zip(errands, handles):
             errand.handle = handle
             steps.append(StartHere(FlatMap(Wait((handle,)), partial(self._ended, errand))))

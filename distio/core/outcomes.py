@@ -131,7 +131,10 @@ def kind_of(result: Result[Any, Any]) -> OutcomeKind:
 def _is_plain(result: Result[Any, Any]) -> bool:
     """Whether it is made of built-in types, or a mere cancellation: a race, a run may have many."""
     if type(result) is Ok:
-        return type(result.success) in PLAIN
+        value = result.success
+        if type(value) is ChunkResult:
+            return not value.failures and PLAIN.issuperset(map(type, value.values))
+        return type(value) in PLAIN
     if type(result) is not Panic or result.errors or len(result.exceptions) != 1:
         return False
     exception, where = result.exceptions[0].exception, result.exceptions[0].where

@@ -18,7 +18,9 @@ import pytest
 
 import distio
 from distio._plain import _places
+from distio._plain._session import Session
 from distio.errors import ClusterClosed, MatchError, NotPicklable, WorkerLost
+from distio.protocol.messages import AwaitOutcomes
 from tests.conftest import PATIENCE
 
 Place = dict[str, Any]
@@ -201,6 +203,33 @@ def test_function_with_a_large_part_travels_once_in_a_map(cluster: distio.Cluste
     assert table.pickles == 1
     assert [n for n, _ in seen] == list(range(12))
     assert len({opened for _, opened in seen}) <= 2  # once in each worker
+
+
+def test_outcomes_of_calls_that_start_together_are_asked_for_by_one_message(
+    cluster: distio.Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[Any] = []
+    groups: list[int] = []
+    host: Any = cluster._host
+    say, watch = host._lines.say, Session._watch
+
+    def note_group(self: Session, errands: list[Any], handles: list[Any]) -> Any:
+        groups.append(len(errands))
+        return watch(self, errands, handles)
+
+    def note_said(batch: list[Any]) -> None:
+        said.extend(batch)
+        say(batch)
+
+    monkeypatch.setattr(host._lines, "say", note_said)
+    monkeypatch.setattr(Session, "_watch", note_group)
+    with distio.Executor(on=cluster) as executor:
+        executor.submit(abs, 0).result()  # then it is known that they are short
+        futures = [executor.submit(abs, n) for n in range(100)]
+        assert [future.result() for future in futures] == list(range(100))
+    asked = [message for message in said if isinstance(message, AwaitOutcomes)]
+    assert sum(groups) == sum(len(each.fibers) for each in asked) == 101
+    assert len(asked) <= len(groups)
 
 
 class Table:
