@@ -136,7 +136,7 @@ class Session:
         self._orphans = 0
         self._end: Panic[Any, Any] | None = None
         """Why it takes no errands any more."""
-        start_thread("distio-session", self._run)
+        self._thread = start_thread("distio-session", self._run)
 
     # -- for any thread -------------------------------------------------------------------
 
@@ -203,6 +203,10 @@ class Session:
         for errand in self.take_waiting():
             errand.ended(_CLOSED)
         self._go_on()
+
+    def join(self, seconds: float) -> None:
+        """Wait for the end of a closed session; for so long at most while a call is under way."""
+        self._thread.join(seconds if self._under_way else None)
 
     def make(self, calls: Calls) -> ChunkResult:
         """Make calls on this thread, on behalf of the session."""
