@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Future
-from types import CoroutineType
+from dataclasses import replace
+from functools import partial
+from types import CoroutineType, FunctionType, MethodType
 from typing import Any, Final, NamedTuple, final
 
 from distio.core.ops import Blocking
@@ -14,12 +16,14 @@ from distio.core.ops.base import IO
 from distio.core.ops.bounded import ChunkResult
 from distio.core.ops.elsewhere import CallElsewhere
 from distio.core.where import in_item
-from distio.errors import MatchError, TracedException
+from distio.errors import MatchError, TracedException, WorkerLost
 from distio.result import Panic, Result
 from distio.result._exceptions import exception_of
 
 __all__ = ["Calls", "Setup", "exception_in"]
 
+_SAYS_ITSELF: Final = (FunctionType, MethodType, partial)
+"""Functions whose parts are named with the function."""
 _MOST_SECONDS: Final = 0.03
 """Twice what a chunk is made for: a chunk of items that take longer than was thought is cut."""
 
@@ -60,7 +64,7 @@ class Calls(NamedTuple):
 
     def elsewhere(self) -> IO[Any, Any, ChunkResult]:
         """The program that makes the calls in the process of a worker."""
-        return CallElsewhere(_call_each, self.f, list(self.items), tuple(self[2:]))
+        return _CallsElsewhere(_call_each, self.f, list(self.items), tuple(self[2:]))
 
     def on_a_thread(self, here: Callable[[Calls], ChunkResult]) -> IO[Any, Any, ChunkResult]:
         """The program that makes the calls on a thread of this process, where `here` is called."""
@@ -69,6 +73,25 @@ class Calls(NamedTuple):
     def make(self) -> ChunkResult:
         """Make the calls."""
         return _call_each(*self)
+
+
+@final
+class _CallsElsewhere(CallElsewhere):
+    """Calls that travel: why they can't is told in the words of whoever has asked for them."""
+
+    __slots__ = ()
+
+    def _named_parts(self) -> Iterator[tuple[str, Any]]:
+        calls = Calls(self.f, self.items, *self.options)
+        yield ("" if isinstance(self.f, _SAYS_ITSELF) else "the function"), self.f
+        for index, item in enumerate(calls.items, calls.first):
+            name = f"item {index}" if calls.called else ""
+            if not calls.is_spread:
+                yield name, item
+                continue
+            of = f" of {name}" if name else ""
+            for place, argument in enumerate(item, 1):
+                yield f"argument {place}{of}", argument
 
 
 def _call_each(
@@ -150,6 +173,19 @@ def _set_up(setup: Setup) -> None:
 
 
 def exception_in(failure: Result[Any, Any]) -> BaseException:
-    """The exception of the user's function, with notes that say where it came about."""
+    """The exception of the user's function, with notes that say where it came about.
+
+    They don't name the fiber of the call, of which the user knows nothing.
+    """
     assert isinstance(failure, Panic), "plain functions have no expected errors"
-    return exception_of(failure.exceptions, failure.errors)
+    return exception_of([_told_of_a_call(each) for each in failure.exceptions], failure.errors)
+
+
+def _told_of_a_call(traced: TracedException) -> TracedException:
+    where, lost = replace(traced.where, fiber=None), traced.exception
+    if not isinstance(lost, WorkerLost):
+        return traced.with_where(where)
+    exit = lost.exit and replace(lost.exit, running=())
+    told = WorkerLost(lost.worker, lost.reason.replace("the fiber", "the call"), exit)
+    told.message = told.message.replace("this fiber", "this call", 1)
+    return TracedException(told, str(where), where)

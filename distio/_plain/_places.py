@@ -194,8 +194,14 @@ class _Workers:
                 old.close()
 
     def close(self) -> None:
-        self.session.close()
+        _end(self.session)
         self.cluster.close()
+
+
+def _end(session: Session) -> None:
+    """Close a session, and wait for its end: with the cluster it would end in the midst of it."""
+    session.close()
+    session.join(_GRACE_SECONDS)
 
 
 class _Shared:
@@ -294,7 +300,7 @@ def own_session(where: Where) -> Iterator[Session]:
             cluster = held.enter_context(Cluster.local(workers=count, grace=_GRACE_SECONDS))
             place = OnCluster(cluster, count)
         session = Session(place)
-        held.callback(session.close)
+        held.callback(_end, session)
         yield session
 
 

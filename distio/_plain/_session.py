@@ -22,7 +22,7 @@ from typing import Any, Final, Protocol, final
 
 from distio._plain._calls import Calls
 from distio.core.fiber import Handle
-from distio.core.ops import Async, Cancel, FlatMap, Parallel, Pure, Sequence, Wait
+from distio.core.ops import Async, Cancel, FlatMap, Parallel, Pure, Sequence, Wait, WaitSome
 from distio.core.ops.base import IO
 from distio.core.ops.bounded import ChunkResult
 from distio.core.ops.elsewhere import StartHere
@@ -136,7 +136,7 @@ class Session:
         self._orphans = 0
         self._end: Panic[Any, Any] | None = None
         """Why it takes no errands any more."""
-        start_thread("distio-session", self._run)
+        self._thread = start_thread("distio-session", self._run)
 
     # -- for any thread -------------------------------------------------------------------
 
@@ -203,6 +203,10 @@ class Session:
         for errand in self.take_waiting():
             errand.ended(_CLOSED)
         self._go_on()
+
+    def join(self, seconds: float) -> None:
+        """Wait for the end of a closed session; for so long at most while a call is under way."""
+        self._thread.join(seconds if self._under_way else None)
 
     def make(self, calls: Calls) -> ChunkResult:
         """Make calls on this thread, on behalf of the session."""
@@ -303,7 +307,8 @@ class Session:
 
     def _watch(self, errands: list[Errand], handles: list[Handle[Any, Any, Any]]) -> Program:
         """The fibers have started; beside each, one tells how it ends."""
-        steps = []
+        # one message asks for all outcomes; otherwise each of those fibers would send one
+        steps: list[Program] = [WaitSome(tuple(handles), 0)]
         for errand, handle in zip(errands, handles):
             errand.handle = handle
             steps.append(StartHere(FlatMap(Wait((handle,)), partial(self._ended, errand))))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import types
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, Final
 
 from distio.core.fiber import Fiber
@@ -81,6 +82,12 @@ def _parts(obj: Any) -> Iterator[tuple[str, Any]]:
         yield f"method {_place(obj.__func__)}", obj.__self__
     elif isinstance(obj, types.FunctionType):
         yield from _parts_of_function(obj)
+    elif isinstance(obj, partial):
+        yield "", obj.func
+        for place, value in enumerate(obj.args, 1):
+            yield f"argument {place}", value
+        for name, value in obj.keywords.items():
+            yield f"argument {name!r}", value
     elif isinstance(obj, dict):
         for key, value in obj.items():
             is_variable = isinstance(key, ContextVar)
@@ -110,13 +117,11 @@ def _parts_of_io(root: IO[Any, Any, Any] | None) -> Iterator[tuple[str, Any]]:
         if not isinstance(io, IO):
             yield "in place of an IO", io
             continue
-        fields = io._fields()
         inner = io._inner()
         if inner:
-            pending.extend([fields[0]] if inner == "io" else fields[0])
-            fields = fields[1:]
-        for field in fields:
-            yield f"operation {type(io).__name__}", field
+            first = io._fields()[0]
+            pending.extend([first] if inner == "io" else first)
+        yield from io._named_parts()
 
 
 def _parts_of_function(f: types.FunctionType) -> Iterator[tuple[str, Any]]:

@@ -98,6 +98,7 @@ class PackedValue:
             return load(self.payload)
 
 
+_OUTCOME: Final = "the fiber ended, but its outcome"
 _dump_strictly: Final = partial(dump, is_strict=True)
 
 
@@ -131,7 +132,10 @@ def kind_of(result: Result[Any, Any]) -> OutcomeKind:
 def _is_plain(result: Result[Any, Any]) -> bool:
     """Whether it is made of built-in types, or a mere cancellation: a race, a run may have many."""
     if type(result) is Ok:
-        return type(result.success) in PLAIN
+        value = result.success
+        if type(value) is ChunkResult:
+            return not value.failures and PLAIN.issuperset(map(type, value.values))
+        return type(value) in PLAIN
     if type(result) is not Panic or result.errors or len(result.exceptions) != 1:
         return False
     exception, where = result.exceptions[0].exception, result.exceptions[0].where
@@ -160,21 +164,21 @@ def _itself_or_why(result: Result[Any, Any]) -> Result[Any, Any]:
     try:
         dump(result)
     except BaseException as error:  # noqa: BLE001 (the panic tells)
-        return _stays(result, error)
+        return _stays(result, error, "the function has returned, but what it gave")
     return result
 
 
-def outcome_stays(reason: str) -> NotPicklable:
+def outcome_stays(reason: str, what: str = _OUTCOME) -> NotPicklable:
     """The error of a fiber whose outcome can't be pickled, and what to do."""
     return NotPicklable(
-        f"the fiber ended, but its outcome can't leave its process: {reason}; return what can be "
-        "pickled, like a list in place of a generator"
+        f"{what} can't leave its process: {reason}; return what can be pickled, like a list in "
+        "place of a generator"
     )
 
 
-def _stays(result: Result[Any, Any], error: BaseException) -> Panic[Any, Any]:
+def _stays(result: Result[Any, Any], error: BaseException, what: str = _OUTCOME) -> Panic[Any, Any]:
     reason = why_it_stays(result, dump, error)
-    return Panic([TracedException.in_except_clause(outcome_stays(reason))], [])
+    return Panic([TracedException.in_except_clause(outcome_stays(reason, what))], [])
 
 
 def dump_value(value: Any, what: str) -> tuple[bytes, list[Handle[Any, Any, Any]]]:

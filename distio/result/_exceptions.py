@@ -59,10 +59,22 @@ def _told(traced: TracedException) -> BaseException:
     if traced.raised_at is ...:
         traced.raised_at = own_traceback(exception.__traceback__)
     BaseException.with_traceback(exception, traced.raised_at)
-    note = (traced.stack_trace if traced.raised_at is None else str(traced.where)).rstrip()
+    note = str(traced.where).rstrip()
+    if traced.raised_at is None and not _says_no_more(traced, exception):
+        note = traced.stack_trace.rstrip()
     if note:
         _add_note(exception, note)
     return exception
+
+
+def _says_no_more(traced: TracedException, exception: BaseException) -> bool:
+    """Whether the trace has no frames, and the message that Python prints anyway."""
+    trace = traced.stack_trace.removeprefix(str(traced.where)).strip()
+    try:
+        message = str(exception)
+    except Exception:  # noqa: BLE001 (it is the user's, and broken)
+        return False
+    return "\n" not in trace and (trace.endswith(message) or message.startswith(trace))
 
 
 def _add_note(exception: BaseException, note: str) -> None:

@@ -29,10 +29,11 @@ from distio.errors import DistioBug, InvariantBroken
 from distio.protocol import messages as m
 from distio.protocol.codec import Batch, from_coordinator, from_member
 from distio.testing.agenda import Action
+from distio.testing.checks import CheckRate
 from distio.testing.environment import CoordinatorEnvironment
 from distio.testing.journal import MemoryJournal
 from distio.testing.plan import Plan
-from distio.testing.processes import CHECKED_AT_ONCE, Process
+from distio.testing.processes import Process
 from distio.testing.stories import story_of_batch
 from distio.testing.wires import Wire
 
@@ -84,7 +85,7 @@ class Hub:
         self._processes: dict[bytes, Process] = {}
         self._ticking: Action = (-1, self._tick, None)
         self._finishing: Action = (-1, self._finish_commit, None)
-        self._unchecked = 0
+        self._checks = CheckRate()
         self._closes_because = ""
         """Why it ends as soon as all runs are over; empty if it doesn't, or has."""
         self.is_stale = True
@@ -325,9 +326,7 @@ class Hub:
         self._world.tell_of_losses()
         if self._has_journal:
             self._journal.may_check(self.board)
-        self._unchecked += 1
-        if self.board.incidents or self._unchecked * CHECKED_AT_ONCE >= len(self.machine.fibers):
-            self._unchecked = 0
+        if self._checks.is_due(len(self.machine.fibers)) or self.board.incidents:
             self.validate()
 
     def _commit(self) -> bool:

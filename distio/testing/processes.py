@@ -6,7 +6,7 @@ The methods `send` and `receive` do what a link thread does.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from math import inf
 from typing import Any, Final, final
 
@@ -19,30 +19,27 @@ from distio.coordination.executor.hands import work_in_hand
 from distio.coordination.member import Member
 from distio.coordination.membership.session import Breach
 from distio.coordination.standalone import StandaloneCoordinator
-from distio.coordination.state.local_run import LocalRun
 from distio.core.fiber import Fiber
 from distio.core.pickling.spaces import ObjectSpace, current_space
 from distio.errors import DistioBug, InvariantBroken
 from distio.protocol import messages as m
 from distio.protocol.domains import MemberKind
-from distio.protocol.ids import member_name, name_of
+from distio.protocol.ids import member_name
 from distio.protocol.version import PROTOCOL, PYTHON
 from distio.result import Result
 from distio.runtime.current import begin_task, origin
 from distio.runtime.deliveries import deliver
 from distio.runtime.pending_runs import PendingRuns
 from distio.testing.agenda import Action
+from distio.testing.checks import CheckRate, check_released
 from distio.testing.environment import ProcessEnvironment
 from distio.testing.lines import Lines
 from distio.testing.pool import Pool
 from distio.testing.services import Services
 from distio.testing.stories import story_of_batch
 
-__all__ = ["CHECKED_AT_ONCE", "FAMILY", "Process"]
+__all__ = ["FAMILY", "Process"]
 
-CHECKED_AT_ONCE: Final = 8
-"""A machine with at most so many fibers is checked after every event, one with more as often as
-keeps the cost of an event the same."""
 FAMILY: Final = "simulation"
 _HOST: Final = "simulation"
 
@@ -83,7 +80,7 @@ class Process(Services):
         self._ends_because = ""
         self._early: list[m.MemberMessage] = []
         """What is to be said as soon as it has joined."""
-        self._unchecked = 0
+        self._checks = CheckRate()
         self.is_stale = True
         """What it could do has to be found out anew."""
         self.actions: list[Action] = []
@@ -406,7 +403,7 @@ class Process(Services):
     def _see_ended_runs(self) -> None:
         member, world = self.member, self._world
         if member.state.ended_runs:
-            self._check_released(member.state.ended_runs)
+            check_released(member.state.ended_runs, self.name, world.history)
             world.is_over = world.is_over or self.kind == "client"
             for run in self.pending_runs.close_ended(member):
                 run.release()
@@ -485,21 +482,8 @@ class Process(Services):
         self.is_stale = True
         if self._member is None or self.has_ended:
             return
-        self._unchecked += 1
-        fibers = len(self._member.state.ready) + len(self._member.state.parked)
-        if self._unchecked * CHECKED_AT_ONCE >= fibers:
-            self._unchecked = 0
+        if self._checks.is_due(len(self._member.state.ready) + len(self._member.state.parked)):
             self.validate()
-
-    def _check_released(self, ended: Sequence[tuple[LocalRun, m.RunEnded]]) -> None:
-        """A run drops fibers only after their time to release is over."""
-        for run, message in ended:
-            if run.alive and not message.overdue:
-                raise InvariantBroken(
-                    f"run {name_of(run.id)} drops {run.alive} fibers at {self.name}, "
-                    f"which could have released what they hold",
-                    self._world.history.of(run.id),
-                )
 
     def validate(self) -> None:
         """Check what must always hold in this process.

@@ -18,7 +18,9 @@ import pytest
 
 import distio
 from distio._plain import _places
+from distio._plain._session import Session
 from distio.errors import ClusterClosed, MatchError, NotPicklable, WorkerLost
+from distio.protocol.messages import AwaitOutcomes
 from tests.conftest import PATIENCE
 
 Place = dict[str, Any]
@@ -190,8 +192,53 @@ def test_call_in_a_chunk_that_cannot_travel_is_among_the_items_of_the_chunk(
     items: list[Any] = [*range(40), threading.Lock()]
     with pytest.raises(NotPicklable) as caught:
         list(distio.map(type, items, on=cluster))
-    (place,) = [note for note in caught.value.__notes__ if "of map" in note]
+    (place,) = caught.value.__notes__
     assert re.search(r"at (index 40|one of the indexes \d+ to 40) of map", place)
+    assert "can't travel: item 40: type _thread.lock can't be pickled" in str(caught.value)
+
+
+LOCK: Any = threading.Lock()
+
+
+@pytest.mark.parametrize(
+    ("call", "part"),
+    [
+        (lambda on: list(distio.map(abs, [LOCK], on=on)), "item 0: "),
+        (lambda on: list(distio.starmap(pow, [(2, LOCK)], on=on)), "argument 2 of item 0: "),
+        (lambda on: distio.Executor(on=on).submit(max, 2, LOCK).result(), "argument 2: "),
+        (lambda on: distio.Executor(on=on).submit(inverse, n=LOCK).result(), "argument 'n': "),
+        (lambda on: list(distio.map(Holds(LOCK), [1], on=on)), "the function, attribute 'lock' "),
+    ],
+)
+def test_call_that_cannot_travel_names_the_part_of_it(
+    call: Callable[[distio.Cluster], Any], part: str, cluster: distio.Cluster
+) -> None:
+    with pytest.raises(NotPicklable) as caught:
+        call(cluster)
+    assert f"a call for a worker can't travel: {part}" in str(caught.value)
+    assert "type _thread.lock can't be pickled" in str(caught.value)
+    assert all(str(caught.value) not in note for note in getattr(caught.value, "__notes__", []))
+
+
+class Holds:
+    def __init__(self, lock: Any) -> None:
+        self.lock = lock
+
+    def __call__(self, n: int) -> int:
+        return n
+
+
+def test_exception_of_a_call_tells_of_its_worker_and_of_no_fiber(
+    cluster: distio.Cluster,
+) -> None:
+    with pytest.raises(Told) as caught:
+        list(distio.map(inverse, [1, 0], on=cluster))
+    (note,) = caught.value.__notes__
+    assert re.match(r"at index 1 of map: 0\non worker \d+ \(.*\)\nTraceback ", note)
+    with distio.Executor(on=cluster) as executor, pytest.raises(Told) as caught:
+        executor.submit(inverse, 0).result()
+    (note,) = caught.value.__notes__
+    assert re.match(r"on worker \d+ \(.*\)\nTraceback ", note)
 
 
 @pytest.mark.slow
@@ -201,6 +248,33 @@ def test_function_with_a_large_part_travels_once_in_a_map(cluster: distio.Cluste
     assert table.pickles == 1
     assert [n for n, _ in seen] == list(range(12))
     assert len({opened for _, opened in seen}) <= 2  # once in each worker
+
+
+def test_outcomes_of_calls_that_start_together_are_asked_for_by_one_message(
+    cluster: distio.Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[Any] = []
+    groups: list[int] = []
+    host: Any = cluster._host
+    say, watch = host._lines.say, Session._watch
+
+    def note_group(self: Session, errands: list[Any], handles: list[Any]) -> Any:
+        groups.append(len(errands))
+        return watch(self, errands, handles)
+
+    def note_said(batch: list[Any]) -> None:
+        said.extend(batch)
+        say(batch)
+
+    monkeypatch.setattr(host._lines, "say", note_said)
+    monkeypatch.setattr(Session, "_watch", note_group)
+    with distio.Executor(on=cluster) as executor:
+        executor.submit(abs, 0).result()  # then it is known that they are short
+        futures = [executor.submit(abs, n) for n in range(100)]
+        assert [future.result() for future in futures] == list(range(100))
+    asked = [message for message in said if isinstance(message, AwaitOutcomes)]
+    assert sum(groups) == sum(len(each.fibers) for each in asked) == 101
+    assert len(asked) <= len(groups)
 
 
 class Table:
@@ -288,7 +362,11 @@ def test_item_that_ends_its_workers_is_the_one_that_fails(tmp_path: Path) -> Non
         assert next(values) == 0
         with pytest.raises(WorkerLost, match="SIGKILL") as caught:
             next(values)
-    assert "at index 1 of map" in "\n".join(caught.value.__notes__)
+    assert caught.value.__notes__ == ["at index 1 of map"]
+    text = str(caught.value)
+    assert "was lost, and this call with it" in text
+    assert "1 worker was lost while the call ran there" in text
+    assert "fiber" not in text
 
 
 def test_map_on_a_closed_cluster_says_so() -> None:
@@ -391,3 +469,18 @@ def work():
 distio.submit(work)
 """
     assert run_script(script) == (0, b"done\n", b"")
+
+
+@pytest.mark.slow
+def test_program_whose_calls_have_ended_ends_in_silence_however_short_the_grace_is() -> None:
+    script = """
+import distio
+local = distio.Cluster.local
+distio.Cluster.local = lambda **how: local(**{**how, "grace": 1e-6})
+with distio.Executor(1) as executor:
+    executor.submit(abs, 1).result()
+list(distio.map(abs, range(3), workers=1))
+next(distio.map(abs, range(100_000), workers=1))
+"""
+    for _ in range(3):
+        assert run_script(script) == (0, b"", b"")

@@ -14,7 +14,14 @@ from distio._plain import _places
 from distio.core import context_vars
 
 ROOT = Path(__file__).parents[2]
-PUBLISHED = ("distio.io", "distio.providers", "distio.resource", "distio.result", "distio.testing")
+PUBLISHED = (
+    "distio.errors",
+    "distio.io",
+    "distio.providers",
+    "distio.resource",
+    "distio.result",
+    "distio.testing",
+)
 """Packages to which the functions of their chapters say that they belong."""
 SLOW = {
     "distio._plain._executor",

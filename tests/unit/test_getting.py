@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import traceback
 from collections.abc import Callable
@@ -192,3 +193,12 @@ def test_field_that_a_result_has_not_shows_what_it_has(
 def test_other_attribute_of_a_result_is_an_attribute_error_that_says_what_to_use() -> None:
     with pytest.raises(AttributeError, match=r"'Ok' has no attribute 'value'; use result\.get\(\)"):
         Ok(5).value  # type: ignore[attr-defined]  # noqa: B018 (reading it is the test)
+
+
+def test_name_that_pickle_asks_a_result_for_is_looked_up_without_any_advice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("distio.result._result.missing", lambda *_: pytest.fail("takes time"))
+    assert pickle.loads(pickle.dumps(Ok(5))) == copy.copy(Ok(5)) == Ok(5)
+    with pytest.raises(AttributeError, match="'Ok' has no attribute '__setstate__'"):
+        Ok(5).__setstate__  # type: ignore[attr-defined]  # noqa: B018 (reading it is the test)

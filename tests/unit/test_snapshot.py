@@ -9,8 +9,11 @@ from typing import Any, NoReturn
 import pytest
 
 from distio import IO, Errors, Ok, Panic, Result, TracedException, io
+from distio.core import outcomes
 from distio.core.fiber import Fiber, Handle
+from distio.core.ops.bounded import ChunkResult
 from distio.core.outcomes import Packed, dump_outcome, load_outcome
+from distio.core.pickling.dumping import dump
 from distio.core.snapshot import dump_fibers, load_fibers
 from distio.errors import Cancelled, Deadlock, ForeignException, NotPicklable, WorkerLost
 
@@ -51,6 +54,24 @@ class Unspeakable(HoldsALock):
 def test_outcome_travels(outcome: Result[Any, Any]) -> None:
     assert there_and_back(outcome) == outcome
     assert Packed(dump_outcome(outcome)[0]).open() == outcome
+
+
+@pytest.mark.parametrize(
+    ("values", "is_plain"), [([1, "a", None], True), ([1, (2, 3)], False), ([1, sum], False)]
+)
+def test_values_of_a_chunk_that_hold_no_others_are_pickled_by_the_plain_pickler(
+    values: list[Any], is_plain: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dumped: list[Any] = []
+
+    def note(obj: Any) -> Any:
+        dumped.append(obj)
+        return dump(obj)
+
+    monkeypatch.setattr(outcomes, "dump", note)
+    opened: Any = load_outcome(dump_outcome(Ok(ChunkResult(values, [], 0.5))).payload)
+    assert (opened.success.values, opened.success.seconds) == (values, 0.5)
+    assert bool(dumped) is not is_plain
 
 
 def test_exception_in_an_outcome_travels_whole() -> None:

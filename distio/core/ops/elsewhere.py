@@ -13,7 +13,6 @@ from distio.protocol import requests
 __all__ = ["CallElsewhere", "StartHere"]
 
 
-@final
 class CallElsewhere(IO[Any, Any, Any]):
     """A call for a worker; its result is the value.
 

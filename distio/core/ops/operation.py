@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import reprlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from distio.core.ops.flattening import assemble, flatten
@@ -35,6 +36,11 @@ class Operation:
     def _inner(self) -> str:
         names = self._names[:1]
         return names[0] if names and names[0] in ("io", "ios") else ""
+
+    def _named_parts(self) -> Iterator[tuple[str, Any]]:
+        """Its data fields, each with words for where in a program it is."""
+        for field in self._fields()[1 if self._inner() else 0 :]:
+            yield f"operation {type(self).__name__}", field
 
     def __repr__(self) -> str:
         fields = self._fields()
