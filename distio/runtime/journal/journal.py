@@ -9,7 +9,7 @@ import signal
 import time
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Final, final
 
 from distio.coordination.journal.blobs import Blobs
 from distio.coordination.journal.inputs import Input, Turn, encode
+from distio.coordination.journal.payloads import with_numbers
 from distio.coordination.membership.handshakes import Handshakes
 from distio.errors import JournalError
 from distio.runtime.journal.checkpoints import Damaged, dump
@@ -91,6 +92,8 @@ class Journal:
         self._damage: JournalError | None = None
         """Why a blob couldn't be read."""
         self._inputs: list[Input] = []
+        self._next_blobs: list[int] = []
+        """For each of these, the number that the next blob was to have when it came."""
         self._said: Callable[[], int] = lambda: 0
         """How many messages the coordinator has said."""
         self._turn = 0
@@ -182,6 +185,7 @@ class Journal:
             is_change: whether anything may follow from it for a run.
         """
         self._inputs.append(input)
+        self._next_blobs.append(self.blobs.next_number)
         if is_change and self._limits.cuts and self._cut_at is None:
             self._cut_at = time.monotonic() + self._limits.seconds
 
@@ -207,13 +211,21 @@ class Journal:
             self.blobs.commit()  # nothing comes without an input
             return
         self.last_wall_clock = time.time()
-        turn = encode(Turn(self.last_wall_clock, self._inputs, self._said()))
+        fresh = self.blobs.fresh
+        inputs: Sequence[Input] = self._inputs
+        if fresh:
+            inputs = with_numbers(inputs, self._next_blobs, fresh)
+            self._bytes += sum(map(len, fresh.values()))
+        turn = encode(Turn(self.last_wall_clock, inputs, self._said()))
         self._write(turn, wait)
         self._turn += 1
         self._turns += 1
         self._bytes += len(turn)
-        self._inputs = []
+        self._forget_inputs()
         self.blobs.commit()
+
+    def _forget_inputs(self) -> None:
+        self._inputs, self._next_blobs = [], []
 
     def _write(self, turn: bytes, wait: Callable[[float], bool]) -> None:
         complain_at = began = time.monotonic()
@@ -259,7 +271,7 @@ class Journal:
         self._log.forget(self.blobs.dropped)
         self.blobs.dropped.clear()
         self.blobs.commit()
-        self._inputs.clear()
+        self._forget_inputs()
 
     def _lost(self) -> JournalLost:
         by = self._store.about().holder
