@@ -100,6 +100,8 @@ class Journal:
         """The number of the last turn that was committed."""
         self._bytes = 0
         """How many bytes the turns have since the last checkpoint."""
+        self._blob_bytes = 0
+        """How many bytes the blobs have that came since."""
         self._turns = 0
         self._base_bytes = 0
         """How many bytes that checkpoint has, if this process has made it."""
@@ -144,6 +146,7 @@ class Journal:
         self._said = lambda: board.messages_said
         self.blobs = found.blobs
         self._turn, self._turns, self._bytes = found.turn, found.turns, found.bytes
+        self._blob_bytes = found.blob_bytes
         self.last_wall_clock = found.wall_clock
         self._go_on_from(found.now)
         try:
@@ -215,7 +218,7 @@ class Journal:
         inputs: Sequence[Input] = self._inputs
         if fresh:
             inputs = with_numbers(inputs, self._next_blobs, fresh)
-            self._bytes += sum(map(len, fresh.values()))
+            self._blob_bytes += sum(map(len, fresh.values()))
         turn = encode(Turn(self.last_wall_clock, inputs, self._said()))
         self._write(turn, wait)
         self._turn += 1
@@ -294,7 +297,8 @@ class Journal:
         if self._is_given_up:
             return False
         is_much = self._bytes >= limits.bytes or self._turns >= limits.turns
-        is_much = is_much and self._bytes >= self._base_bytes
+        is_much = is_much or self._blob_bytes >= limits.blob_bytes
+        is_much = is_much and self._bytes + self._blob_bytes >= self._base_bytes
         return (is_much or self.seconds_to_cut == 0) and self._child is None and not self._inputs
 
     @property
@@ -313,7 +317,7 @@ class Journal:
     def begin_checkpoint(self, board: Handshakes) -> None:
         """Let a fork of this process write a checkpoint, between two turns."""
         self._begin()
-        self._bytes = self._turns = 0
+        self._bytes = self._blob_bytes = self._turns = 0
         try:
             with warnings.catch_warnings():
                 # the fork touches nothing that another thread may have in hand
@@ -407,7 +411,7 @@ class Journal:
                 self._begin()
                 self._write_checkpoint(board)
                 self._adopt()
-                self._turns = self._bytes = 0
+                self._turns = self._bytes = self._blob_bytes = 0
         except JournalLost as lost:
             self._complain(str(lost))
         except (OSError, Damaged) as error:

@@ -35,6 +35,8 @@ class Replayed(NamedTuple):
     """How many turns followed the checkpoint."""
     bytes: int
     """How many bytes these have."""
+    blob_bytes: int
+    """How many bytes their blobs have."""
     wall_clock: float
     """When the last turn came; 0: there was none."""
     now: float
@@ -75,14 +77,15 @@ def replay(
     else:
         blobs = Blobs(read or store.blob)
         board = make(blobs)
-    turn, size, wall_clock, now = base.turn, 0, base.wall_clock, board.machine.state.now
+    turn, size, blob_bytes = base.turn, 0, 0
+    wall_clock, now = base.wall_clock, board.machine.state.now
     for number, data in () if cut else store.turns_after(base.turn):
         wall_clock, now, read_bytes = _take_up(store, number, data, board, now)
         blobs.commit()
-        turn, size = number, size + len(data) + read_bytes
+        turn, size, blob_bytes = number, size + len(data), blob_bytes + read_bytes
     for number in sorted(blobs.alive):
         store.blob(number)
-    return Replayed(board, blobs, base, turn, turn - base.turn, size, wall_clock, now)
+    return Replayed(board, blobs, base, turn, turn - base.turn, size, blob_bytes, wall_clock, now)
 
 
 def _load(store: Store, base: Base, read: Callable[[int], bytes]) -> tuple[Handshakes, Blobs]:

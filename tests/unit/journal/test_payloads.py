@@ -10,6 +10,7 @@ from distio.coordination.journal.inputs import Heard, Input, Ticked, Turn, decod
 from distio.coordination.journal.payloads import detached_of, with_bytes, with_numbers
 from distio.protocol import messages as m
 from distio.protocol.codec import DETACH_BYTES, from_member
+from distio.runtime.journal.limits import Limits
 from tests.harness.journals import fill, opened, record_of_saving, state_of, take_up
 
 SMALL, LARGE = b"s" * 5_000, b"l" * (DETACH_BYTES + 1)
@@ -77,9 +78,24 @@ def test_journal_takes_up_turns_whose_payloads_are_blobs(is_private: bool, tmp_p
     turns = sum(len(data) for _, data in journal._store.turns_after(0))
     assert blobs > 50_000
     assert turns < blobs
-    size, state = journal._bytes, state_of(board)
+    sizes, state = (journal._bytes, journal._blob_bytes), state_of(board)
     journal.close()
     journal = opened(with_turns, is_private=is_private)
     assert state_of(fill(journal, last=0)) == state
-    assert journal._bytes == size  # so the next checkpoint is due as early as before
+    # so the next checkpoint is due as early as before
+    assert (journal._bytes, journal._blob_bytes) == sizes
+    journal.close()
+
+
+def test_checkpoint_is_due_when_blobs_have_many_bytes(tmp_path: Path) -> None:
+    journal = opened(tmp_path, Limits(blob_bytes=50_000))
+    board = fill(journal, last=0)
+    due = []
+    for turn in record_of_saving()[:150]:
+        take_up(journal, board, decode(turn).inputs)
+        due.append(journal.is_checkpoint_due)
+    assert not due[0]
+    assert due[-1]
+    journal.checkpoint_now(board)
+    assert not journal.is_checkpoint_due
     journal.close()
