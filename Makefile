@@ -87,7 +87,8 @@ soak: .venv/installed-dev ## let a server run for five minutes on threads, and o
 N ?= 10000
 campaign: .venv/installed-dev ## simulate N schedules of each program that a lost worker must not harm
 	CAMPAIGN=$(N) $(PY) -m pytest $(PYTEST_FLAGS) tests/simulation/test_recovering.py
-	$(PY) -m pytest $(PYTEST_FLAGS) --seeds $(N) tests/simulation/test_generated_simulation.py tests/simulation/test_talking_simulation.py
+	$(PY) -m pytest $(PYTEST_FLAGS) --seeds $(N) tests/simulation/test_generated_simulation.py tests/simulation/test_talking_simulation.py \
+	tests/simulation/test_everything_dies.py
 
 chaos: .venv/installed-dev ## kill 200 workers, 50 coordinators, 20 whole programs: is each Result right?
 	CHAOS_KILLS=$${CHAOS_KILLS:-200} CHAOS_COORDINATOR_KILLS=$${CHAOS_COORDINATOR_KILLS:-50} \

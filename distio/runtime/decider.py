@@ -14,6 +14,7 @@ import zmq
 
 from distio.coordination.coordinator import Coordinator
 from distio.coordination.journal.inputs import Heard, HungUp, Input, Refused, Restarted
+from distio.coordination.journal.payloads import detached_of
 from distio.coordination.membership.handshakes import Handshakes
 from distio.coordination.membership.identity import Identity
 from distio.coordination.settings import Settings
@@ -129,7 +130,8 @@ class Decider:
         now = self.now()
         if self._journal is not None and self._is_of_use(address, batch):
             is_change = any(message.is_numbered for message in batch.messages)
-            heard = Heard(now, address, [frame.bytes for frame in frames], identity)
+            header = [frame.bytes for frame in frames[:1]]
+            heard = Heard(now, address, [*header, *detached_of(batch)], identity)
             self._journal.note(heard, is_change=is_change)
         self.board.hear(now, address, batch.messages, batch.first, batch.heard, identity)
 

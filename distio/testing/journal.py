@@ -7,6 +7,7 @@ from io import BytesIO
 
 from distio.coordination.journal.blobs import Blobs
 from distio.coordination.journal.inputs import Input, Turn, decode, encode, take_up_again
+from distio.coordination.journal.payloads import with_bytes, with_numbers
 from distio.coordination.membership.handshakes import Handshakes
 from distio.runtime.journal.checkpoints import dump, load
 
@@ -24,6 +25,7 @@ class MemoryJournal:
         self.blobs = Blobs(self._read)
         self._is_due = is_due
         self._inputs: list[Input] = []
+        self._next_blobs: list[int] = []
         self._turns: list[bytes] = []
         self._stored: dict[int, bytes] = {}
         self._checkpoint: bytes | None = None
@@ -34,15 +36,17 @@ class MemoryJournal:
     def take_in(self, board: Handshakes, input: Input) -> None:
         """Tell the coordinator, in the turn that is under way."""
         self._inputs.append(input)
+        self._next_blobs.append(self.blobs.next_number)
         input.take_up(board)
 
     def commit(self, board: Handshakes) -> None:
         """End the turn: it survives the end of the coordinator."""
         if not self._inputs:
             return
-        self._turns.append(encode(Turn(0.0, self._inputs, board.messages_said)))
+        inputs = with_numbers(self._inputs, self._next_blobs, self.blobs.fresh)
+        self._turns.append(encode(Turn(0.0, inputs, board.messages_said)))
         self._stored.update(self.blobs.fresh)
-        self._inputs = []
+        self._inputs, self._next_blobs = [], []
         self.blobs.commit()
 
     def may_check(self, board: Handshakes) -> None:
@@ -69,7 +73,7 @@ class MemoryJournal:
 
     def recover(self, make: Callable[[Blobs], Handshakes]) -> Handshakes:
         """The coordinator as it was when the last turn was committed."""
-        self._inputs = []
+        self._inputs, self._next_blobs = [], []
         if self._checkpoint is None:
             self.blobs = Blobs(self._read)
             board = make(self.blobs)
@@ -77,7 +81,8 @@ class MemoryJournal:
             board, self.blobs = load(BytesIO(self._checkpoint), self._read)
         for turn in self._turns:
             taken = decode(turn)
-            take_up_again(board, taken.inputs)
+            inputs, _ = with_bytes(taken.inputs, self._read)
+            take_up_again(board, inputs)
             assert board.messages_said == taken.said, (
                 "the coordinator isn't a function of its inputs"
             )

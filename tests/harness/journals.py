@@ -123,7 +123,8 @@ def take_up(journal: Journal, board: Handshakes, inputs: Sequence[Input]) -> Non
     """Do what a coordinator does in a turn, but for sending."""
     for each in inputs:
         journal.note(each)
-    take_up_again(board, inputs)
+        each.take_up(board)
+    take_up_again(board, [])
     journal.commit(never)
 
 

@@ -277,11 +277,17 @@ def test_item_that_a_fiber_has_taken_along_is_not_taken_again() -> None:
 # -- fibers that come back --------------------------------------------------------------------
 
 
+def is_saved(calls: Calls, fiber: int) -> None:
+    """A snapshot of the fiber, as it is now, is with the coordinator."""
+    calls.saved(fiber)
+    calls.kept(fiber)
+
+
 def test_fiber_that_comes_back_is_told_the_same_again() -> None:
     scene = Scene()
     scene.told(scene.asks(FIRST, "put", b"a"))
     taking = scene.asks(SECOND, "take")
-    scene.calls.kept(SECOND, scene.calls.number_of(SECOND))
+    is_saved(scene.calls, SECOND)
     scene.told(taking, b"a")
     scene.calls.lost(scene.here)
     scene.calls.arrived([SECOND], scene.there, [SECOND])
@@ -295,7 +301,7 @@ def test_fiber_that_comes_back_and_is_told_something_else_is_found() -> None:
     for item in (b"a", b"b"):
         scene.told(scene.asks(FIRST, "put", item))
     taking = scene.asks(SECOND, "take")
-    scene.calls.kept(SECOND, 1)
+    is_saved(scene.calls, SECOND)
     scene.told(taking, b"a")
     scene.calls.arrived([SECOND], scene.there, [SECOND])
     with pytest.raises(InvariantBroken, match="was answered item b'a', and now item b'b'"):
@@ -308,7 +314,7 @@ def test_fiber_that_comes_back_after_its_last_call_is_told_nothing(request_: Any
     scene.told(scene.asks(FIRST, "put", b"a"))
     taking = scene.asks(SECOND, "take")
     scene.told(taking, b"a")
-    scene.calls.kept(SECOND, 1)
+    is_saved(scene.calls, SECOND)
     scene.calls.arrived([SECOND], scene.there, [SECOND])
     taking.request = request_
     scene.told(taking, "something else")
@@ -319,7 +325,7 @@ def test_fiber_that_comes_back_after_its_last_call_is_told_nothing(request_: Any
 def test_calls_after_the_one_to_which_a_fiber_goes_back_have_never_been() -> None:
     scene = Scene()
     scene.told(scene.asks(FIRST, "put", b"a"))
-    scene.calls.kept(FIRST, 1)
+    is_saved(scene.calls, FIRST)
     scene.told(scene.asks(FIRST, "put", b"b"))
     scene.calls.arrived([FIRST], scene.there, [FIRST])
     assert [call.item for call in scene.calls] == [b"a"]
@@ -340,7 +346,7 @@ def test_effect_that_others_saw_of_a_fiber_that_goes_back_to_before_it_is_found(
 def test_effect_that_a_fiber_repeats_is_found() -> None:
     scene = Scene()
     scene.told(scene.asks(FIRST, "put", b"a"))
-    scene.calls.kept(FIRST, 1)
+    is_saved(scene.calls, FIRST)
     scene.calls.arrived([FIRST], scene.there, [FIRST])
     scene.told(scene.asks(SECOND, "take"), b"a")
     with pytest.raises(InvariantBroken, match="takes an item more often than it was put"):
@@ -377,7 +383,7 @@ def test_lock_that_a_lost_fiber_held_is_free() -> None:
 def test_lock_that_a_fiber_had_before_it_came_back_is_its_own() -> None:
     calls, here, there = Calls(History()), Worker(), Worker()
     acquires(calls, FIRST, here)
-    calls.kept(FIRST, 1)
+    is_saved(calls, FIRST)
     calls.lost(here)
     calls.arrived([FIRST], there, [FIRST])
     assert calls.check() == 0
@@ -392,3 +398,19 @@ def test_lock_that_a_fiber_took_after_its_image_is_free() -> None:
     calls.arrived([FIRST], there, [FIRST])
     acquires(calls, SECOND, there)
     assert calls.check() == 0
+
+
+def test_lock_that_a_fiber_got_after_its_image_goes_to_whoever_asks_first() -> None:
+    calls, here, there = Calls(History()), Worker(), Worker()
+    taking = Fiber(FIRST, FIRST, io.pure(None), None)
+    taking.request = request = rq.Acquire(rq.Lock("door"))
+    calls.asked(taking, here)
+    is_saved(calls, FIRST)
+    calls.committed(taking, request, here, is_parked=True)
+    calls.resumed(taking)
+    calls.lost(here)
+    calls.arrived([FIRST], there, [FIRST])
+    acquires(calls, SECOND, there)
+    assert calls.check() == 0
+    with pytest.raises(InvariantBroken, match="makes 2 holders of 1 tokens"):
+        calls.resumed(taking)  # before the other one has given it back

@@ -11,6 +11,7 @@ from distio.coordination.coordinator import Coordinator
 from distio.coordination.state.events import Event, Send
 from distio.errors import MatchError, ProcessExit, WorkerLost
 from distio.testing import Components, Crash, simulate
+from distio.testing.durable import simulate_durable
 
 POISON = Crash(fiber="poison", returns_after=0.01)
 INNOCENT = 20
@@ -87,6 +88,15 @@ def test_poison_is_lost_after_three_workers_and_hurts_no_other_fiber(
     assert running.endswith(" (poison)")
     assert sorted(machine.losses.values())[-2:] == [0, 3]
     assert sum(line.endswith(": crashes") for line in simulation.history) == 3
+
+
+def test_fiber_is_not_suspected_by_workers_that_it_never_reached() -> None:
+    """The power of all workers fails; who is held for lost gives the fiber to the next one."""
+    faults = [Crash(f"worker-{n}", at=1.0, returns_after=20.0) for n in range(1, 6)]
+    for seed in range(6):
+        program = io.sleep(2.0).then(io.pure("right"))
+        simulation = simulate_durable(program, members=5, seed=seed, faults=faults)
+        assert simulation.result == Ok("right"), f"seed {seed}"
 
 
 def test_poison_in_a_scope_is_a_failure_of_its_program() -> None:

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pytest
 
-from distio import IO, Deferred, Ok, Queue, io
+from distio import IO, Deferred, Ok, Queue, Var, io
 from distio.coordination.journal.inputs import Input, Ticked
 from distio.coordination.membership.handshakes import Handshakes
 from distio.coordination.membership.session import ABSENCE_SECONDS, NumberedSession
@@ -22,6 +22,7 @@ from distio.testing import (
     explore,
     simulate,
 )
+from distio.testing.durable import simulate_durable
 from distio.testing.journal import MemoryJournal
 from tests.harness.parameters import marked
 from tests.harness.planting import find_soon
@@ -106,6 +107,54 @@ def test_timer_and_deferred_that_race_across_a_restart_have_one_winner() -> None
         faults = [Restart(at=2.0, seconds=0.5), Restart(at=3.5, seconds=10.0)]
         simulation = simulate(Deferred.create().flat_map(race), seed=seed, faults=faults)
         assert simulation.result == Ok(("set", "set"))
+
+
+ALL_DIE: Final[Sequence[Fault]] = [
+    Restart(at=1.0, seconds=9.0),
+    *[Crash(f"worker-{n}", at=1.0, returns_after=15.0) for n in (1, 2)],
+]
+"""Nobody lives for some time; then the coordinator does, and later workers do."""
+
+
+@pytest.mark.slow
+def test_winner_of_a_race_that_is_decided_while_nobody_lives_stays_the_winner() -> None:
+    """Both are due meanwhile; whoever wins, wins once, and it is so after the next restart."""
+
+    def race(value: Deferred[str], winners: Var[list[str]]) -> IO[Any, Any, Any]:
+        late = io.sleep(5.0).then(io.pure("late"))
+        wins = io.race(value.get(), late).flat_map(
+            lambda winner: winners.update(lambda seen: ([*seen, winner], None))
+        )
+        sets = io.sleep(5.0).then(value.set("set"))
+        return io.zip_par(wins, sets).then(winners.get(), io.sleep(10.0), winners.get())
+
+    found = set()
+    for seed in range(20):
+        main = io.zip(Deferred[str].create(), Var.create(list[str]()))
+        faults = [*ALL_DIE, Restart(at=25.0), Crash(at=25.0, returns_after=0.1)]
+        program = main.flat_map(lambda made: race(*made))
+        result = simulate_durable(program, seed=seed, faults=faults).result
+        assert result in (Ok(["set"]), Ok(["late"])), f"seed {seed}"
+        found.add(str(result))
+    assert len(found) == 2  # both may win
+
+
+@pytest.mark.slow
+def test_time_limits_that_end_while_nobody_lives_strike_once() -> None:
+    def limited(struck: Var[int], value: Deferred[int], seconds: float) -> IO[Any, Any, Any]:
+        strikes = struck.update(lambda n: (n + 1, None))
+        return value.get().timeout(seconds, otherwise=strikes)
+
+    def main(made: Any) -> IO[Any, Any, Any]:
+        struck, value = made
+        waits = [limited(struck, value, 2.0 + n) for n in range(6)]
+        return io.zip_par(waits).then(struck.get(), io.sleep(5.0), struck.get())
+
+    for seed in range(10):
+        program = io.zip(Var.create(0), Deferred[int].create()).flat_map(main)
+        found = simulate_durable(program, seed=seed, faults=[*ALL_DIE, Restart(at=18.0)])
+        assert found.result == Ok(6), f"seed {seed}"
+        assert found.virtual_seconds > 16.0  # no worker was there before
 
 
 @pytest.mark.slow

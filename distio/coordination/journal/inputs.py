@@ -13,7 +13,8 @@ Rules
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import msgspec
 
@@ -22,8 +23,6 @@ from distio.coordination.settings import Settings
 from distio.protocol.codec import from_member
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from distio.coordination.membership.handshakes import Handshakes
 
 __all__ = [
@@ -31,6 +30,7 @@ __all__ = [
     "CutOff",
     "Emptied",
     "Ended",
+    "Frame",
     "GaveUp",
     "Heard",
     "HungUp",
@@ -50,11 +50,15 @@ class _Input(msgspec.Struct, frozen=True, array_like=True, tag=True, gc=False):
     """The time on the coordinator's clock."""
 
 
+Frame: TypeAlias = bytes | list[bytes | int]
+"""A frame, or parts of it, among them the numbers of blobs in place of their bytes."""
+
+
 class Heard(_Input, frozen=True, array_like=True, tag=True, gc=False):
     """A batch of messages came from this address."""
 
     address: bytes
-    frames: list[bytes]
+    frames: list[Frame]
     identity: Identity = ANYBODY
     """Whose key the connection has."""
 
@@ -167,7 +171,7 @@ class Turn(msgspec.Struct, frozen=True, array_like=True):
 
     wall_clock: float
     """The wall clock of the host then, in seconds since 1970."""
-    inputs: list[Input]
+    inputs: Sequence[Input]
     said: int
     """How many messages the coordinator had said to members by its end. Whoever takes the turn up
     again must have said as many, or isn't the same."""

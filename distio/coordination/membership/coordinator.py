@@ -94,7 +94,7 @@ class Membership(CoordinatorFeature):
         if member.is_leaving and not member.is_worker:  # nobody has to hear the goodbye of a client
             self._leave(member, LEFT)
             return
-        member.is_blameless = event.is_blameless
+        member.is_blameless, member.not_there = event.is_blameless, event.not_there
         member.gone_because, member.gone_at = why, self._state.now
         member.exit = self.exits.report_of(member)
         if member.exit is not None:

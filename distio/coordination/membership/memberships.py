@@ -166,7 +166,8 @@ class Memberships:
         self._log.log(Note(f"{link.label} is lost: {reason}", member=link.member))
         is_blameless = link.member in self._not_back
         self._not_back.discard(link.member)
-        self._happened(now, Disconnected(link.member, reason, is_final, is_blameless))
+        lost = Disconnected(link.member, reason, is_final, is_blameless, _placed_in_vain(link))
+        self._happened(now, lost)
 
     # -- expulsions -----------------------------------------------------------------------
 
@@ -235,6 +236,12 @@ class Memberships:
     def __setstate__(self, parts: dict[str, Any]) -> None:
         self.__dict__.update(parts)
         self.inform(_nobody)
+
+
+def _placed_in_vain(link: Link) -> frozenset[int]:
+    """The fibers that were to go to this member when it could not be reached."""
+    places = [message for message in link.session.unsent if isinstance(message, m.Place)]
+    return frozenset(fiber for place in places for fiber, _ in place.chunk.fibers)
 
 
 def fence_of(reason: str) -> m.Shutdown:

@@ -92,6 +92,12 @@ class NumberedSession(Generic[Out, In]):
         """How many messages are kept."""
         return len(self._kept)
 
+    @property
+    def unsent(self) -> Sequence[Out]:
+        """The messages that went out on no connection: none was there."""
+        count = self._said - self._sent
+        return list(self._kept)[-count:] if count else ()
+
     def say(self, message: Out) -> None:
         """Keep a message with a number: it is sent next, or when there is a connection again."""
         self._kept.append(message)
@@ -202,6 +208,7 @@ class UnnumberedSession(Generic[Out, In]):
     """The session of a member that never comes back: its connections keep the order, no more."""
 
     acknowledge_at: ClassVar[None] = None
+    unsent: ClassVar[tuple[()]] = ()
     has_heard_enough: ClassVar[bool] = False
 
     def say(self, message: Out) -> None:

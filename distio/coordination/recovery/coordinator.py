@@ -287,7 +287,8 @@ class Recovery(CoordinatorFeature):
             return {}
         fibers = self._state.fibers
         if lost.exit is None or lost.exit.in_hand is None:
-            return {id: 0 for id, each in fibers.items() if _may_run(each, lost.id)}
+            running = (id for id, each in fibers.items() if _may_run(each, lost.id))
+            return {id: 0 for id in running if id not in lost.not_there}
         suspects: dict[int, int] = {}
         for work in lost.exit.in_hand:
             known = work.fiber if work.fiber in fibers else work.head

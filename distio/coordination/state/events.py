@@ -58,6 +58,9 @@ class Disconnected(NamedTuple):
     is_blameless: bool = False
     """Whether the process of the coordinator had ended as well, and the member wasn't seen since:
     no fiber is suspected of that."""
+    not_there: frozenset[int] = frozenset()
+    """The fibers that were placed there when it had no connection any more, and that it never had:
+    none of them is suspected."""
 
 
 class Expelled(NamedTuple):

@@ -83,6 +83,8 @@ class MemberRecord:
         """When that was seen."""
         self.is_blameless = False
         """See `events.Disconnected`."""
+        self.not_there: frozenset[int] = frozenset()
+        """Once it is lost: the fibers that were placed there, and that it never had."""
         self.exit: WorkerExited | None = None
         """How its process has exited, if somebody has seen that."""
 

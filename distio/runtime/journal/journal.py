@@ -9,7 +9,7 @@ import signal
 import time
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Final, final
 
 from distio.coordination.journal.blobs import Blobs
 from distio.coordination.journal.inputs import Input, Turn, encode
+from distio.coordination.journal.payloads import with_numbers
 from distio.coordination.membership.handshakes import Handshakes
 from distio.errors import JournalError
 from distio.runtime.journal.checkpoints import Damaged, dump
@@ -91,12 +92,16 @@ class Journal:
         self._damage: JournalError | None = None
         """Why a blob couldn't be read."""
         self._inputs: list[Input] = []
+        self._next_blobs: list[int] = []
+        """For each of these, the number that the next blob was to have when it came."""
         self._said: Callable[[], int] = lambda: 0
         """How many messages the coordinator has said."""
         self._turn = 0
         """The number of the last turn that was committed."""
         self._bytes = 0
         """How many bytes the turns have since the last checkpoint."""
+        self._blob_bytes = 0
+        """How many bytes the blobs have that came since."""
         self._turns = 0
         self._base_bytes = 0
         """How many bytes that checkpoint has, if this process has made it."""
@@ -141,6 +146,7 @@ class Journal:
         self._said = lambda: board.messages_said
         self.blobs = found.blobs
         self._turn, self._turns, self._bytes = found.turn, found.turns, found.bytes
+        self._blob_bytes = found.blob_bytes
         self.last_wall_clock = found.wall_clock
         self._go_on_from(found.now)
         try:
@@ -182,6 +188,7 @@ class Journal:
             is_change: whether anything may follow from it for a run.
         """
         self._inputs.append(input)
+        self._next_blobs.append(self.blobs.next_number)
         if is_change and self._limits.cuts and self._cut_at is None:
             self._cut_at = time.monotonic() + self._limits.seconds
 
@@ -207,13 +214,21 @@ class Journal:
             self.blobs.commit()  # nothing comes without an input
             return
         self.last_wall_clock = time.time()
-        turn = encode(Turn(self.last_wall_clock, self._inputs, self._said()))
+        fresh = self.blobs.fresh
+        inputs: Sequence[Input] = self._inputs
+        if fresh:
+            inputs = with_numbers(inputs, self._next_blobs, fresh)
+            self._blob_bytes += sum(map(len, fresh.values()))
+        turn = encode(Turn(self.last_wall_clock, inputs, self._said()))
         self._write(turn, wait)
         self._turn += 1
         self._turns += 1
         self._bytes += len(turn)
-        self._inputs = []
+        self._forget_inputs()
         self.blobs.commit()
+
+    def _forget_inputs(self) -> None:
+        self._inputs, self._next_blobs = [], []
 
     def _write(self, turn: bytes, wait: Callable[[float], bool]) -> None:
         complain_at = began = time.monotonic()
@@ -259,7 +274,7 @@ class Journal:
         self._log.forget(self.blobs.dropped)
         self.blobs.dropped.clear()
         self.blobs.commit()
-        self._inputs.clear()
+        self._forget_inputs()
 
     def _lost(self) -> JournalLost:
         by = self._store.about().holder
@@ -282,7 +297,8 @@ class Journal:
         if self._is_given_up:
             return False
         is_much = self._bytes >= limits.bytes or self._turns >= limits.turns
-        is_much = is_much and self._bytes >= self._base_bytes
+        is_much = is_much or self._blob_bytes >= limits.blob_bytes
+        is_much = is_much and self._bytes + self._blob_bytes >= self._base_bytes
         return (is_much or self.seconds_to_cut == 0) and self._child is None and not self._inputs
 
     @property
@@ -301,7 +317,7 @@ class Journal:
     def begin_checkpoint(self, board: Handshakes) -> None:
         """Let a fork of this process write a checkpoint, between two turns."""
         self._begin()
-        self._bytes = self._turns = 0
+        self._bytes = self._blob_bytes = self._turns = 0
         try:
             with warnings.catch_warnings():
                 # the fork touches nothing that another thread may have in hand
@@ -395,7 +411,7 @@ class Journal:
                 self._begin()
                 self._write_checkpoint(board)
                 self._adopt()
-                self._turns = self._bytes = 0
+                self._turns = self._bytes = self._blob_bytes = 0
         except JournalLost as lost:
             self._complain(str(lost))
         except (OSError, Damaged) as error:

@@ -16,12 +16,15 @@ class Limits(msgspec.Struct, frozen=True):
     """When a checkpoint is made, and how many are kept.
 
     One is made as soon as this much was written since the one before, and at least as much as that
-    one has. If some are kept, one is also
-    made so many seconds after the first change that the one before doesn't have.
+    one has. If some are kept, one is also made so many seconds after the first change that the one
+    before doesn't have.
     """
 
     bytes: int = 64 * 2**20
+    """Of turns: whoever takes the journal up goes through them."""
     turns: int = 100_000
+    blob_bytes: int = 256 * 2**20
+    """Of blobs: the room of those that nobody needs is given back."""
     seconds: float = CUT_SECONDS
     cuts: int = 0
     """How many are kept to look back at, with the one in which the journal begins."""

@@ -56,6 +56,8 @@ _HEAD: Final = Struct("<IQQI")
 many blobs follow."""
 _BLOB: Final = Struct("<QQI")
 """The number of a blob, its bytes, its checksum."""
+_MOST_PARTS: Final = 1_000
+"""The system writes about so many parts at once."""
 _decoder: Final = msgspec.json.Decoder(About)
 _LEAST: Final = _CHECKSUM.size + _HEAD.size
 
@@ -154,11 +156,20 @@ class _Segment:
         Raises:
             NotWritten: nothing of it was written.
         """
+        if blobs:
+            self._append_with_blobs(turn, data, blobs)
+            return
+        head = _HEAD.pack(crc32(data), turn, len(data), 0)  # as below, in fewer steps
+        self._write(_CHECKSUM.pack(crc32(head)) + head + data)
+        self.end += _LEAST + len(data)
+        self.last_turn = turn or self.last_turn
+
+    def _append_with_blobs(self, turn: int, data: bytes, blobs: Mapping[int, bytes]) -> None:
         sums = {each: checksum_of(f"blob {each}", payload) for each, payload in blobs.items()}
         table = b"".join(_BLOB.pack(each, len(blobs[each]), sums[each]) for each in blobs)
         head = _HEAD.pack(crc32(data, crc32(table)), turn, len(data), len(blobs))
-        whole = b"".join((_CHECKSUM.pack(crc32(head)), head, table, data, *blobs.values()))
-        self._write(whole)
+        begin = b"".join((_CHECKSUM.pack(crc32(head)), head, table, data))
+        self._write(begin, *blobs.values())
         places = {}
         end = self.end + _LEAST + len(table) + len(data)
         for each, payload in blobs.items():
@@ -166,11 +177,16 @@ class _Segment:
             end += len(payload)
         self.note(_Record(turn, b"", places, end))
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, *parts: bytes) -> None:
+        if len(parts) > _MOST_PARTS:
+            parts = (b"".join(parts),)
+        size = sum(map(len, parts))
         try:
-            written = os.pwrite(self.file, data, self.end)
-            while written < len(data):
-                written += os.pwrite(self.file, data[written:], self.end + written)
+            written = os.pwritev(self.file, parts, self.end)
+            if written < size:  # the system takes up to 2 GiB
+                whole = memoryview(b"".join(parts))
+                while written < size:
+                    written += os.pwrite(self.file, whole[written:], self.end + written)
         except OSError as error:
             with suppress(OSError):  # else the next record is written over it
                 os.ftruncate(self.file, self.end)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from distio.coordination.journal.blobs import Blobs
 from distio.coordination.journal.inputs import decode, take_up_again
+from distio.coordination.journal.payloads import with_bytes
 from distio.coordination.membership.handshakes import Handshakes
 from distio.errors import JournalError
 from distio.protocol.version import PROTOCOL
@@ -34,6 +35,8 @@ class Replayed(NamedTuple):
     """How many turns followed the checkpoint."""
     bytes: int
     """How many bytes these have."""
+    blob_bytes: int
+    """How many bytes their blobs have."""
     wall_clock: float
     """When the last turn came; 0: there was none."""
     now: float
@@ -74,14 +77,15 @@ def replay(
     else:
         blobs = Blobs(read or store.blob)
         board = make(blobs)
-    turn, size, wall_clock, now = base.turn, 0, base.wall_clock, board.machine.state.now
+    turn, size, blob_bytes = base.turn, 0, 0
+    wall_clock, now = base.wall_clock, board.machine.state.now
     for number, data in () if cut else store.turns_after(base.turn):
-        wall_clock, now = _take_up(store, number, data, board, now)
+        wall_clock, now, read_bytes = _take_up(store, number, data, board, now)
         blobs.commit()
-        turn, size = number, size + len(data)
+        turn, size, blob_bytes = number, size + len(data), blob_bytes + read_bytes
     for number in sorted(blobs.alive):
         store.blob(number)
-    return Replayed(board, blobs, base, turn, turn - base.turn, size, wall_clock, now)
+    return Replayed(board, blobs, base, turn, turn - base.turn, size, blob_bytes, wall_clock, now)
 
 
 def _load(store: Store, base: Base, read: Callable[[int], bytes]) -> tuple[Handshakes, Blobs]:
@@ -99,11 +103,14 @@ def _load(store: Store, base: Base, read: Callable[[int], bytes]) -> tuple[Hands
 
 def _take_up(
     store: Store, number: int, data: bytes, board: Handshakes, now: float
-) -> tuple[float, float]:
-    """The wall clock and the coordinator's clock, when the turn came."""
+) -> tuple[float, float, int]:
+    """The wall clock and the coordinator's clock, when the turn came; the bytes of its blobs."""
     try:
         turn = decode(data)
-        take_up_again(board, turn.inputs)
+        inputs, read_bytes = with_bytes(turn.inputs, store.blob)
+        take_up_again(board, inputs)
+    except JournalError:  # a blob is damaged, and it says so
+        raise
     except Exception as error:
         raise JournalError(
             f"turn {number} of the journal in {store.name} can't be taken up ({error!r}): "
@@ -115,4 +122,4 @@ def _take_up(
             f"{board.messages_said} messages follow from it in place of {turn.said}. This is a bug "
             f"in distio: please report it, with the journal"
         )
-    return turn.wall_clock, max(now, turn.inputs[-1].now) if turn.inputs else now
+    return turn.wall_clock, max(now, inputs[-1].now) if inputs else now, read_bytes

@@ -39,7 +39,7 @@ __all__ = [
     "keep_last",
 ]
 
-FORMAT: Final = 3
+FORMAT: Final = 4
 """Raised whenever the coordinator's state, its inputs, or what follows from them changes."""
 
 

@@ -10,7 +10,8 @@ Rules
   it has answered without asking, unless their fiber has moved since: a fiber that moves takes along
   what it has done.
 - When a fiber comes back after a loss, it is at one of its calls again. Those after that have never
-  been, and the answer to that one, if there was one before, is the same.
+  been, and the answer to that one, if there was one before, is the same. But a lock that it had got
+  since is free, so it asks for that anew.
 - A lost member is believed nothing any more. What its fibers held is free.
 """
 
@@ -63,6 +64,15 @@ class _Thing(NamedTuple):
     calls: list[Call]
 
 
+class _Place(NamedTuple):
+    """Where a fiber is in a snapshot."""
+
+    call: int = 0
+    """Which of its calls it waits for, or was answered last; 0: none."""
+    asks_for_lock: bool = False
+    """Whether it waits for a lock there."""
+
+
 @final
 class Calls:
     """What fibers call, what they are told, and whether that fits.
@@ -91,9 +101,9 @@ class Calls:
         """By process: the calls that it has answered itself."""
         self._untold: defaultdict[tuple[object, Key], deque[Call]] = defaultdict(deque)
         """By process and queue: puts that it has answered, and the coordinator hasn't heard of."""
-        self._kept: dict[int, int] = {}
-        """By fiber: the number of the call to which it goes back if it is lost."""
-        self._saved: defaultdict[int, deque[int]] = defaultdict(deque)
+        self._kept: dict[int, _Place] = {}
+        """By fiber: to where it goes back if it is lost."""
+        self._saved: defaultdict[int, deque[_Place]] = defaultdict(deque)
         """By fiber: those of its snapshots of which the coordinator hasn't heard yet."""
 
     def __iter__(self) -> Iterator[Call]:
@@ -176,39 +186,52 @@ class Calls:
                 self._go_back(fiber)
             else:
                 self._is_back(fiber)
-            self._kept[fiber] = self._numbers[fiber]
+            self._kept[fiber] = self._place_of(fiber)
+
+    def _place_of(self, fiber: int) -> _Place:
+        calls = self._last.get(fiber)
+        last = calls[-1] if calls else None
+        asks = last is not None and last.method == "acquire" and last.replied == NEVER
+        return _Place(self.number_of(fiber), asks)
 
     def saved(self, fiber: int) -> None:
         """A snapshot of this fiber leaves: it waits for its last call, or was answered."""
-        self._saved[fiber].append(self.number_of(fiber))
+        self._saved[fiber].append(self._place_of(fiber))
 
-    def kept(self, fiber: int, number: int) -> None:
-        """The coordinator has a snapshot of this fiber; if the fiber is lost, it goes back there.
+    def kept(self, fiber: int) -> None:
+        """The coordinator has heard of the next snapshot of this fiber, which goes back there.
 
         A fiber of which nobody tells that goes back to where it arrived at its last process.
-
-        Args:
-            fiber: the fiber.
-            number: which of its calls it waits for in the snapshot, or was answered last; 0: none.
         """
-        self._kept[fiber] = number
+        self._kept[fiber] = self._saved[fiber].popleft()
 
     def number_of(self, fiber: int) -> int:
         """How many calls this fiber has made."""
         return self._numbers.get(fiber, 0)
 
     def _go_back(self, fiber: int) -> None:
-        number = self._kept.get(fiber, 0)
+        number, asks_for_lock = self._kept.get(fiber, _Place())
         self._saved.pop(fiber, None)
         self._pending.pop(fiber, None)
         calls = self._last[fiber]
         while calls and calls[-1].number > number:
             self._void(calls.pop())
+        if asks_for_lock and calls and calls[-1].replied != NEVER:
+            self._asks_anew(calls)
         self._is_back(fiber)
         self._holds_again(fiber)
         self._numbers[fiber] = number
         if calls and calls[-1].number == number:
             self._pending[fiber] = calls[-1]
+
+    def _asks_anew(self, calls: list[Call]) -> None:
+        """It had got this lock, but nothing that it has done with it has been."""
+        former = calls.pop()
+        self._void(former)
+        self._event += 1
+        call = Call(former.fiber, former.number, former.key, former.method, self._event)
+        calls.append(call)
+        self._things[call.key].calls.append(call)
 
     def _is_back(self, fiber: int) -> None:
         """This fiber is there, with all that it has done: the coordinator knows of it."""
@@ -256,7 +279,7 @@ class Calls:
             call = None
             for chunk in message.chunks if isinstance(message, m.SaveFibers) else ():
                 for fiber, _ in chunk.fibers:
-                    self.kept(fiber, self._saved[fiber].popleft())
+                    self.kept(fiber)
             if isinstance(message, m.PrimitiveCall):
                 call = self._pending.get(message.fiber)
             elif isinstance(message, m.DelegatedPut) and self._untold[process, message.key]:

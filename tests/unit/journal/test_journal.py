@@ -8,6 +8,7 @@ import select
 import signal
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -376,6 +377,46 @@ def test_former_holder_makes_no_checkpoint_after_another_has_taken_over(tmp_path
     assert state_of(journal.recover(make)) == states()[10]
     assert checkpoints_of(tmp_path) == []
     journal.close()
+
+
+def take_over(directory: Path, at_once: threading.Barrier, is_open: threading.Barrier) -> str:
+    """Take the journal over with others, and commit a turn; why that can't be, or nothing."""
+    at_once.wait(PATIENCE)
+    found: Journal | JournalError
+    try:
+        found = opened(directory, access=Access.TAKE_OVER)
+    except JournalError as refused:
+        found = refused
+    is_open.wait(PATIENCE)
+    if isinstance(found, JournalError):
+        return str(found)
+    try:
+        board = found.recover(make)
+        take_up(found, board, [Ticked(found.now())])
+    except (JournalError, JournalLost) as lost:
+        return str(lost)
+    finally:
+        found.close()
+    return ""
+
+
+def test_of_those_that_take_over_at_once_one_goes_on_and_the_others_are_told(
+    tmp_path: Path,
+) -> None:
+    former = opened(tmp_path)
+    fill(former, last=10)
+    with ThreadPoolExecutor(3) as pool:
+        for turns in range(10):
+            barriers = threading.Barrier(3), threading.Barrier(3)
+            ends = [pool.submit(take_over, tmp_path, *barriers) for _ in range(3)]
+            goes_on, *told = sorted(end.result(PATIENCE) for end in ends)
+            assert goes_on == ""
+            assert all(each.startswith("another coordinator") for each in told), told
+            assert sum(1 for _ in Database(tmp_path, None).turns_after(0)) == 11 + turns
+    former.note(Ticked(former.now()))
+    with pytest.raises(JournalLost, match="another coordinator"):
+        former.commit(never)
+    former.close()
 
 
 def test_holder_after_a_take_over_keeps_others_out(tmp_path: Path) -> None:

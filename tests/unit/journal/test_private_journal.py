@@ -184,7 +184,7 @@ def test_private_journal_that_cannot_be_written_is_given_up(
     def refuse(*_: Any) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(os, "pwrite", refuse)
+    monkeypatch.setattr(os, "pwritev", refuse)
     blobs = [journal.blobs(bytes([n]) * 3_000) for n in range(2)]
     for _ in range(3):
         take_up(journal, board, [Ticked(journal.now())])

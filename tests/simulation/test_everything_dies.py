@@ -1,0 +1,108 @@
+"""Whoever dies, alone or with all others, a program has the outcome that it must have.
+
+`pytest --seeds N` tries N programs, each under a seed of its own. `make campaign` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from distio.testing import (
+    Crash,
+    Disconnect,
+    Fault,
+    FullDisk,
+    Partition,
+    Restart,
+    SlowDisk,
+    simulate,
+)
+from distio.testing.durable import simulate_durable
+from tests.harness.generated import CONTEXT, SEEDS
+from tests.harness.programs import Program, comparable, expected, programs, to_io
+
+WORKERS: Final = 3
+_ALL: Final = [f"worker-{n + 1}" for n in range(WORKERS)]
+_MOMENTS: Final = st.integers(1, 300)
+"""Numbers of events: most generated programs have ended by then."""
+_SHORT: Final = st.sampled_from([0.0, 0.001, 1.0, 5.0])
+"""How long the coordinator is gone: a process that is started meanwhile waits for it."""
+_LONG: Final = st.sampled_from([0.01, 1.0, 6.0, 20.0])
+"""How long a worker is gone: in the end, for longer than a member may be absent."""
+
+
+@st.composite
+def _at_once(draw: st.DrawFn) -> Sequence[Fault]:
+    """All workers die in one moment, and with them the coordinator."""
+    event = draw(_MOMENTS)
+    dead: list[Fault] = [Crash(name, event=event, returns_after=draw(_LONG)) for name in _ALL]
+    restart = Restart(event=event, seconds=draw(_SHORT))
+    dead.insert(draw(st.sampled_from([0, len(dead)])), restart)
+    return dead
+
+
+@st.composite
+def _one_by_one(draw: st.DrawFn) -> Sequence[Fault]:
+    """The coordinator and workers die, each at a moment of its own."""
+    names = draw(st.lists(st.sampled_from(_ALL), max_size=2, unique=True))
+    dead: list[Fault] = [
+        Crash(name, event=draw(_MOMENTS), returns_after=draw(_LONG)) for name in names
+    ]
+    return [*dead, *[Restart(event=draw(_MOMENTS), seconds=draw(_SHORT)) for _ in range(2)]]
+
+
+_BESIDES: Final = st.lists(
+    st.one_of(
+        st.builds(Partition, st.sampled_from([None, "client"]), seconds=st.just(1.0)),
+        st.builds(Disconnect, st.sampled_from([None, "client"]), seconds=st.just(1.0)),
+        st.builds(FullDisk, event=_MOMENTS),
+        st.builds(SlowDisk, event=_MOMENTS, commit_seconds=st.just(0.1)),
+    ),
+    max_size=2,
+)
+"""What doesn't end any process."""
+_DEATHS: Final = st.one_of(_at_once(), _one_by_one())
+
+
+@pytest.mark.slow
+@pytest.mark.seeds(60)
+def test_generated_program_has_its_outcome_though_coordinator_and_workers_die(
+    examples: int,
+) -> None:
+    @settings(max_examples=examples)
+    @given(programs(), SEEDS, _DEATHS, _BESIDES)
+    def check(
+        program: Program, seed: int, deaths: Sequence[Fault], besides: Sequence[Fault]
+    ) -> None:
+        faults = [*deaths, *besides]
+        found = simulate(to_io(program), CONTEXT, members=WORKERS, seed=seed, faults=faults)
+        assert comparable(found.result) == comparable(expected(program, CONTEXT))
+
+    check()
+
+
+@pytest.mark.slow
+@pytest.mark.seeds(60)
+def test_generated_named_program_has_its_outcome_though_everybody_dies(examples: int) -> None:
+    @settings(max_examples=examples)
+    @given(programs(), SEEDS, _DEATHS, _BESIDES, _MOMENTS)
+    def check(
+        program: Program,
+        seed: int,
+        deaths: Sequence[Fault],
+        besides: Sequence[Fault],
+        event: int,
+    ) -> None:
+        clients = [Crash("client", event=event), Crash("client-2", event=event)]
+        faults = [*deaths, *besides, *clients]
+        found: Any = simulate_durable(
+            to_io(program), CONTEXT, members=WORKERS, seed=seed, faults=faults
+        )
+        assert comparable(found.result) == comparable(expected(program, CONTEXT))
+
+    check()
