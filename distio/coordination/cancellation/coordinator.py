@@ -153,10 +153,10 @@ class Cancellation(CoordinatorFeature):
         """The new host hears what the old one may not have heard."""
         if self._state.runs[chunk.run].ending is not None:
             self._state.send(member.id, m.RunCancelled(chunk.run))
-        records = [(fiber, self._state.fibers[fiber]) for fiber, _ in chunk.fibers]
         pending_cancels = [
             (fiber, region, record)
-            for fiber, record in records
+            for fiber, _ in chunk.fibers
+            if (record := self._state.fibers[fiber]).rare.pending_cancels
             for region in record.rare.pending_cancels
         ]
         if pending_cancels:

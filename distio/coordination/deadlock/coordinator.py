@@ -97,12 +97,15 @@ class DeadlockDetector(CoordinatorFeature):
 
     def member_reported(self, member: MemberRecord) -> None:
         """The member has handled more messages: runs that wait there may be stuck."""
-        ids = dict(member.blocked)
+        runs, here = self._state.runs, member.id
+        counts: Mapping[int, int] = member.blocked
         for waiting_at in self._state.hooks.waiting_at:
-            ids.update(waiting_at(member.id))
-        for id in ids:
-            run = self._state.runs.get(id)
-            if run is not None:
+            if more := waiting_at(here):
+                counts = {**counts, **more}
+        for id, count in [*counts.items()]:
+            run = runs.get(id)
+            # most often some of its fibers run here
+            if run is not None and (count or here not in run.alive_at):
                 self.run_may_be_stuck(id, run)
 
     def run_may_be_stuck(self, id: int, run: Run) -> None:

@@ -255,10 +255,6 @@ class Placement(CoordinatorFeature):
             self._have_loads_changed = False
             self._balance()
 
-    def _note_load(self, member: MemberRecord) -> None:
-        self._workers.note(member)
-        self._note_loads()
-
     def _note_loads(self) -> None:
         self._have_loads_changed = self._state.is_unsettled = True
 
@@ -464,7 +460,8 @@ class Placement(CoordinatorFeature):
     def member_joined(self, member: MemberRecord) -> None:
         """The new member may have room, and what placed fibers need that are elsewhere."""
         self._may_steal_placed()
-        self._note_load(member)
+        self._workers.note(member)
+        self._note_loads()
 
     def _may_steal_placed(self) -> None:
         """There may be somebody now for placed fibers that others couldn't take."""
@@ -474,7 +471,9 @@ class Placement(CoordinatorFeature):
 
     def member_reported(self, member: MemberRecord) -> None:
         """The member may have room, or fibers to give away."""
-        self._note_load(member)
+        if member.is_worker:
+            self._workers.note(member)
+            self._note_loads()
 
     def member_lost(self, lost: MemberRecord, reason: str) -> None:
         """Others are asked for fibers now; what was held there is gone."""

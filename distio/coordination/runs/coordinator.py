@@ -120,7 +120,9 @@ class Runs(CoordinatorFeature):
     def _progress_of(self, member: MemberRecord, reported: m.RunProgress, run: Run) -> None:
         run.note_progress()
         state, id = self._state, member.id
-        change = sum(count for _, count in reported.started) - reported.finished
+        change = -reported.finished
+        for _, count in reported.started:
+            change += count
         ended = []
         for fiber, epoch in reported.ended:
             record = state.fibers.get(fiber)
@@ -133,7 +135,7 @@ class Runs(CoordinatorFeature):
                     run.due[fiber] = None
         run.ended += reported.finished + len(ended)
         run.count(id, change - len(ended))
-        for fiber_ended in state.hooks.fiber_ended:
+        for fiber_ended in state.hooks.fiber_ended if ended else ():
             for fiber, record in ended:
                 fiber_ended(fiber, record)
         self._endings.check(reported.run, run)

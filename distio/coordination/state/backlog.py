@@ -112,6 +112,8 @@ class Backlog:
 
     def take_calls(self) -> list[Chunk]:
         """Take out the calls of actors."""
+        if not self._calls:
+            return []  # most often
         return [self._calls.popleft() for _ in range(len(self._calls))]
 
     @property

@@ -113,7 +113,8 @@ class MemberRecord:
     @property
     def takes_fibers(self) -> bool:
         """Whether it takes fibers that need no room."""
-        return self.is_staying and not (self.is_full or self.is_slow)
+        # written out, as it is asked for each chunk that is placed
+        return not (self.gone_because or self.is_leaving or self.is_full or self.is_slow)
 
     @property
     def is_staying(self) -> bool:

@@ -362,22 +362,25 @@ class Run:
 
     def take_attachments(self, chunk: Chunk, keep: Keep) -> Chunk:
         """Keep what comes with a chunk; return the chunk with the mere digests."""
+        if not chunk.attachments:
+            return chunk  # most often
         for digest, data in chunk.attachments:
             if data and digest not in self.attachments:
                 self.attachments[digest] = keep(data)
-        return _with(chunk, [(digest, b"") for digest, _ in chunk.attachments])
+        digests = [(digest, b"") for digest, _ in chunk.attachments]
+        return msgspec.structs.replace(chunk, attachments=digests)
 
     def give_attachments(self, chunk: Chunk, member: int) -> Chunk:
         """The chunk with what it refers to, as far as this member hasn't got it yet."""
+        if not chunk.attachments:
+            return chunk  # most often
         fresh = {digest for digest, _ in chunk.attachments if (digest, member) not in self._given}
         self._given.update((digest, member) for digest in fresh)
-        return _with(
-            chunk,
-            [
-                (digest, self.attachments[digest].load() if digest in fresh else b"")
-                for digest, _ in chunk.attachments
-            ],
-        )
+        attachments = [
+            (digest, self.attachments[digest].load() if digest in fresh else b"")
+            for digest, _ in chunk.attachments
+        ]
+        return msgspec.structs.replace(chunk, attachments=attachments)
 
     def own(self, owner: int, fiber: int, scope: int) -> None:
         """A fiber ends before this owner, in this region of it (0: none)."""
@@ -437,7 +440,3 @@ class Run:
         """Count fibers that went from one member to another."""
         self.count(origin, -count)
         self.count(target, count)
-
-
-def _with(chunk: Chunk, attachments: list[tuple[bytes, bytes]]) -> Chunk:
-    return msgspec.structs.replace(chunk, attachments=attachments) if attachments else chunk
