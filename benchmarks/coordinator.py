@@ -2,7 +2,8 @@
 
 A client starts a fiber, offers it, waits for its outcome and forgets it; a worker gets it and says
 how it has ended. There is neither a socket nor another process: only the machine is timed. The cost
-is to be flat in the number of members, of fibers that are alive, of runs and of timers.
+is to be flat in the number of members, of fibers that are alive, of runs, timers, locks and chunks
+that wait; so is that of an empty run, and of the loss of a worker that has nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Final
 
 from benchmarks._timing import show
 from distio.coordination.coordinator import Coordinator
-from distio.coordination.state.events import Joined, Received, Send
+from distio.coordination.state.events import Disconnected, Joined, Received, Send
 from distio.protocol import messages as m
 from distio.protocol.domains import MemberKind
 from distio.protocol.ids import fiber_id
@@ -40,10 +41,18 @@ class Cluster:
         self._next = 1
         self._before = 0
 
-    def _join(self, kind: MemberKind) -> None:
-        serial = self.machine.state.next_incarnation
+    def _join(self, kind: MemberKind) -> int:
+        serial: int = self.machine.state.next_incarnation
         hello = m.Hello(PROTOCOL, PYTHON, kind, 1, "host", serial, b"", "", serial)
         self.machine.handle(0.0, Joined(hello))
+        return serial
+
+    def lose_a_worker(self) -> float:
+        """In µs of processor time: one joins, and is lost."""
+        worker = self._join("worker")
+        start = time.process_time()
+        self.machine.handle(0.0, Disconnected(worker, "it was killed"))
+        return (time.process_time() - start) * 1e6
 
     def say(self, member: int, message: m.MemberMessage) -> Sequence[Send]:
         return self.machine.handle(0.0, Received(member, message))
@@ -90,6 +99,18 @@ class Cluster:
         for number in range(count):
             self.start_run(FAR + number)
 
+    def add_timers(self, count: int) -> None:
+        """So many fibers of the first worker sleep; the client has sent it one of the run."""
+        self.trip()
+        for n in range(count):
+            self.say(2, m.StartTimer(self.run, fiber_id(2, n), n + 1, 1e6 + n))
+
+    def add_locks(self, count: int) -> None:
+        """Each is one fiber's of the first worker."""
+        self.trip()
+        for n in range(count):
+            self.say(2, m.AcquireTokens(f"lock {n}", 0, 0.0, self.run, [fiber_id(2, n)]))
+
 
 def micros(action: Callable[[], None], count: int) -> float:
     gc.collect()
@@ -99,38 +120,40 @@ def micros(action: Callable[[], None], count: int) -> float:
     return (time.process_time() - start) / count * 1e6
 
 
-def cost(cluster: Cluster) -> str:
-    for _ in range(20):
-        cluster.trip()
-    return f"{median(micros(cluster.trip, TRIPS) for _ in range(ROUNDS)):,.1f}"
-
-
-def cost_of_a_run(cluster: Cluster) -> str:
-    """Of one without children."""
-    numbers = iter(range(FAR, 2 * FAR))
+def costs(cluster: Cluster) -> list[str]:
+    """Of a trip, of a run without children, and of the loss of a worker that has nothing."""
+    numbers = iter(range(2 * FAR, 3 * FAR))
 
     def start_and_end() -> None:
         run = cluster.start_run(next(numbers))
         cluster.tell(CLIENT, m.RunProgress(run, [], 1, [], 0))
 
-    return f"{median(micros(start_and_end, TRIPS) for _ in range(ROUNDS)):,.1f}"
+    for _ in range(20):
+        cluster.trip()
+    found = [
+        median(micros(cluster.trip, TRIPS) for _ in range(ROUNDS)),
+        median(micros(start_and_end, TRIPS) for _ in range(ROUNDS)),
+        median(cluster.lose_a_worker() for _ in range(ROUNDS)),
+    ]
+    return [f"{each:,.1f}" for each in found]
 
 
 def main() -> None:
-    rows = []
-    for workers in (10, 100, 1_000):
-        cluster = Cluster(workers)
-        rows.append([f"{workers:,} workers", cost(cluster), cost_of_a_run(cluster)])
-    for fibers in (1_000, 100_000):
-        cluster = Cluster(10)
-        cluster.add_fibers(fibers)
-        rows.append([f"10 workers, {fibers:,} other fibers", cost(cluster), ""])
-    for runs in (10, 10_000):
-        cluster = Cluster(10)
-        cluster.add_runs(runs)
-        rows.append([f"10 workers, {runs:,} other runs", cost(cluster), ""])
+    rows = [[f"{workers:,} workers", *costs(Cluster(workers))] for workers in (10, 100, 1_000)]
+    for what, counts, add in (
+        ("fibers", (1_000, 100_000, 1_000_000), Cluster.add_fibers),
+        ("runs", (10, 10_000), Cluster.add_runs),
+        ("timers", (100_000,), Cluster.add_timers),
+        ("locks", (100_000,), Cluster.add_locks),
+    ):
+        for count in counts:
+            cluster = Cluster(10)
+            add(cluster, count)
+            rows.append([f"10 workers, {count:,} other {what}", *costs(cluster)])
     show(
-        "µs of processor time in the machine, median", ["", "a shipped fiber", "an empty run"], rows
+        "µs of processor time in the machine, median",
+        ["", "a shipped fiber", "an empty run", "a lost idle worker"],
+        rows,
     )
 
 

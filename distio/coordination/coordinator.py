@@ -161,7 +161,7 @@ def _make(
         watches=Watches(state, named_runs.clients_of),
         runs=Runs(state, endings, loss_reports.gone),
         deadlocks=DeadlockDetector(
-            state, unverified_waits.of_run, locks.all_held, locks.has_tokens, endings.deadlocked
+            state, unverified_waits.makers, locks.all_held, locks.has_tokens, endings.deadlocked
         ),
         status=StatusQueries(state),
         overview=Overview(state, endings.begin, locks, timers),

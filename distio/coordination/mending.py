@@ -53,6 +53,11 @@ def put_in_order(state: CoordinatorState, reason: str, concerned: Set[int]) -> N
     for fiber, record in list(state.fibers.items()):
         if record.run not in state.runs:
             del state.fibers[fiber]
+    for member in state.members.values():
+        member.fibers.clear()
+    for fiber, record in state.fibers.items():
+        if record.host in state.members:
+            state.members[record.host].fibers[fiber] = None
     for count_anew in state.hooks.count_anew:
         count_anew()
 
@@ -83,6 +88,8 @@ def _balance(state: CoordinatorState, id: int, run: Run, reason: str) -> None:
         counts[NOWHERE] = len(cold) + sum(map(len, chunks))
     run.alive_at, run.alive = counts, sum(counts.values())
     run.fibers = {fiber: None for fiber, record in state.fibers.items() if record.run == id}
+    awaited = [fiber for fiber in run.fibers if state.fibers[fiber].waiters]
+    run.due = {fiber: None for fiber in awaited if state.fibers[fiber].ended}
     for fiber in list(run.fibers):
         record = state.fibers[fiber]
         is_nowhere = record.host == NOWHERE and fiber not in waiting

@@ -161,6 +161,8 @@ class Hub:
             self._world.lose_track()
         self.board = self._journal.recover(self._make)
         self.is_down = False
+        # connections that were given up while no coordinator was there never came about
+        self._lines = [line for line in self._lines if not line[0].is_broken]
         settings = Settings(
             grace=GRACE_SECONDS,
             max_losses=MAX_LOSSES,

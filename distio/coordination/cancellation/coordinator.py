@@ -26,7 +26,7 @@ from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.members import MemberRecord
 from distio.coordination.state.registry import NOWHERE, FiberRecord, Run
 from distio.protocol import messages as m
-from distio.protocol.ids import home_of, name_of
+from distio.protocol.ids import name_of
 
 __all__ = ["Cancellation"]
 
@@ -102,7 +102,7 @@ class Cancellation(CoordinatorFeature):
         """The fiber has no owner any more, and owns none."""
         run = self._state.runs[record.run]
         run.disown(fiber, record)
-        run.owned.pop(fiber, None)
+        run.take_owned(fiber)
 
     def fiber_lost(self, fiber: int, record: FiberRecord, worker: str, reason: str) -> None:
         """Those that the fiber owns are cancelled, and so is the scope that it was started in."""
@@ -120,13 +120,13 @@ class Cancellation(CoordinatorFeature):
 
     def member_lost(self, lost: MemberRecord, reason: str) -> None:
         """Owners that were made there, and have no record, are lost with it."""
-        for run in self._state.runs.values():
-            for owner in list(run.owned):
-                if home_of(owner) == lost.id and owner not in self._state.fibers:
+        for run in filter(None, map(self._state.runs.get, lost.runs)):
+            for owner in run.owners_made_at(lost.id):
+                if owner not in self._state.fibers:
                     self._cancel_owned(run, owner)
 
     def _cancel_owned(self, run: Run, owner: int) -> None:
-        for fiber in run.owned.pop(owner, ()):
+        for fiber in run.take_owned(owner):
             record = self._state.fibers.get(fiber)
             if record is not None and not record.ended:
                 self._cancel(fiber, _ALL, record)
@@ -153,10 +153,10 @@ class Cancellation(CoordinatorFeature):
         """The new host hears what the old one may not have heard."""
         if self._state.runs[chunk.run].ending is not None:
             self._state.send(member.id, m.RunCancelled(chunk.run))
-        records = [(fiber, self._state.fibers[fiber]) for fiber, _ in chunk.fibers]
         pending_cancels = [
             (fiber, region, record)
-            for fiber, record in records
+            for fiber, _ in chunk.fibers
+            if (record := self._state.fibers[fiber]).rare.pending_cancels
             for region in record.rare.pending_cancels
         ]
         if pending_cancels:

@@ -181,7 +181,8 @@ class Cold(CoordinatorFeature):
         sleepers: list[tuple[float, int]] = []
         for fiber, record in records.items():
             deadline = self._stop_timer(fiber)
-            record.host, record.own.wakes_at = NOWHERE, None
+            state.move(fiber, record, NOWHERE)
+            record.own.wakes_at = None
             if record.rare.pending_cancels:
                 record.heard(sender.received)
             sleepers.append((state.now if deadline is None else deadline, fiber))

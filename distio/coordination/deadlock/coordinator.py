@@ -27,7 +27,7 @@ from distio.coordination.dispatch import admits, handles
 from distio.coordination.feature.coordinator import CoordinatorFeature, Key
 from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.members import MemberRecord
-from distio.coordination.state.registry import NOWHERE, FiberRecord, Run
+from distio.coordination.state.registry import NOWHERE, Run
 from distio.protocol import messages as m
 from distio.protocol.ids import name_of
 from distio.protocol.messages import WaitGraph
@@ -56,7 +56,7 @@ class DeadlockDetector(CoordinatorFeature):
     def __init__(
         self,
         state: CoordinatorState,
-        unverified_waits_of: Callable[[int], Iterable[FiberRecord]],
+        makers_awaited_by: Callable[[int], Iterable[int]],
         all_held: Callable[[Mapping[Key, Sequence[int]]], bool],
         has_tokens: Callable[[int, Key, Sequence[int]], bool],
         end: Callable[[int, Run, str], None],
@@ -64,13 +64,13 @@ class DeadlockDetector(CoordinatorFeature):
         """
         Args:
             state: what is known of runs and members.
-            unverified_waits_of: gives the unverified waits of a run.
+            makers_awaited_by: gives the members for whose fibers the unverified waits of a run are.
             all_held: whether no token of these locks is anywhere but in the hands of these fibers.
             has_tokens: whether a member has as many tokens of a lock as these fibers there hold.
             end: called with a run that nothing can wake, and why.
         """
         self._state = state
-        self._unverified_waits_of = unverified_waits_of
+        self._makers_awaited_by = makers_awaited_by
         self._all_held = all_held
         self._has_tokens = has_tokens
         self._end_run = end
@@ -97,12 +97,15 @@ class DeadlockDetector(CoordinatorFeature):
 
     def member_reported(self, member: MemberRecord) -> None:
         """The member has handled more messages: runs that wait there may be stuck."""
-        ids = dict(member.blocked)
+        runs, here = self._state.runs, member.id
+        counts: Mapping[int, int] = member.blocked
         for waiting_at in self._state.hooks.waiting_at:
-            ids.update(waiting_at(member.id))
-        for id in ids:
-            run = self._state.runs.get(id)
-            if run is not None:
+            if more := waiting_at(here):
+                counts = {**counts, **more}
+        for id, count in [*counts.items()]:
+            run = runs.get(id)
+            # most often some of its fibers run here
+            if run is not None and (count or here not in run.alive_at):
                 self.run_may_be_stuck(id, run)
 
     def run_may_be_stuck(self, id: int, run: Run) -> None:
@@ -135,13 +138,13 @@ class DeadlockDetector(CoordinatorFeature):
     # -- probes ---------------------------------------------------------------------------
 
     def _probe(self, id: int, run: Run) -> None:
-        records = [self._state.fibers[fiber] for fiber in run.fibers]
-        waited_for = [*records, *self._unverified_waits_of(id)]
-        hosts = {record.host for record in waited_for if record.waiters}
+        # those that are awaited and alive are counted where they are
+        hosts = {*run.alive_at, *[self._state.fibers[fiber].host for fiber in run.due]}
+        hosts.update(self._makers_awaited_by(id))
         run.waits.clear()
         run.probe += 1
         self._suspects.add(id)
-        run.asked = (set(run.alive_at) | hosts) & self._state.members.keys()
+        run.asked = hosts & self._state.members.keys()
         for member in sorted(run.asked):
             self._state.send(member, m.RequestWaitGraph(id, run.probe))
 

@@ -180,7 +180,7 @@ class NamedRuns(CoordinatorFeature):
         self.started += 1
         id = fiber_id(NOBODY, self.started)
         record = FiberRecord(id, NOWHERE, 0)
-        record.note_waiter(NOBODY)
+        record.note_waiter(NOBODY, state.members)
         keep = self.keep_seconds if message.keep_seconds is None else message.keep_seconds
         known = NamedBook(id, message, state.now, keep, record)
         self._by_name[known.name] = self._by_run[id] = known
@@ -188,7 +188,7 @@ class NamedRuns(CoordinatorFeature):
         run.since = state.now
         run.name = known.name
         run.count(NOWHERE, 1)
-        state.fibers[id], run.fibers[id] = record, None
+        state.enter_fiber(id, record)
         chunk = msgspec.structs.replace(message.chunk, run=id, fibers=[(id, 0)])
         state.wait_for_place(run, state.enter(sender, run, chunk))
         for run_started in state.hooks.run_started:

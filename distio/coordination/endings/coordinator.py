@@ -81,6 +81,8 @@ class Endings(CoordinatorFeature):
         """A heap. The first belongs to a run or member that is there; others may be left over."""
         self._drains: dict[int, list[int]] = {}
         """By worker that is to leave: the clients that wait for it."""
+        self._ending: dict[int, None] = {}
+        """The runs that are ending."""
         self._closing = ""
         """Why the coordinator closes; empty if it doesn't."""
 
@@ -106,6 +108,7 @@ class Endings(CoordinatorFeature):
         is_first = run.ending is None
         if is_first:
             run.ending = cause, reason
+            self._ending[id] = None
             for run_is_ending in self._state.hooks.run_is_ending:
                 run_is_ending(id, run)
         run.note_progress()
@@ -130,6 +133,7 @@ class Endings(CoordinatorFeature):
     def lose_track(self, id: int, run: Run, reason: str) -> None:
         """What is known of this run is spoilt; it may be ending already, or have begun to."""
         run.ending = run.ending or (Cause.FAILED, reason)
+        self._ending[id] = None
         self._limit(_RUN, id, self.grace)
         self.begin(id, run, *run.ending)
         if id in self._state.runs:
@@ -148,6 +152,12 @@ class Endings(CoordinatorFeature):
         if is_over:
             self._state.end_run(id, run)
         return is_over
+
+    def check_ending(self) -> None:
+        """Members were lost, or leave: runs that are ending may be over."""
+        for id in [*self._ending]:
+            if (run := self._state.runs.get(id)) is not None:
+                self.check(id, run)
 
     def _can_release(self, run: Run) -> bool:
         """Whether a member is there that steps fibers of this run, or may be given some."""
@@ -175,9 +185,7 @@ class Endings(CoordinatorFeature):
         self._limit(_MEMBER, sender.id, message.seconds)
         for member_leaves in self._state.hooks.member_leaves:
             member_leaves(sender)
-        for id, run in list(self._state.runs.items()):
-            if id in self._state.runs:
-                self.check(id, run)
+        self.check_ending()
 
     @handles
     @unchecked
@@ -242,6 +250,7 @@ class Endings(CoordinatorFeature):
 
     def run_ended(self, id: int, run: Run) -> None:
         """The limit of the run means nothing any more."""
+        self._ending.pop(id, None)
         self._clear_top()
 
     def member_lost(self, lost: MemberRecord, reason: str) -> None:

@@ -48,6 +48,13 @@ def wrong_runs(state: CoordinatorState) -> Iterator[tuple[int, str]]:
             yield id, f"run {name_of(id)} miscounts what waits for a place"
         if not run.fibers.keys() <= state.fibers.keys():
             yield id, f"run {name_of(id)} has fibers without records"
+        if any(id not in each.runs for each in map(state.members.get, run.members) if each):
+            yield id, f"run {name_of(id)} isn't known where it has been"
+    for member in state.members.values():
+        for fiber in member.fibers:
+            record = state.fibers.get(fiber)
+            if record is None or record.host != member.id:
+                yield 0 if record is None else record.run, f"fiber {name_of(fiber)} has moved"
     for id in waiting:
         yield id, f"fibers wait for a place or sleep, of run {name_of(id)}, which has ended"
     for fiber, record in state.fibers.items():
@@ -65,6 +72,11 @@ def _wrong_record(
         return "is lost, but not all who wait were told" if record.waiters else ""
     if not state.is_somewhere(record.host):
         return "is at a member that is gone, but not lost"
+    host = state.members.get(record.host)
+    if host is not None and not (fiber in host.fibers and record.run in host.runs):
+        return "isn't among those of its host"
+    if (fiber in run.due) != bool(record.ended and record.waiters):
+        return "has ended, and isn't among those that are due; or the other way round"
     if record.host == NOWHERE and fiber not in on_their_way and record.outcome is None:
         return "is on its way, but in no chunk"
     return ""

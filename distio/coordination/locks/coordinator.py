@@ -65,6 +65,8 @@ class Locks(CoordinatorFeature):
         self._locks: dict[Key, LockRecord] = {}
         self._waiting: dict[int, dict[int, int]] = {}
         """By member and run: how many fibers wait in queues of locks."""
+        self._at: dict[int, dict[Key, int]] = {}
+        """By member and lock: how many of its fibers wait, and one more if it has tokens."""
         self._places = Places()
         self._values_of_run: dict[int, dict[Key, None]] = {}
         self.windows: list[tuple[float, int, Key]] = []
@@ -134,7 +136,7 @@ class Locks(CoordinatorFeature):
             return
         for each in waiting:
             lock.queue.add(each)
-        self._count(lock, member, message.run, len(message.fibers))
+        self._count(key, lock, member, message.run, len(message.fibers))
         self._serve(key, lock)
         if lock.delegate is not None and lock.queue:
             self._state.send_if_member(lock.delegate, m.RecallTokens(key))
@@ -155,7 +157,7 @@ class Locks(CoordinatorFeature):
             waiting = lock.queue.get(fiber)
             if waiting is not None and waiting.member == member:
                 lock.queue.remove(fiber)
-                self._count(lock, member, waiting.run, -1)
+                self._count(key, lock, member, waiting.run, -1)
         self._tidy(key, lock)
 
     @handles
@@ -174,7 +176,7 @@ class Locks(CoordinatorFeature):
             lock.value = value
         if lock.delegate == member:
             lock.delegate = None
-        lock.lend(member, -count)
+        self._lend_to(key, lock, member, -count)
         self._moved(key)
         self._serve(key, lock)
         return True
@@ -248,12 +250,13 @@ class Locks(CoordinatorFeature):
             if lock is not None and lock.lent.get(origin, 0) >= count:
                 if lock.delegate == origin:
                     lock.delegate = None
-                lock.lend(origin, -count)
-                lock.lend(target, count)
+                self._lend_to(key, lock, origin, -count)
+                self._lend_to(key, lock, target, count)
 
     def member_lost(self, lost: MemberRecord, reason: str) -> None:
         """The fibers of the member are lost with it: what they held is free."""
-        for key, lock in list(self._locks.items()):
+        for key in [*self._at.get(lost.id, ())]:
+            lock = self._locks[key]
             waiting = [each for each in lock.queue if each.member == lost.id]
             self._keep_places(key, lock, [*lock.turns.get(lost.id, ()), *waiting])
             self._withdraw(lost.id, key, [each.fiber for each in waiting])
@@ -265,7 +268,7 @@ class Locks(CoordinatorFeature):
             if (lock := self._locks.get(key)) is not None:
                 lock.value, lock.run = None, 0
                 self._tidy(key, lock)
-        for fiber in [each for each in self._places if each not in self._state.fibers]:
+        for fiber in run.fibers if self._places else ():
             self.give_up_places(fiber)
 
     # -- places ---------------------------------------------------------------------------
@@ -318,7 +321,7 @@ class Locks(CoordinatorFeature):
         count = lock.free if is_delegated else 1 if lock.tokens == 0 else len(turns)
         value = _NO_VALUE if lock.value is None else lock.value
         self._grant(key, lock, turns, count, value, is_delegated=is_delegated)
-        lock.lend(member, count)
+        self._lend_to(key, lock, member, count)
         lock.note_turns(member, turns)
         lock.delegate = member if is_delegated else None
         self._moved(key)
@@ -349,9 +352,28 @@ class Locks(CoordinatorFeature):
         self._state.send_if_member(member, granted)
         for each in turns:
             lock.queue.remove(each.fiber)
-            self._count(lock, member, each.run, -1)
+            self._count(key, lock, member, each.run, -1)
 
-    def _count(self, lock: LockRecord, member: int, run: int, change: int) -> None:
+    def _lend_to(self, key: Key, lock: LockRecord, member: int, count: int) -> None:
+        """So many tokens go there; they come back if `count` is negative."""
+        had = member in lock.lent
+        lock.lend(member, count)
+        self._note(key, member, (member in lock.lent) - had)
+
+    def _note(self, key: Key, member: int, change: int) -> None:
+        if not change:
+            return
+        locks = self._at.setdefault(member, {})
+        left = locks.get(key, 0) + change
+        if left:
+            locks[key] = left
+            return
+        del locks[key]
+        if not locks:
+            del self._at[member]
+
+    def _count(self, key: Key, lock: LockRecord, member: int, run: int, change: int) -> None:
+        self._note(key, member, change)
         if lock.per_seconds:
             return  # a fiber that waits for time to pass is no reason to suspect a deadlock
         runs = self._waiting.setdefault(member, {})
@@ -434,23 +456,27 @@ class Locks(CoordinatorFeature):
     def __len__(self) -> int:
         """How many of them somebody has or waits for, and how many runs have variables."""
         used = sum(1 for lock in self._locks.values() if lock.lent or lock.queue or lock.awaited)
-        return used + len(self._values_of_run) + len(self._waiting) + len(self._places)
+        books: list[Sized] = [self._values_of_run, self._waiting, self._at, self._places]
+        return used + sum(len(book) for book in books)
 
     def count_anew(self) -> None:
         """Nothing is at members that are none, and the rest adds up."""
         members = self._state.members.keys() | {NOWHERE}
         self._waiting.clear()
+        self._at.clear()
         for key, lock in list(self._locks.items()):
             lock.lent = {at: count for at, count in lock.lent.items() if at in members}
             lock.turns = {at: places for at, places in lock.turns.items() if at in lock.lent}
             lock.free = (lock.tokens or 1) - sum(lock.lent.values())
+            for member in lock.lent:
+                self._note(key, member, 1)
             if lock.delegate not in lock.lent or lock.queue:
                 lock.delegate = None
             queue, lock.queue = lock.queue, LockQueue()
             for waiting in queue:
                 if waiting.member in members:
                     lock.queue.add(waiting)
-                    self._count(lock, waiting.member, waiting.run, 1)
+                    self._count(key, lock, waiting.member, waiting.run, 1)
             self._serve(key, lock)
 
     def validate(self) -> None:
@@ -458,7 +484,11 @@ class Locks(CoordinatorFeature):
         in_queues = sum(len(lock.queue) for lock in self._locks.values() if not lock.per_seconds)
         if in_queues != sum(sum(runs.values()) for runs in self._waiting.values()):
             raise DistioBug(f"{in_queues} fibers wait for locks, but {self._waiting} are counted")
+        at: dict[int, dict[Key, int]] = {}
         for key, lock in self._locks.items():
+            for member in (*lock.lent, *[each.member for each in lock.queue]):
+                locks = at.setdefault(member, {})
+                locks[key] = locks.get(key, 0) + 1
             if lock.free + sum(lock.lent.values()) != (lock.tokens or 1) or lock.free < 0:
                 raise DistioBug(
                     f"lock {key!r} of {lock.tokens} tokens has {lock.free} and has lent {lock.lent}"
@@ -470,6 +500,8 @@ class Locks(CoordinatorFeature):
             if lock.is_idle:
                 raise DistioBug(f"lock {key!r} is kept for nobody")
             self._validate_places(key, lock)
+        if at != self._at:
+            raise DistioBug(f"members have or wait for the locks {at}, but {self._at} are counted")
 
     def _validate_places(self, key: Key, lock: LockRecord) -> None:
         places = [each.place for each in lock.queue]

@@ -147,7 +147,8 @@ class Membership(CoordinatorFeature):
         state = self._state
         lost = state.members.pop(id)
         self.exits.forget(lost)
-        for watched in list(state.members.values()):
+        others = [] if lost.is_worker else list(state.members.values())  # a client watches workers
+        for watched in others:
             is_there = watched.id in state.members  # it may have been lost with another one
             if is_there and watched.is_gone and not self._is_watched(watched):
                 self._lose(watched.id, watched.gone_because)

@@ -77,7 +77,9 @@ class Outcomes(CoordinatorFeature):
             else:
                 if record.host == sender.id:
                     continue  # the fiber is on its way to this member, which finds those that wait
-                record.note_waiter(sender.id)
+                record.note_waiter(sender.id, state.members)
+                if record.ended and run is not None:
+                    run.due[fiber] = None
                 if record.host != NOWHERE:
                     wanted.setdefault(record.host, []).append((fiber, record.epoch))
         for host, fibers in wanted.items():
@@ -86,7 +88,7 @@ class Outcomes(CoordinatorFeature):
     def send_kept(self, fiber: int, record: FiberRecord) -> None:
         """The host is lost that was asked for an outcome which is kept here."""
         assert record.outcome is not None
-        for waiter in record.take_waiters():
+        for waiter in self._taken(fiber, record):
             if waiter in self._state.members:
                 self._send(waiter, fiber, record.outcome)
         if record.is_unwanted:
@@ -224,14 +226,21 @@ class Outcomes(CoordinatorFeature):
         if record.host != host.id:
             return ()
         runs[record.run] = None
-        waiters = record.take_waiters()
+        waiters = self._taken(fiber, record)
         if record.is_unwanted:
             self.fiber_unreachable(fiber, host.id, 0)
         return waiters
 
     def _tell_waiters(self, record: FiberRecord, message: m.FiberLost) -> None:
-        for waiter in record.take_waiters():
+        for waiter in self._taken(message.fiber, record):
             self._state.say_lost(waiter, message)
+
+    def _taken(self, fiber: int, record: FiberRecord) -> Sequence[int]:
+        """Take out the members that wait for an outcome."""
+        run = self._state.runs.get(record.run)
+        if run is not None and run.due:
+            run.due.pop(fiber, None)
+        return record.take_waiters()
 
     # -- handles --------------------------------------------------------------------------
 

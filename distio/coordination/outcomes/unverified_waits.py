@@ -11,15 +11,14 @@ Rules
   fiber that got a handle of another run, miscounts nothing of the run that has the fiber.
 - When the fiber leaves its maker, the unverified wait of the fiber's own run becomes its record.
   Members that wait for it in the name of another run hear that the fiber is unknown to that run.
-- An unverified wait is kept as long as a member waits, or the maker may not have heard yet that the
-  fiber is to be cancelled.
+- An unverified wait is kept until the maker has answered, or is lost.
 - An outcome goes to all members that wait for the fiber. If a wrong wait hasn't been refused by
   then, its run gets the outcome, which harms nobody.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sized
+from collections.abc import Iterable, Mapping, Sized
 
 from distio.coordination.feature.coordinator import CoordinatorFeature
 from distio.coordination.references.coordinator import References
@@ -41,8 +40,8 @@ class UnverifiedWaits(CoordinatorFeature):
         self._state = state
         self._references = references
         self._waits: dict[int, dict[int, FiberRecord]] = {}
-        self._of_run: dict[int, dict[int, None]] = {}
-        """By run: the fibers that its unverified waits are for."""
+        self._of_run: dict[int, dict[int, dict[int, None]]] = {}
+        """By run, and by maker: the fibers that its unverified waits are for."""
 
     def __len__(self) -> int:
         return len(self._waits) + len(self._of_run)
@@ -60,7 +59,7 @@ class UnverifiedWaits(CoordinatorFeature):
         of_fiber = self._waits.setdefault(fiber, {})
         if id not in of_fiber:
             of_fiber[id] = FiberRecord(id, home, 0)
-            self._of_run.setdefault(id, {})[fiber] = None
+            self._of_run.setdefault(id, {}).setdefault(home, {})[fiber] = None
         return of_fiber[id]
 
     def adopt(self, id: int, fiber: int) -> FiberRecord | None:
@@ -95,53 +94,54 @@ class UnverifiedWaits(CoordinatorFeature):
         self._tell(wait, m.FiberLost(fiber, "", UNKNOWN, id))
         return True
 
-    def of_run(self, id: int) -> list[FiberRecord]:
-        """The unverified waits of this run."""
-        return [self._waits[fiber][id] for fiber in self._of_run.get(id, ())]
+    def makers(self, id: int) -> Iterable[int]:
+        """The members for whose fibers the unverified waits of this run are."""
+        return self._of_run.get(id, ())
 
     def member_lost(self, lost: MemberRecord, reason: str) -> None:
-        """End the waits for fibers that the lost member has made, and its own."""
-        gone, worker = lost.id, lost.name()
-        for id, fibers in list(self._of_run.items()):
-            for fiber in list(fibers):
-                wait = self._waits[fiber][id]
-                wait.drop_waiter(gone)
-                if wait.host == gone:
-                    self._tell(wait, m.FiberLost(fiber, worker, reason))
-                if wait.host == gone or not (wait.waiters or wait.rare.pending_cancels):
-                    self._drop(fiber, id)
+        """End the waits for fibers that the lost member has made."""
+        worker = lost.name()
+        for id in lost.runs:
+            for fiber in [*self._of_run.get(id, {}).get(lost.id, ())]:
+                self._tell(self._waits[fiber][id], m.FiberLost(fiber, worker, reason))
+                self._drop(fiber, id)
 
     def run_ended(self, id: int, run: Run) -> None:
         """End the waits of the run: none of its fibers is left."""
-        for fiber in list(self._of_run.get(id, ())):
-            self._drop(fiber, id)
+        for fibers in [*self._of_run.get(id, {}).values()]:
+            for fiber in [*fibers]:
+                self._drop(fiber, id)
 
     def _tell(self, wait: FiberRecord, message: m.FiberLost) -> None:
         for waiter in wait.waiters:
             self._state.say_lost(waiter, message)
 
     def _drop(self, fiber: int, run: int) -> None:
-        del self._waits[fiber][run]
+        home = self._waits[fiber].pop(run).host
         if not self._waits[fiber]:
             del self._waits[fiber]
-        del self._of_run[run][fiber]
-        if not self._of_run[run]:
+        of_run = self._of_run[run]
+        del of_run[home][fiber]
+        if not of_run[home]:
+            del of_run[home]
+        if not of_run:
             del self._of_run[run]
 
     def validate(self) -> None:
-        """Check that the run of each wait, the maker and the members that wait are there."""
-        members = self._state.members
-        for id, fibers in self._of_run.items():
+        """Check that the run of each wait and the maker are there."""
+        for id, makers in self._of_run.items():
             if id not in self._state.runs:
                 raise DistioBug(f"an unverified wait outlives run {name_of(id)}")
-            for fiber in fibers:
-                if fiber in self._state.fibers:
-                    raise DistioBug(f"fiber {name_of(fiber)} has a record and an unverified wait")
-                wait = self._waits[fiber][id]
-                if not members.keys() >= {wait.host, *wait.waiters}:
-                    raise DistioBug(
-                        f"a lost member has part in an unverified wait for fiber {name_of(fiber)}"
-                    )
+            if not makers.keys() <= self._state.members.keys():
+                raise DistioBug(f"an unverified wait of run {name_of(id)} outlives a maker")
+            for home, fibers in makers.items():
+                for fiber in fibers:
+                    if fiber in self._state.fibers:
+                        raise DistioBug(
+                            f"fiber {name_of(fiber)} has a record and an unverified wait"
+                        )
+                    if self._waits[fiber][id].host != home:
+                        raise DistioBug(f"the wait for fiber {name_of(fiber)} is miscounted")
 
     def leftovers(self) -> Mapping[str, Sized]:
         return {"unverified waits": self}

@@ -96,6 +96,8 @@ class Placement(CoordinatorFeature):
         self._is_turn_of_backlog = False
         self._to_look_at: deque[tuple[float, int]] = deque()
         """(when, fiber) of placed fibers: it is to be seen then whether they wait in vain."""
+        self._runs_of: dict[int, int] = {}
+        """By owner: how many runs it has."""
         self._told: dict[int, set[str]] = {}
         """By run: what its fibers need and no worker has, as was told."""
 
@@ -178,9 +180,10 @@ class Placement(CoordinatorFeature):
                 record = self._unverified_waits.adopt(chunk.run, fiber) or FiberRecord(
                     chunk.run, NOWHERE, 0
                 )
-                fibers[fiber] = record
-                run.fibers[fiber] = None
-            record.host = NOWHERE
+                record.host = NOWHERE
+                self._state.enter_fiber(fiber, record)
+            else:
+                self._state.move(fiber, record, NOWHERE)
             record.epoch = epoch
             if record.rare.pending_cancels:
                 record.heard(member.received)
@@ -252,10 +255,6 @@ class Placement(CoordinatorFeature):
             self._have_loads_changed = False
             self._balance()
 
-    def _note_load(self, member: MemberRecord) -> None:
-        self._workers.note(member)
-        self._note_loads()
-
     def _note_loads(self) -> None:
         self._have_loads_changed = self._state.is_unsettled = True
 
@@ -325,7 +324,7 @@ class Placement(CoordinatorFeature):
         moved, restored = [], []
         for fiber, epoch in chunk.fibers:
             record = self._state.fibers[fiber]
-            record.host = host.id
+            self._state.move(fiber, record, host.id)
             record.epoch = epoch + 1
             moved.append((fiber, record.epoch))
             if places.needs:
@@ -333,6 +332,7 @@ class Placement(CoordinatorFeature):
             if record.rare.restored:
                 restored.append((fiber, record.rare.restored, record.rare.last_loss))
         run = self._state.runs[chunk.run]
+        self._state.join_run(host, chunk.run, run)
         run.move(NOWHERE, host.id, len(moved))
         self._state.served.setdefault(run.owner, set()).add(host.id)
         for before_placing in self._state.hooks.before_placing:
@@ -423,6 +423,10 @@ class Placement(CoordinatorFeature):
 
     # -- hooks ----------------------------------------------------------------------------
 
+    def run_started(self, id: int, run: Run) -> None:
+        """A client has one more."""
+        self._runs_of[run.owner] = self._runs_of.get(run.owner, 0) + 1
+
     def run_ended(self, id: int, run: Run) -> None:
         """The chunks of the run that wait for a place are dropped."""
         self._told.pop(id, None)
@@ -430,8 +434,11 @@ class Placement(CoordinatorFeature):
         waiting = places.drop(id) if places else []
         for fiber in run.fibers if places.needs else ():
             self._give_back(fiber)
-        if run.owner not in self._state.members:
-            self._forget_served(run.owner)
+        self._runs_of[run.owner] -= 1
+        if not self._runs_of[run.owner]:
+            del self._runs_of[run.owner]
+            if run.owner not in self._state.members:
+                self._forget_served(run.owner)
         if not (run.alive_at.get(NOWHERE) or run.is_miscounted):
             return
         dropped = [*self._state.backlog.drop(id), *waiting]
@@ -447,14 +454,14 @@ class Placement(CoordinatorFeature):
 
     def _forget_served(self, client: int) -> None:
         """A client is gone: if no run of it is left, nobody asks any more who has served it."""
-        runs = self._state.runs.values()
-        if client != NOBODY and not any(run.owner == client for run in runs):
+        if client != NOBODY and client not in self._runs_of:
             self._state.served.pop(client, None)
 
     def member_joined(self, member: MemberRecord) -> None:
         """The new member may have room, and what placed fibers need that are elsewhere."""
         self._may_steal_placed()
-        self._note_load(member)
+        self._workers.note(member)
+        self._note_loads()
 
     def _may_steal_placed(self) -> None:
         """There may be somebody now for placed fibers that others couldn't take."""
@@ -464,7 +471,9 @@ class Placement(CoordinatorFeature):
 
     def member_reported(self, member: MemberRecord) -> None:
         """The member may have room, or fibers to give away."""
-        self._note_load(member)
+        if member.is_worker:
+            self._workers.note(member)
+            self._note_loads()
 
     def member_lost(self, lost: MemberRecord, reason: str) -> None:
         """Others are asked for fibers now; what was held there is gone."""

@@ -85,6 +85,8 @@ class Primitives(CoordinatorFeature):
         """By key: the run, and the primitive."""
         self._delegations: dict[int, Delegations] = {}
         """By key: what members may do with a queue without asking."""
+        self._delegated: dict[int, dict[int, None]] = {}
+        """By member: the queues that were ever delegated to it, and some that are no more."""
         self._held: list[int] = []
         """Runs from whose queues all that was delegated is to come back."""
         self._recalls: dict[int, int] = {}
@@ -95,7 +97,11 @@ class Primitives(CoordinatorFeature):
 
     def __len__(self) -> int:
         return (
-            len(self._primitives) + len(self._keys) + len(self._waiters) + self._waiters.has_counts
+            len(self._primitives)
+            + len(self._keys)
+            + len(self._waiters)
+            + self._waiters.has_counts
+            + len(self._delegated)
         )
 
     # -- what members say -----------------------------------------------------------------
@@ -200,6 +206,8 @@ class Primitives(CoordinatorFeature):
             else:
                 got_item = reply.item is not NOTHING
                 self._reply(reply, *delegations.delegate(member, call, got_item=got_item))
+                if member in delegations.ever:
+                    self._delegated.setdefault(member, {})[call.key] = None
 
     @handles
     @unchecked
@@ -278,8 +286,9 @@ class Primitives(CoordinatorFeature):
 
     def member_leaves(self, member: MemberRecord) -> None:
         """What it has done without asking is to be known, for its fibers go on elsewhere."""
-        for key, delegations in self._delegations.items():
-            if member.id in delegations.holders:
+        for key in self._delegated.get(member.id, ()):
+            delegations = self._delegations.get(key)
+            if delegations is not None and member.id in delegations.holders:
                 self._recall(self._primitives[key][0], key, delegations, {member.id})
 
     @admits
@@ -442,11 +451,18 @@ class Primitives(CoordinatorFeature):
         delegations = self._delegations.pop(key, None)
         for member in delegations.ever if delegations is not None else ():
             self._state.send_if_member(member, m.PrimitivesFreed([key]))
+            self._forget_delegation(member, key)
+
+    def _forget_delegation(self, member: int, key: int) -> None:
+        queues = self._delegated.get(member)
+        if queues is not None:
+            queues.pop(key, None)
+            if not queues:
+                del self._delegated[member]
 
     def member_lost(self, lost: MemberRecord, reason: str) -> None:
         """The fibers of the member wait no longer, and what was delegated to it is back."""
-        gone = [fiber for fiber, waiter in self._waiters.items() if waiter.member == lost.id]
-        for fiber in gone:
+        for fiber in self._waiters.of(lost.id):
             waiter = self._waiters[fiber]
             if waiter.run in self._state.runs:
                 self._state.runs[waiter.run].note_progress()
@@ -455,9 +471,11 @@ class Primitives(CoordinatorFeature):
                 self._waiters.move(fiber, NOWHERE)
             else:
                 self._withdraw(fiber, waiter)
-        for key, delegations in list(self._delegations.items()):
-            has_some = lost.id in delegations.holders or lost.id in delegations.recalled
-            if has_some and key in self._delegations:  # what came back may have freed it
+        for key in [*self._delegated.pop(lost.id, ())]:
+            delegations = self._delegations.get(key)
+            if delegations is None:
+                continue  # what came back may have freed it
+            if lost.id in delegations.holders or lost.id in delegations.recalled:
                 self._take_back(key, delegations, lost.id, 0)
 
     def run_ended(self, id: int, run: Run) -> None:
@@ -469,6 +487,8 @@ class Primitives(CoordinatorFeature):
             for fiber in [*primitive.waiting(), *delayed]:
                 if fiber in self._waiters:
                     self._waiters.leave(fiber)
+            for member in delegations.ever if delegations is not None else ():
+                self._forget_delegation(member, key)
         self._recalls.pop(id, None)
 
     # -- mistakes of distio's own ---------------------------------------------------------
@@ -517,6 +537,11 @@ class Primitives(CoordinatorFeature):
 
     def count_anew(self) -> None:
         """Count the fibers that wait, now that nothing is left that is spoilt."""
+        self._delegated = {}
+        for key, delegations in self._delegations.items():
+            for member in delegations.ever:
+                if member in self._state.members:
+                    self._delegated.setdefault(member, {})[key] = None
         waiters, self._waiters = self._waiters, Waiters()
         for fiber, waiter in waiters.items():
             if waiter.key in self._primitives and self._state.is_somewhere(waiter.member):

@@ -26,10 +26,13 @@ class Waiters(Mapping[int, Waiter]):
         self._of: dict[int, Waiter] = {}
         self._counts: dict[int, dict[int, int]] = {}
         """By member and run: how many wait."""
+        self._at: dict[int, dict[int, None]] = {}
+        """By member: which ones."""
 
     def enter(self, fiber: int, waiter: Waiter) -> None:
         """A fiber waits."""
         self._of[fiber] = waiter
+        self._at.setdefault(waiter.member, {})[fiber] = None
         runs = self._counts.setdefault(waiter.member, {})
         runs[waiter.run] = runs.get(waiter.run, 0) + 1
 
@@ -40,8 +43,9 @@ class Waiters(Mapping[int, Waiter]):
         runs[waiter.run] -= 1
         if not runs[waiter.run]:
             del runs[waiter.run]
+        del self._at[waiter.member][fiber]
         if not runs:
-            del self._counts[waiter.member]
+            del self._counts[waiter.member], self._at[waiter.member]
         return waiter
 
     def move(self, fiber: int, member: int) -> None:
@@ -51,6 +55,10 @@ class Waiters(Mapping[int, Waiter]):
     def at(self, member: int) -> Mapping[int, int]:
         """By run: how many fibers at this member wait."""
         return self._counts.get(member, {})
+
+    def of(self, member: int) -> list[int]:
+        """The fibers at this member that wait."""
+        return [*self._at.get(member, ())]
 
     @property
     def has_counts(self) -> bool:

@@ -201,8 +201,7 @@ class Recovery(CoordinatorFeature):
         """A fiber gets a record, at the member where it was made."""
         record = self._unverified_waits.adopt(id, fiber) or FiberRecord(id, sender.id, 0)
         record.is_unwanted = not record.waiters and fiber not in self._references
-        self._state.fibers[fiber] = record
-        self._state.runs[id].fibers[fiber] = None
+        self._state.enter_fiber(fiber, record)
         return record
 
     def _keep_outcome(
@@ -214,6 +213,8 @@ class Recovery(CoordinatorFeature):
             self._state.stale += 1
             return
         record.ended = True
+        if record.waiters:
+            self._state.runs[id].due[fiber] = None
         record.outcome = KeptOutcome(self._state.keep(payload), references)
         self._references.came(references)
 
@@ -270,9 +271,10 @@ class Recovery(CoordinatorFeature):
         for count, fiber in counts:
             if count >= most:  # of several it is the one that was suspected before
                 self._state.fibers[fiber].own.losses += 1
-        for id, run in list(self._state.runs.items()):
-            if run.snapshots != "off" and run.owner != lost.id:
-                self._state.survive(self._restore, run, lost, reason, suspects, run=id)
+        for id, fibers in self._state.of_lost(lost).items():
+            run = self._state.runs.get(id)
+            if run is not None and run.snapshots != "off" and run.owner != lost.id:
+                self._state.survive(self._restore, run, lost, reason, fibers, suspects, run=id)
 
     def _knows_work_of(self, lost: MemberRecord) -> bool:
         return lost.exit is not None and lost.exit.in_hand is not None
@@ -287,7 +289,7 @@ class Recovery(CoordinatorFeature):
             return {}
         fibers = self._state.fibers
         if lost.exit is None or lost.exit.in_hand is None:
-            running = (id for id, each in fibers.items() if _may_run(each, lost.id))
+            running = (id for id in lost.fibers if _may_run(fibers.get(id), lost.id))
             return {id: 0 for id in running if id not in lost.not_there}
         suspects: dict[int, int] = {}
         for work in lost.exit.in_hand:
@@ -297,22 +299,28 @@ class Recovery(CoordinatorFeature):
                 continue
             order = suspects.setdefault(known, 1 + len(suspects))
             if work.has_others and record.snapshot is not None:
-                for other in self._state.runs[record.run].fibers:
-                    if fibers[other].snapshot is record.snapshot:
+                for other in lost.fibers:
+                    shares = other in fibers and fibers[other].snapshot is record.snapshot
+                    if shares:
                         suspects.setdefault(other, order)  # they share a pickle, and stay together
         return suspects
 
     def _restore(
-        self, run: Run, member: MemberRecord, reason: str, suspects: Mapping[int, int]
+        self,
+        run: Run,
+        member: MemberRecord,
+        reason: str,
+        fibers: Sequence[int],
+        suspects: Mapping[int, int],
     ) -> None:
         lost = member.id
         chunks: dict[tuple[int, Snapshot], list[int]] = {}
-        for fiber in list(run.fibers):
+        for fiber in fibers:
             record = self._state.fibers.get(fiber)
             if record is None or record.host != lost or record.rare.lost is not None:
                 continue
             if record.outcome is not None:
-                record.host = NOWHERE
+                self._state.move(fiber, record, NOWHERE)
                 self._send_kept(fiber, record)
                 continue
             if record.ended or record.snapshot is None:
@@ -327,8 +335,8 @@ class Recovery(CoordinatorFeature):
             how = reason if member.left_in_order else f"was lost: {reason}"
             record.own.last_loss = f"{member.name()} {how}"
             self._note_restored(fiber, run, member, reason, record.snapshot.is_saved)
-        for (_, snapshot), fibers in sorted(chunks.items(), key=_innocent_first):
-            self._place_again(run, snapshot, fibers, lost)
+        for (_, snapshot), together in sorted(chunks.items(), key=_innocent_first):
+            self._place_again(run, snapshot, together, lost)
 
     def _place_again(self, run: Run, snapshot: Snapshot, fibers: list[int], lost: int) -> None:
         """Let fibers go on from this snapshot."""
@@ -341,7 +349,7 @@ class Recovery(CoordinatorFeature):
         self._move_tokens(chunk.held, lost, NOWHERE)
         self._references.came(chunk.references)  # in the backlog, until the chunk is placed
         for fiber, record in zip(fibers, records):
-            record.host = NOWHERE
+            self._state.move(fiber, record, NOWHERE)
             record.tell_anew()
             self._references.host_lost(fiber)
         run.count(NOWHERE, len(fibers))
@@ -357,11 +365,13 @@ def _innocent_first(chunk: tuple[tuple[int, Snapshot], list[int]]) -> int:
     return order
 
 
-def _may_run(record: FiberRecord, host: int) -> bool:
+def _may_run(record: FiberRecord | None, host: int) -> bool:
     """Whether a fiber may have been running on this host, as far as is known here."""
+    if record is None or record.host != host:
+        return False
     snapshot = record.snapshot
     is_waiting = snapshot is not None and snapshot.chunk.is_waiting and record.rare.reply is None
-    return record.host == host and not is_waiting
+    return not is_waiting
 
 
 def _too_often(losses: int) -> str:

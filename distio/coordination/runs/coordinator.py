@@ -62,6 +62,7 @@ class Runs(CoordinatorFeature):
         """A program has started a run."""
         run = self._state.runs[message.run] = Run(sender.id, message.snapshots)
         run.since = self._state.now
+        self._state.join_run(sender, message.run, run)
         run.count(sender.id, 1)  # its root
         for run_started in self._state.hooks.run_started:
             run_started(message.run, run)
@@ -119,7 +120,9 @@ class Runs(CoordinatorFeature):
     def _progress_of(self, member: MemberRecord, reported: m.RunProgress, run: Run) -> None:
         run.note_progress()
         state, id = self._state, member.id
-        change = sum(count for _, count in reported.started) - reported.finished
+        change = -reported.finished
+        for _, count in reported.started:
+            change += count
         ended = []
         for fiber, epoch in reported.ended:
             record = state.fibers.get(fiber)
@@ -128,33 +131,39 @@ class Runs(CoordinatorFeature):
             else:
                 record.ended = True
                 ended.append((fiber, record))
+                if record.waiters:
+                    run.due[fiber] = None
         run.ended += reported.finished + len(ended)
         run.count(id, change - len(ended))
-        for fiber_ended in state.hooks.fiber_ended:
+        for fiber_ended in state.hooks.fiber_ended if ended else ():
             for fiber, record in ended:
                 fiber_ended(fiber, record)
         self._endings.check(reported.run, run)
 
     def member_lost(self, lost: MemberRecord, reason: str) -> None:
         """Lose the fibers that the member has hosted, in each run."""
-        for id, run in list(self._state.runs.items()):
-            self._state.survive(self._lose_part, id, run, lost, reason, run=id)
+        state = self._state
+        for id, fibers in state.of_lost(lost).items():
+            if (run := state.runs.get(id)) is not None:
+                state.survive(self._lose_part, id, run, lost, reason, fibers, run=id)
+        self._endings.check_ending()
 
-    def _lose_part(self, id: int, run: Run, member: MemberRecord, reason: str) -> None:
+    def _lose_part(
+        self, id: int, run: Run, member: MemberRecord, reason: str, fibers: list[int]
+    ) -> None:
         lost, name = member.id, member.name()
         if run.alive_at.get(lost):
             run.note_loss(name, reason)
         run.count(lost, -run.alive_at.get(lost, 0))
-        for fiber in list(run.fibers):
+        for fiber in fibers:
             record = self._state.fibers.get(fiber)
             if record is None:
                 continue  # the snapshot of one that is lost was the last to refer to it
-            if record.host == lost and record.rare.lost is None:
+            if record.rare.lost is None:
                 why = f"{reason}; {record.rare.unsaved}" if record.rare.unsaved else reason
                 if not record.ended and run.owner != lost:
                     self._note_loss(id, run, member, reason)
                 self._state.lose_fiber(fiber, record, name, why)
-            record.drop_waiter(lost)
         if run.owner == lost and run.alive:
             gone = f"{name}, which had started this run, is gone: {reason}"
             self._endings.begin(id, run, Cause.CLIENT_GONE, gone)

@@ -3,13 +3,79 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import final
 
 from distio.protocol.messages import Chunk
 
 __all__ = ["Backlog"]
+
+
+@final
+class _Queue:
+    """Chunks of several runs, first-in first-out; those of one run can be taken out together."""
+
+    __slots__ = ("_count", "_dropped", "_of_run", "_order")
+
+    def __init__(self) -> None:
+        self._order: deque[int] = deque()
+        """The run of each chunk, and of some that were dropped."""
+        self._of_run: dict[int, deque[Chunk]] = {}
+        self._dropped: dict[int, int] = {}
+        """By run that is over: how many times it is still in the order."""
+        self._count = 0
+
+    def append(self, chunk: Chunk) -> None:
+        chunks = self._of_run.get(chunk.run)
+        if chunks is None:
+            chunks = self._of_run[chunk.run] = deque()
+        chunks.append(chunk)
+        self._order.append(chunk.run)
+        self._count += 1
+
+    def first(self) -> Chunk:
+        """The chunk that is next."""
+        return self._of_run[self._order[0]][0]
+
+    def popleft(self) -> Chunk:
+        """Take out the chunk that is next."""
+        run = self._order.popleft()
+        chunks = self._of_run[run]
+        chunk = chunks.popleft()
+        if not chunks:
+            del self._of_run[run]
+        self._count -= 1
+        if self._dropped:
+            self._skip()
+        return chunk
+
+    def drop(self, run: int) -> Sequence[Chunk]:
+        """Take out the chunks of a run that is over."""
+        chunks = self._of_run.pop(run, None)
+        if chunks is None:
+            return ()
+        self._count -= len(chunks)
+        self._dropped[run] = self._dropped.get(run, 0) + len(chunks)
+        self._skip()
+        return chunks
+
+    def _skip(self) -> None:
+        """Have a chunk that is there come first."""
+        dropped, order = self._dropped, self._order
+        while order and (left := dropped.get(order[0])):
+            run = order.popleft()
+            if left > 1:
+                dropped[run] = left - 1
+            else:
+                del dropped[run]
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[Chunk]:
+        chunks = {run: iter(of_run) for run, of_run in self._of_run.items()}
+        return (next(chunks[run]) for run in self._order if run in chunks)
 
 
 @final
@@ -25,10 +91,10 @@ class Backlog:
     __slots__ = ("_again", "_calls", "_new", "_waiting")
 
     def __init__(self) -> None:
-        self._calls: deque[Chunk] = deque()
-        self._waiting: deque[Chunk] = deque()
-        self._again: deque[Chunk] = deque()
-        self._new: deque[Chunk] = deque()
+        self._calls = _Queue()
+        self._waiting = _Queue()
+        self._again = _Queue()
+        self._new = _Queue()
 
     def add(self, chunk: Chunk, *, had_place: bool) -> None:
         """A chunk waits for a place.
@@ -46,28 +112,24 @@ class Backlog:
 
     def take_calls(self) -> list[Chunk]:
         """Take out the calls of actors."""
-        calls = [*self._calls]
-        self._calls.clear()
-        return calls
+        if not self._calls:
+            return []  # most often
+        return [self._calls.popleft() for _ in range(len(self._calls))]
 
     @property
     def next(self) -> Chunk:
         """The chunk that is next, and no call."""
-        return (self._waiting or self._again or self._new)[0]
+        return (self._waiting or self._again or self._new).first()
 
     def take(self) -> Chunk:
         """Take out the chunk that is next, and no call."""
         return (self._waiting or self._again or self._new).popleft()
 
     def drop(self, run: int) -> list[Chunk]:
-        """Take out the chunks of this run."""
-        dropped: list[Chunk] = []
-        for queue in self._queues():
-            for chunk in [queue.popleft() for _ in range(len(queue))]:
-                (dropped if chunk.run == run else queue).append(chunk)
-        return dropped
+        """Take out the chunks of this run, which is over."""
+        return [chunk for queue in self._queues() for chunk in queue.drop(run)]
 
-    def _queues(self) -> tuple[deque[Chunk], ...]:
+    def _queues(self) -> tuple[_Queue, ...]:
         return self._calls, self._waiting, self._again, self._new
 
     def __len__(self) -> int:

@@ -185,6 +185,32 @@ class CoordinatorState:
 
     # -- fibers ---------------------------------------------------------------------------
 
+    def enter_fiber(self, fiber: int, record: FiberRecord) -> None:
+        """A fiber gets a record."""
+        self.fibers[fiber] = record
+        self.runs[record.run].fibers[fiber] = None
+        host = self.members.get(record.host)
+        if host is not None:
+            host.fibers[fiber] = None
+
+    def move(self, fiber: int, record: FiberRecord, target: int) -> None:
+        """A fiber is at this member from now on, or NOWHERE; its run counts it elsewhere."""
+        origin, host = self.members.get(record.host), self.members.get(target)
+        record.host = target
+        if origin is not None:
+            origin.fibers.pop(fiber, None)
+        if host is not None:
+            host.fibers[fiber] = None
+
+    def of_lost(self, lost: MemberRecord) -> dict[int, list[int]]:
+        """By run: the fibers that were at a member which is none any more."""
+        found: dict[int, list[int]] = {id: [] for id in lost.runs if id in self.runs}
+        for fiber in lost.fibers:
+            record = self.fibers.get(fiber)
+            if record is not None and record.host == lost.id:
+                found[record.run].append(fiber)
+        return found
+
     def is_somewhere(self, host: int) -> bool:
         """Whether a fiber can be there."""
         return host == NOWHERE or host in self.members
@@ -246,6 +272,9 @@ class CoordinatorState:
         """A fiber needs no record any more."""
         del self.fibers[fiber]
         self.runs[record.run].fibers.pop(fiber, None)
+        host = self.members.get(record.host)
+        if host is not None:
+            host.fibers.pop(fiber, None)
 
     def lose_fiber(self, fiber: int, record: FiberRecord, worker: str, reason: str) -> None:
         """Mark a fiber as lost; the caller counts it off its run."""
@@ -273,7 +302,7 @@ class CoordinatorState:
         """
         if not (record.rare.owner or record.ended):
             record.own.owner = owner
-            self.runs[record.run].owned.setdefault(owner, {})[fiber] = scope
+            self.runs[record.run].own(owner, fiber, scope)
 
     def waiting_chunks(self) -> Iterable[m.Chunk]:
         """The chunks that are here, since their fibers are nowhere."""
@@ -294,6 +323,11 @@ class CoordinatorState:
 
     # -- runs -----------------------------------------------------------------------------
 
+    def join_run(self, member: MemberRecord, id: int, run: Run) -> None:
+        """A member has a part in a run from now on."""
+        run.members.add(member.id)
+        member.runs[id] = None
+
     def probe(self, id: int, run: Run) -> None:
         """A fiber of this run has begun to wait, or is gone: the others may be stuck."""
         for run_may_be_stuck in self.hooks.run_may_be_stuck:
@@ -312,10 +346,13 @@ class CoordinatorState:
         cause, reason = run.ending or (Cause.FINISHED, "")
         overdue = overdue or (reason if run.mistakes else "")
         for fiber in run.fibers:
-            self.fibers.pop(fiber, None)
+            record = self.fibers.pop(fiber, None)
+            if record is not None and (host := self.members.get(record.host)) is not None:
+                host.fibers.pop(fiber, None)
         self.survive_each(self.hooks.run_ended, id, run)
         for member in filter(None, map(self.members.get, sorted(run.members))):
             member.blocked.pop(id, None)
+            member.runs.pop(id, None)
             ended = m.RunEnded(id, cause, reason, overdue, unplaced * (member.id == run.owner))
             self.send(member.id, ended)
         if unplaced:

@@ -66,6 +66,10 @@ class MemberRecord:
         """(which message, how many fibers) of what was placed there and isn't in `_ready` yet."""
         self._under_way = 0
         """How many fibers these are."""
+        self.fibers: dict[int, None] = {}
+        """The fibers with a record that says that they are there, alive or ended."""
+        self.runs: dict[int, None] = {}
+        """The runs that have it among their `members`."""
         self.blocked: dict[int, int] = {}
         """By run: how many fibers waited for others when it last reported."""
         self.nothing_to_steal = False
@@ -111,7 +115,8 @@ class MemberRecord:
     @property
     def takes_fibers(self) -> bool:
         """Whether it takes fibers that need no room."""
-        return self.is_staying and not (self.is_full or self.is_slow)
+        # written out, as it is asked for each chunk that is placed
+        return not (self.gone_because or self.is_leaving or self.is_full or self.is_slow)
 
     @property
     def is_staying(self) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from functools import lru_cache
 from typing import Any, Final, final
 
@@ -17,6 +17,7 @@ import msgspec
 from distio.coordination.state.store import Keep, Stored
 from distio.protocol.domains import Snapshots
 from distio.protocol.endings import Cause
+from distio.protocol.ids import NOBODY, home_of
 from distio.protocol.messages import Chunk, Replied, WaitGraph
 
 __all__ = ["NOWHERE", "ColdGroup", "FiberRecord", "KeptOutcome", "Run", "Snapshot"]
@@ -190,7 +191,8 @@ class FiberRecord(msgspec.Struct, gc=False, eq=False):
     is_unwanted: bool = False
     """Whether nobody will ask for the outcome: see `references`."""
     waiters: Sequence[int] = ()
-    """The members that wait for the outcome."""
+    """The members that wait for the outcome, and perhaps some that are lost: to take these out of
+    all records would be to look at all records."""
     outcome: KeptOutcome | None = None
     snapshot: Snapshot | None = None
     """The snapshot from which it goes on elsewhere, if its host is lost."""
@@ -241,12 +243,13 @@ class FiberRecord(msgspec.Struct, gc=False, eq=False):
         own = self.own
         own.told = _with_region(own.told, region, number)
 
-    def note_waiter(self, member: int) -> None:
-        """A member waits for the outcome."""
+    def note_waiter(self, member: int, members: Container[int]) -> None:
+        """A member waits for the outcome; those that are none of these any more are forgotten."""
         if not self.waiters:
             self.waiters = _alone(member)
         elif member not in self.waiters:
-            self.waiters = (*self.waiters, member)
+            there = [each for each in self.waiters if each in members or each == NOBODY]
+            self.waiters = (*there, member)
 
     def drop_waiter(self, member: int) -> None:
         """A member, if it has waited for the outcome, does so no longer."""
@@ -288,11 +291,13 @@ class Run:
 
     __slots__ = (
         "_given",
+        "_owned",
         "alive",
         "alive_at",
         "asked",
         "asleep",
         "attachments",
+        "due",
         "ended",
         "ending",
         "fibers",
@@ -301,7 +306,6 @@ class Run:
         "members",
         "mistakes",
         "name",
-        "owned",
         "owner",
         "probe",
         "since",
@@ -329,9 +333,11 @@ class Run:
         """How many of those at NOWHERE are cold."""
         self.fibers: dict[int, None] = {}
         """The fibers of this run that have a record, in an order that doesn't depend on hashes."""
-        self.owned: dict[int, dict[int, int]] = {}
-        """By fiber: those that have records, and end before it; and by each of these the region
-        that is to be cancelled if that one is lost, or 0."""
+        self._owned: dict[int, dict[int, dict[int, int]]] = {}
+        """By maker of the owner, and by owner: the fibers that have records, and end before it; and
+        by each of these the region that is to be cancelled if that one is lost, or 0."""
+        self.due: dict[int, None] = {}
+        """The fibers that have ended, whose outcomes members wait for."""
         self.attachments: dict[bytes, Stored] = {}
         """By digest, the attachments of its chunks."""
         self._given: set[tuple[bytes, int]] = set()
@@ -356,22 +362,44 @@ class Run:
 
     def take_attachments(self, chunk: Chunk, keep: Keep) -> Chunk:
         """Keep what comes with a chunk; return the chunk with the mere digests."""
+        if not chunk.attachments:
+            return chunk  # most often
         for digest, data in chunk.attachments:
             if data and digest not in self.attachments:
                 self.attachments[digest] = keep(data)
-        return _with(chunk, [(digest, b"") for digest, _ in chunk.attachments])
+        digests = [(digest, b"") for digest, _ in chunk.attachments]
+        return msgspec.structs.replace(chunk, attachments=digests)
 
     def give_attachments(self, chunk: Chunk, member: int) -> Chunk:
         """The chunk with what it refers to, as far as this member hasn't got it yet."""
+        if not chunk.attachments:
+            return chunk  # most often
         fresh = {digest for digest, _ in chunk.attachments if (digest, member) not in self._given}
         self._given.update((digest, member) for digest in fresh)
-        return _with(
-            chunk,
-            [
-                (digest, self.attachments[digest].load() if digest in fresh else b"")
-                for digest, _ in chunk.attachments
-            ],
-        )
+        attachments = [
+            (digest, self.attachments[digest].load() if digest in fresh else b"")
+            for digest, _ in chunk.attachments
+        ]
+        return msgspec.structs.replace(chunk, attachments=attachments)
+
+    def own(self, owner: int, fiber: int, scope: int) -> None:
+        """A fiber ends before this owner, in this region of it (0: none)."""
+        self._owned.setdefault(home_of(owner), {}).setdefault(owner, {})[fiber] = scope
+
+    def take_owned(self, owner: int) -> Iterable[int]:
+        """Take out the fibers that end before this one."""
+        if not self._owned:
+            return ()  # most often
+        home = home_of(owner)
+        owners = self._owned.get(home)
+        fibers = None if owners is None else owners.pop(owner, None)
+        if not owners:
+            self._owned.pop(home, None)
+        return fibers or ()
+
+    def owners_made_at(self, member: int) -> list[int]:
+        """The owners that were made at this member."""
+        return [*self._owned.get(member, ())]
 
     def disown(self, fiber: int, record: FiberRecord) -> int:
         """This fiber has ended: its owner need not cancel it.
@@ -379,12 +407,13 @@ class Run:
         Returns:
             The region of the owner that is to be cancelled if the fiber was lost; 0: none.
         """
-        fibers = self.owned.get(record.rare.owner)
+        owner = record.rare.owner
+        fibers = self._owned.get(home_of(owner), {}).get(owner) if owner else None
         if fibers is None:
             return 0
         scope = fibers.pop(fiber, 0)
         if not fibers:
-            del self.owned[record.rare.owner]
+            self.take_owned(owner)
         return scope
 
     def note_loss(self, member: str, reason: str) -> None:
@@ -401,7 +430,6 @@ class Run:
     def count(self, member: int, change: int) -> None:
         """Change the number of fibers that are alive at this member."""
         self.alive += change
-        self.members.add(member)
         left = self.alive_at.get(member, 0) + change
         if left:
             self.alive_at[member] = left
@@ -412,7 +440,3 @@ class Run:
         """Count fibers that went from one member to another."""
         self.count(origin, -count)
         self.count(target, count)
-
-
-def _with(chunk: Chunk, attachments: list[tuple[bytes, bytes]]) -> Chunk:
-    return msgspec.structs.replace(chunk, attachments=attachments) if attachments else chunk

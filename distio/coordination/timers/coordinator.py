@@ -55,7 +55,8 @@ class Timers(CoordinatorFeature):
         self.heap: list[Timer] = []
         self._running: dict[int, Timer] = {}
         """By fiber."""
-        self._of_run: dict[int, int] = {}
+        self._of_run: dict[int, dict[int, dict[int, None]]] = {}
+        """By run and member: the fibers."""
 
     def __len__(self) -> int:
         """How many are running."""
@@ -120,16 +121,15 @@ class Timers(CoordinatorFeature):
         heappush(self.heap, timer)
         self._state.wake_at(timer.deadline)
         self._running[timer.fiber] = timer
-        self._of_run[timer.run] = self._of_run.get(timer.run, 0) + 1
+        at = self._of_run.setdefault(timer.run, {}).setdefault(timer.member, {})
+        at[timer.fiber] = None
 
     def stop(self, member: int, fiber: int, number: int) -> bool:
         """Forget a timer of this member; False if there is none: it has fired."""
         if not self.is_running(member, fiber, number):
             return False
         self._end(self._running[fiber])
-        if len(self.heap) > 2 * len(self._running) + _FEW:
-            self.heap = list(self._running.values())
-            heapify(self.heap)
+        self._tidy()
         return True
 
     def next_deadline(self) -> float | None:
@@ -159,39 +159,58 @@ class Timers(CoordinatorFeature):
 
     def run_ended(self, id: int, run: Run) -> None:
         """Forget the timers of the run."""
-        if id in self._of_run:
-            self._drop(lambda timer: timer.run == id)
+        for member in [*self._of_run.get(id, ())]:
+            self._drop(id, member)
 
     def member_lost(self, lost: MemberRecord, reason: str) -> None:
         """Forget the timers of the member."""
-        self._drop(lambda timer: timer.member == lost.id)
+        for run in lost.runs:
+            self._drop(run, lost.id)
 
     def count_anew(self) -> None:
         """Forget the timers of runs that are no more."""
-        self._drop(lambda timer: timer.run not in self._state.runs)
+        for run in [each for each in self._of_run if each not in self._state.runs]:
+            for member in [*self._of_run[run]]:
+                self._drop(run, member)
 
     def validate(self) -> None:
         """Check that no timer outlives its run."""
-        for id in self._of_run:
+        for id, members in self._of_run.items():
             if id not in self._state.runs:
                 raise DistioBug(f"timers outlive run {name_of(id)}")
+            for member, fibers in members.items():
+                if any(
+                    (self._running[each].run, self._running[each].member) != (id, member)
+                    for each in fibers
+                ):
+                    raise DistioBug(f"timers of run {name_of(id)} are miscounted")
+        if len(self._running) != sum(len(at) for of in self._of_run.values() for at in of.values()):
+            raise DistioBug("timers belong to no run")
 
     def leftovers(self) -> Mapping[str, Sized]:
         return {"timers": self._running}
 
-    def _drop(self, is_over: Callable[[Timer], bool]) -> None:
-        for timer in [timer for timer in self._running.values() if is_over(timer)]:
-            self._end(timer)
-        self.heap = list(self._running.values())
-        heapify(self.heap)
+    def _drop(self, run: int, member: int) -> None:
+        """Forget the timers that a run has at a member."""
+        for fiber in [*self._of_run.get(run, {}).get(member, ())]:
+            self._end(self._running[fiber])
+        self._tidy()
 
     def _end(self, timer: Timer) -> None:
         del self._running[timer.fiber]
-        left = self._of_run[timer.run] - 1
-        if left:
-            self._of_run[timer.run] = left
-        else:
-            del self._of_run[timer.run]
+        of_run = self._of_run[timer.run]
+        at = of_run[timer.member]
+        del at[timer.fiber]
+        if not at:
+            del of_run[timer.member]
+            if not of_run:
+                del self._of_run[timer.run]
+
+    def _tidy(self) -> None:
+        """Clear stopped timers away, if most are."""
+        if len(self.heap) > 2 * len(self._running) + _FEW:
+            self.heap = list(self._running.values())
+            heapify(self.heap)
 
     def _clear_top(self) -> None:
         """Take timers away that were stopped: nothing is to be done at their deadlines."""

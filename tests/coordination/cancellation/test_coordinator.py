@@ -104,7 +104,7 @@ def test_owner_is_that_of_the_fiber_though_others_of_its_snapshot_have_moved_on(
     scene.says(host, m.Offer([m.Chunk(run, [(gone, 0)], b"payload")]))
     saved = m.Chunk(run, [(gone, 0), (born, 0)], b"both", owners=[0, OWNER], scopes=[0, SCOPE])
     scene.says(host, m.SaveFibers(run, 0, [saved]))
-    assert scene.machine.runs[run].owned == {OWNER: {born: SCOPE}}
+    assert scene.machine.runs[run].take_owned(OWNER) == {born: SCOPE}
 
 
 def test_cold_fiber_whose_owner_is_lost_for_good_wakes_to_be_cancelled() -> None:
