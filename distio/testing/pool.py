@@ -166,7 +166,7 @@ class Pool:
         for message in said:
             for chunk in message.chunks if isinstance(message, m.SaveFibers) else ():
                 for fiber, _ in chunk.fibers:
-                    self._world.calls.saved(fiber)
+                    self._world.calls.saved(fiber, is_waiting=chunk.is_waiting)
 
     def _committed(self, fiber: Fiber, asked: Request | None, executor: Executor) -> None:
         if not self._host.member.is_running(fiber.run):

@@ -226,6 +226,11 @@ class Scene:
         fiber.value = PackedValue(value) if isinstance(value, bytes) else value
         self.calls.resumed(fiber)
 
+    def is_saved(self, fiber: int, *, is_waiting: bool = False) -> None:
+        """The coordinator has a snapshot of the fiber as it is now."""
+        self.calls.saved(fiber, is_waiting=is_waiting)
+        self.calls.kept(fiber)
+
 
 def test_put_that_was_answered_by_a_lost_process_may_not_have_happened() -> None:
     scene = Scene()
@@ -277,17 +282,11 @@ def test_item_that_a_fiber_has_taken_along_is_not_taken_again() -> None:
 # -- fibers that come back --------------------------------------------------------------------
 
 
-def is_saved(calls: Calls, fiber: int) -> None:
-    """A snapshot of the fiber, as it is now, is with the coordinator."""
-    calls.saved(fiber)
-    calls.kept(fiber)
-
-
 def test_fiber_that_comes_back_is_told_the_same_again() -> None:
     scene = Scene()
     scene.told(scene.asks(FIRST, "put", b"a"))
     taking = scene.asks(SECOND, "take")
-    is_saved(scene.calls, SECOND)
+    scene.is_saved(SECOND, is_waiting=True)
     scene.told(taking, b"a")
     scene.calls.lost(scene.here)
     scene.calls.arrived([SECOND], scene.there, [SECOND])
@@ -301,7 +300,7 @@ def test_fiber_that_comes_back_and_is_told_something_else_is_found() -> None:
     for item in (b"a", b"b"):
         scene.told(scene.asks(FIRST, "put", item))
     taking = scene.asks(SECOND, "take")
-    is_saved(scene.calls, SECOND)
+    scene.is_saved(SECOND, is_waiting=True)
     scene.told(taking, b"a")
     scene.calls.arrived([SECOND], scene.there, [SECOND])
     with pytest.raises(InvariantBroken, match="was answered item b'a', and now item b'b'"):
@@ -314,7 +313,7 @@ def test_fiber_that_comes_back_after_its_last_call_is_told_nothing(request_: Any
     scene.told(scene.asks(FIRST, "put", b"a"))
     taking = scene.asks(SECOND, "take")
     scene.told(taking, b"a")
-    is_saved(scene.calls, SECOND)
+    scene.is_saved(SECOND)
     scene.calls.arrived([SECOND], scene.there, [SECOND])
     taking.request = request_
     scene.told(taking, "something else")
@@ -325,7 +324,7 @@ def test_fiber_that_comes_back_after_its_last_call_is_told_nothing(request_: Any
 def test_calls_after_the_one_to_which_a_fiber_goes_back_have_never_been() -> None:
     scene = Scene()
     scene.told(scene.asks(FIRST, "put", b"a"))
-    is_saved(scene.calls, FIRST)
+    scene.is_saved(FIRST)
     scene.told(scene.asks(FIRST, "put", b"b"))
     scene.calls.arrived([FIRST], scene.there, [FIRST])
     assert [call.item for call in scene.calls] == [b"a"]
@@ -346,7 +345,7 @@ def test_effect_that_others_saw_of_a_fiber_that_goes_back_to_before_it_is_found(
 def test_effect_that_a_fiber_repeats_is_found() -> None:
     scene = Scene()
     scene.told(scene.asks(FIRST, "put", b"a"))
-    is_saved(scene.calls, FIRST)
+    scene.is_saved(FIRST)
     scene.calls.arrived([FIRST], scene.there, [FIRST])
     scene.told(scene.asks(SECOND, "take"), b"a")
     with pytest.raises(InvariantBroken, match="takes an item more often than it was put"):
@@ -356,61 +355,120 @@ def test_effect_that_a_fiber_repeats_is_found() -> None:
 # -- locks ------------------------------------------------------------------------------------
 
 
-def acquires(calls: Calls, fiber: int, process: Worker) -> None:
-    """A fiber takes the one lock, and has it."""
-    taking = Fiber(fiber, FIRST, io.pure(None), None)
-    taking.request = request = rq.Acquire(rq.Lock("door"))
-    calls.asked(taking, process)
-    calls.committed(taking, request, process, is_parked=False)
-    calls.resumed(taking)
+class Door:
+    """Fibers that take one lock, or the tokens of a semaphore, step by step."""
+
+    def __init__(self, tokens: int = 0) -> None:
+        self.calls = Calls(History())
+        self.here, self.there = Worker(), Worker()
+        self._lock = rq.Lock("door", tokens)
+
+    def asks(self, fiber: int, process: Worker) -> Fiber:
+        """A fiber waits for it."""
+        asking = Fiber(fiber, FIRST, io.pure(None), None)
+        asking.request = rq.Acquire(self._lock)
+        self.calls.asked(asking, process)
+        self.calls.committed(asking, asking.request, process, is_parked=True)
+        return asking
+
+    def takes(self, fiber: int, process: Worker) -> Fiber:
+        """A fiber asks for it, and has it."""
+        taking = self.asks(fiber, process)
+        self.calls.resumed(taking)
+        return taking
+
+    def releases(self, fiber: int, process: Worker) -> None:
+        """A fiber gives it back."""
+        releasing = Fiber(fiber, FIRST, io.pure(None), None)
+        releasing.request = rq.Release(self._lock)
+        self.calls.asked(releasing, process)
+        self.calls.committed(releasing, releasing.request, process, is_parked=False)
+        self.calls.resumed(releasing)
+
+    def is_saved(self, fiber: int, *, is_waiting: bool = False) -> None:
+        """The coordinator has a snapshot of the fiber as it is now."""
+        self.calls.saved(fiber, is_waiting=is_waiting)
+        self.calls.kept(fiber)
+
+    def is_lost(self) -> None:
+        """All fibers that were here go on there."""
+        self.calls.lost(self.here)
+
+    def come_back(self, *fibers: int) -> None:
+        self.calls.arrived(fibers, self.there, fibers)
 
 
 def test_lock_with_two_holders_is_found_at_once() -> None:
-    calls, here = Calls(History()), Worker()
-    acquires(calls, FIRST, here)
+    door = Door()
+    door.takes(FIRST, door.here)
     with pytest.raises(InvariantBroken, match="makes 2 holders of 1 tokens"):
-        acquires(calls, SECOND, here)
+        door.takes(SECOND, door.here)
 
 
 def test_lock_that_a_lost_fiber_held_is_free() -> None:
-    calls, here, there = Calls(History()), Worker(), Worker()
-    acquires(calls, FIRST, here)
-    calls.lost(here)
-    acquires(calls, SECOND, there)
-    assert calls.check() == 0
+    door = Door()
+    door.takes(FIRST, door.here)
+    door.is_lost()
+    door.takes(SECOND, door.there)
+    assert door.calls.check() == 0
 
 
 def test_lock_that_a_fiber_had_before_it_came_back_is_its_own() -> None:
-    calls, here, there = Calls(History()), Worker(), Worker()
-    acquires(calls, FIRST, here)
-    is_saved(calls, FIRST)
-    calls.lost(here)
-    calls.arrived([FIRST], there, [FIRST])
-    assert calls.check() == 0
+    door = Door()
+    door.takes(FIRST, door.here)
+    door.is_saved(FIRST)
+    door.is_lost()
+    door.come_back(FIRST)
+    assert door.calls.check() == 0
     with pytest.raises(InvariantBroken, match="makes 2 holders of 1 tokens"):
-        acquires(calls, SECOND, there)
+        door.takes(SECOND, door.there)
 
 
 def test_lock_that_a_fiber_took_after_its_image_is_free() -> None:
-    calls, here, there = Calls(History()), Worker(), Worker()
-    acquires(calls, FIRST, here)
-    calls.lost(here)
-    calls.arrived([FIRST], there, [FIRST])
-    acquires(calls, SECOND, there)
-    assert calls.check() == 0
+    door = Door()
+    door.takes(FIRST, door.here)
+    door.is_lost()
+    door.come_back(FIRST)
+    door.takes(SECOND, door.there)
+    assert door.calls.check() == 0
 
 
-def test_lock_that_a_fiber_got_after_its_image_goes_to_whoever_asks_first() -> None:
-    calls, here, there = Calls(History()), Worker(), Worker()
-    taking = Fiber(FIRST, FIRST, io.pure(None), None)
-    taking.request = request = rq.Acquire(rq.Lock("door"))
-    calls.asked(taking, here)
-    is_saved(calls, FIRST)
-    calls.committed(taking, request, here, is_parked=True)
-    calls.resumed(taking)
-    calls.lost(here)
-    calls.arrived([FIRST], there, [FIRST])
-    acquires(calls, SECOND, there)
-    assert calls.check() == 0
+def handed_on() -> tuple[Door, Fiber]:
+    """A fiber waits in its snapshot for what another one gave it here, and both are lost."""
+    door = Door()
+    door.takes(FIRST, door.here)
+    waiting = door.asks(SECOND, door.here)
+    door.is_saved(FIRST)
+    door.is_saved(SECOND, is_waiting=True)
+    door.releases(FIRST, door.here)
+    door.calls.resumed(waiting)
+    door.is_lost()
+    return door, waiting
+
+
+def test_lock_for_which_a_fiber_waits_in_its_image_belongs_to_who_has_it_in_his() -> None:
+    door, waiting = handed_on()
+    door.come_back(FIRST, SECOND)
+    door.releases(FIRST, door.there)
+    door.calls.resumed(waiting)
+    assert door.calls.check() == 0
+    assert [str(call.answer) for call in door.calls] == ["plain"] * 3
+
+
+def test_lock_for_which_a_fiber_waits_in_its_image_is_granted_too_early_and_found() -> None:
+    door, waiting = handed_on()
+    door.come_back(FIRST, SECOND)
     with pytest.raises(InvariantBroken, match="makes 2 holders of 1 tokens"):
-        calls.resumed(taking)  # before the other one has given it back
+        door.calls.resumed(waiting)
+
+
+def test_lock_of_a_fiber_that_is_lost_again_before_it_has_gone_on_is_still_its_own() -> None:
+    door = Door()
+    door.takes(FIRST, door.here)
+    door.is_saved(FIRST)
+    door.is_lost()
+    door.come_back(FIRST)
+    door.calls.lost(door.there)
+    door.calls.arrived([FIRST], door.here, [FIRST])
+    with pytest.raises(InvariantBroken, match="makes 2 holders of 1 tokens"):
+        door.takes(SECOND, door.here)

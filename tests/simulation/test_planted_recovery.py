@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 import pytest
 
-from distio import IO, Ok, Queue, io
+from distio import IO, Ok, Queue, Var, io, resource
 from distio.coordination.outcomes.coordinator import Outcomes
 from distio.coordination.primitives.coordinator import Primitives
 from distio.coordination.primitives.primitive import Reply
@@ -22,7 +22,7 @@ from distio.coordination.state.tree import Tree
 from distio.core.fiber import Fiber
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
-from distio.testing import CheckFailed, Crash, Fault, Simulation, explore
+from distio.testing import CheckFailed, Crash, Fault, Restart, Simulation, explore
 from tests.harness.parameters import marked
 from tests.harness.planting import find_soon, frees_what_is_held, stores_late
 from tests.harness.recovering import CASES, guarded, judge, pipeline
@@ -289,3 +289,60 @@ def test_program_in_which_nothing_is_planted_is_right(case: str, faults: Sequenc
 @pytest.mark.parametrize("case", [*CASES, *LARGE])
 def test_program_is_right_on_workers_of_several_threads(case: str) -> None:
     simulated(case, CRASHES, 6, threads=2)
+
+
+# -- locks that are a worker's own ------------------------------------------------------------
+
+OF_ONE: Final = [Crash(returns_after=0.5)]
+OF_ALL: Final = [
+    Crash("worker-1", returns_after=0.1),
+    Crash("worker-2", returns_after=0.1),
+    Restart(),
+]
+
+
+def in_turns() -> IO[Any, Any, Any]:
+    """Fibers of one worker hand the tokens of a semaphore, and a lock, on among themselves."""
+
+    def run(made: Sequence[Any]) -> IO[Any, Any, int]:
+        tokens, var = made
+        add = var.get().flat_map(lambda n: io.yield_.then(var.set(n + 1)))
+        one = tokens.with_(resource.lock("door").with_(add))
+        return io.zip_par([one] * 5).then(var.get())
+
+    return io.zip_par([io.zip(resource.semaphore(2), Var.create(0)).flat_map(run)])
+
+
+def explore_in_turns(faults: Sequence[Fault], seeds: int) -> None:
+    def is_right(simulation: Simulation[Any, Any]) -> bool:
+        return simulation.result == Ok([5])
+
+    explore(in_turns, None, is_right, range(seeds), members=2, threads=1, faults=faults)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("faults", [OF_ONE, OF_ALL], ids=["one", "all"])
+def test_locks_of_a_worker_have_no_more_holders_than_tokens_when_it_is_lost(
+    faults: Sequence[Fault],
+) -> None:
+    """What a fiber has got there from another one, and isn't saved, has never been."""
+    explore_in_turns(faults, 150)
+
+
+def has_what_it_waited_for(patch: Patch) -> None:
+    """A fiber that waits for a lock in its snapshot has it where it goes on."""
+    right = LocalRecovery.repeated
+
+    def repeated(recovery: LocalRecovery, fiber: Fiber) -> Any:
+        return fiber if isinstance(fiber.request, rq.Acquire) else right(recovery, fiber)
+
+    patch.setattr(LocalRecovery, "repeated", repeated)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("plant", [has_what_it_waited_for, frees_what_is_held])
+def test_token_that_two_fibers_have_after_a_loss_is_found(plant: Plant, monkeypatch: Patch) -> None:
+    find_soon(monkeypatch)
+    plant(monkeypatch)
+    with pytest.raises(CheckFailed, match=r"makes \d holders of \d tokens"):
+        explore_in_turns(OF_ONE, 1000)

@@ -109,6 +109,11 @@ class Call:
         self.is_void = False
         """Whether it has never been: its fiber was cancelled, or went back to before it."""
 
+    def ask_again(self) -> None:
+        """Its fiber waits for the answer once more: whatever it was told has never been."""
+        self.answer, self.replied, self.settled = None, NEVER, NEVER
+        self.is_sure, self.is_confirmed = True, False
+
     def __str__(self) -> str:
         given = "" if self.item is None else f" {_short(self.item)}"
         number = f" {self.parameter}" if self.parameter else ""

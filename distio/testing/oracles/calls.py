@@ -10,9 +10,11 @@ Rules
   it has answered without asking, unless their fiber has moved since: a fiber that moves takes along
   what it has done.
 - When a fiber comes back after a loss, it is at one of its calls again. Those after that have never
-  been, and the answer to that one, if there was one before, is the same. But a lock that it had got
-  since is free, so it asks for that anew.
+  been, and the answer to that one, if there was one before, is the same.
 - A lost member is believed nothing any more. What its fibers held is free.
+- So a fiber holds a lock in one incarnation: it was told so there, or its snapshot was taken after
+  it was told. If it waits for the lock in its snapshot, it asks anew, and what it was told since
+  has never been. Nobody has seen of it, since a release that no snapshot knows of isn't seen.
 """
 
 from __future__ import annotations
@@ -64,13 +66,13 @@ class _Thing(NamedTuple):
     calls: list[Call]
 
 
-class _Place(NamedTuple):
+class _Kept(NamedTuple):
     """Where a fiber is in a snapshot."""
 
-    call: int = 0
+    number: int = 0
     """Which of its calls it waits for, or was answered last; 0: none."""
-    asks_for_lock: bool = False
-    """Whether it waits for a lock there."""
+    is_asking: bool = False
+    """Whether it waits for that call in the snapshot, and so asks again where it goes on."""
 
 
 @final
@@ -101,9 +103,9 @@ class Calls:
         """By process: the calls that it has answered itself."""
         self._untold: defaultdict[tuple[object, Key], deque[Call]] = defaultdict(deque)
         """By process and queue: puts that it has answered, and the coordinator hasn't heard of."""
-        self._kept: dict[int, _Place] = {}
-        """By fiber: to where it goes back if it is lost."""
-        self._saved: defaultdict[int, deque[_Place]] = defaultdict(deque)
+        self._kept: dict[int, _Kept] = {}
+        """By fiber: where it goes on if it is lost."""
+        self._saved: defaultdict[int, deque[_Kept]] = defaultdict(deque)
         """By fiber: those of its snapshots of which the coordinator hasn't heard yet."""
 
     def __iter__(self) -> Iterator[Call]:
@@ -172,12 +174,26 @@ class Calls:
     ) -> None:
         """A process has heard this; with it, some of its fibers may come back after a loss."""
         if isinstance(message, m.Place):
-            self.arrived([fiber for fiber, _ in message.chunk.fibers], process, returned)
+            chunk = message.chunk
+            fibers = [fiber for fiber, _ in chunk.fibers]
+            self.arrived(fibers, process, returned, is_waiting=chunk.is_waiting)
 
     def arrived(
-        self, fibers: Iterable[int], process: object, returned: Collection[int] = ()
+        self,
+        fibers: Iterable[int],
+        process: object,
+        returned: Collection[int] = (),
+        *,
+        is_waiting: bool = False,
     ) -> None:
-        """Fibers were placed in this process, some of which come back after a loss."""
+        """Fibers were placed in this process, some of which come back after a loss.
+
+        Args:
+            fibers: the fibers.
+            process: the process.
+            returned: those that come back.
+            is_waiting: whether they wait for an answer, and ask again.
+        """
         for fiber in fibers:
             if fiber not in self._last:
                 continue
@@ -186,52 +202,45 @@ class Calls:
                 self._go_back(fiber)
             else:
                 self._is_back(fiber)
-            self._kept[fiber] = self._place_of(fiber)
+                self._kept[fiber] = self._now(fiber, is_waiting=is_waiting)
 
-    def _place_of(self, fiber: int) -> _Place:
-        calls = self._last.get(fiber)
-        last = calls[-1] if calls else None
-        asks = last is not None and last.method == "acquire" and last.replied == NEVER
-        return _Place(self.number_of(fiber), asks)
+    def saved(self, fiber: int, *, is_waiting: bool) -> None:
+        """A snapshot of this fiber leaves.
 
-    def saved(self, fiber: int) -> None:
-        """A snapshot of this fiber leaves: it waits for its last call, or was answered."""
-        self._saved[fiber].append(self._place_of(fiber))
+        Args:
+            fiber: the fiber.
+            is_waiting: whether it waits for an answer in the snapshot.
+        """
+        self._saved[fiber].append(self._now(fiber, is_waiting=is_waiting))
+
+    def _now(self, fiber: int, *, is_waiting: bool) -> _Kept:
+        return _Kept(self._numbers.get(fiber, 0), is_waiting and fiber in self._pending)
 
     def kept(self, fiber: int) -> None:
-        """The coordinator has heard of the next snapshot of this fiber, which goes back there.
+        """The coordinator has this fiber's next snapshot; if the fiber is lost, it goes back there.
 
         A fiber of which nobody tells that goes back to where it arrived at its last process.
         """
         self._kept[fiber] = self._saved[fiber].popleft()
 
-    def number_of(self, fiber: int) -> int:
-        """How many calls this fiber has made."""
-        return self._numbers.get(fiber, 0)
-
     def _go_back(self, fiber: int) -> None:
-        number, asks_for_lock = self._kept.get(fiber, _Place())
+        number, is_asking = self._kept.setdefault(fiber, _Kept())
         self._saved.pop(fiber, None)
         self._pending.pop(fiber, None)
         calls = self._last[fiber]
         while calls and calls[-1].number > number:
             self._void(calls.pop())
-        if asks_for_lock and calls and calls[-1].replied != NEVER:
-            self._asks_anew(calls)
+        asked_again = None
+        if is_asking and calls and calls[-1].number == number and calls[-1].method == "acquire":
+            asked_again = calls.pop()
         self._is_back(fiber)
         self._holds_again(fiber)
         self._numbers[fiber] = number
+        if asked_again is not None:
+            asked_again.ask_again()
+            calls.append(asked_again)
         if calls and calls[-1].number == number:
             self._pending[fiber] = calls[-1]
-
-    def _asks_anew(self, calls: list[Call]) -> None:
-        """It had got this lock, but nothing that it has done with it has been."""
-        former = calls.pop()
-        self._void(former)
-        self._event += 1
-        call = Call(former.fiber, former.number, former.key, former.method, self._event)
-        calls.append(call)
-        self._things[call.key].calls.append(call)
 
     def _is_back(self, fiber: int) -> None:
         """This fiber is there, with all that it has done: the coordinator knows of it."""
