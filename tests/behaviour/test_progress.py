@@ -15,6 +15,7 @@ from distio._display.display import Display
 from distio._display.meter import Meter, Shown
 from distio._display.surface import Surface
 from distio.io._progress import Bar
+from distio.runtime import progress as runtime_progress  # before a test replaces what it imports
 from tests.conftest import PATIENCE, Run, shared_cluster
 from tests.harness.items import SLOW, exceptions_of, square, squares
 
@@ -130,7 +131,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
     surface = Seen()
     display = Display(lambda: surface, shows_all=True)
     monkeypatch.setattr("distio._display.display.shared", display)
-    monkeypatch.setattr("distio.runtime.progress.shared", display)
+    monkeypatch.setattr(runtime_progress, "shared", display)
     return surface
 
 

@@ -719,7 +719,7 @@ def test_exception_arrives_in_every_place(run: Run) -> None:
     assert isinstance(values, Ok)
     assert seen(values.success) == raiser.expected
 
-    chunked = run(io.traverse_par([0, 1], raiser.fails))
+    chunked = run(io.traverse_par([0, 1], raiser.fails, fail_fast=False))
     assert isinstance(chunked, Errors)
     assert seen(chunked.errors) == raiser.expected
 
