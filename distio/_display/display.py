@@ -76,6 +76,11 @@ class Display:
             with self._changed:
                 self._worker = None
                 self._meters.clear()
+        except BaseException:  # a signal's handler raises; if the thread has begun, it ends
+            with self._changed:
+                self._worker = None
+                self._meters.pop(meter, None)
+            raise
 
     def end(self, meter: Meter, patience: float | None = _PATIENCE_SECONDS) -> None:
         """Show the meter for the last time, and no longer; to do so again does nothing.
@@ -104,6 +109,8 @@ class Display:
         drawn: list[Meter] = []
         while True:
             with changed:
+                if self._worker is not threading.current_thread():
+                    return
                 if not self._wait(drawn):
                     self._surface = self._worker = None
                     return

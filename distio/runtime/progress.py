@@ -39,8 +39,8 @@ def showing(progress: Progress, look: Callable[[], Counts | None]) -> Iterator[N
         display, patience = Display(lambda: calls, shows_all=True), None
     else:
         display, patience = shared, 1.0
-    display.begin(meter)
     try:
+        display.begin(meter)
         yield
     finally:
         display.end(meter, patience)

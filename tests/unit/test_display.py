@@ -288,6 +288,30 @@ def test_display_whose_last_meter_has_ended_chooses_its_surface_anew() -> None:
         assert len(chosen) == count
 
 
+@pytest.mark.usefixtures("no_thread_is_left")
+def test_display_that_a_signal_interrupts_shows_the_next_meter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slate, start = Slate(), threading.Thread.start
+    display = Display(lambda: slate, shows_all=True)
+
+    def interrupted(thread: threading.Thread) -> None:
+        start(thread)
+        raise KeyboardInterrupt
+
+    first, second = Meter("first"), Meter("second")
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            display.begin(first)
+    display.end(first, None)
+    slate.is_drawn.clear()
+    display.begin(second)
+    assert slate.is_drawn.wait(PATIENCE)
+    display.end(second, None)
+    assert slate.drawn[-1] == [second]
+
+
 # -- as the user wishes -----------------------------------------------------------------------
 
 
