@@ -14,7 +14,7 @@ import typer
 
 from distio.errors import ClusterClosed, ClusterError, MatchError
 from distio.protocol.version import VERSION
-from distio.runtime.configuration import BadConfiguration, configure
+from distio.runtime.configuration import BadConfiguration, configure, name_source
 from distio.runtime.cores import share_of_cores, thread_limits
 from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.runtime.keys import KEYS_VARIABLE, chosen_keys
@@ -344,6 +344,7 @@ def main(arguments: list[str] | None = None) -> None:
         )
         sys.exit(code or 0)  # that of --help and --version
     except _UsageProblem as problem:
+        name_source(problem)
         problem.show()  # type: ignore[attr-defined]  # the class is known at run time only
         end(REFUSED)
     except typer.Abort:
