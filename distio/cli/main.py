@@ -18,7 +18,7 @@ from distio.cli.journal import journal_app
 from distio.cli.keys import keygen, keys_app
 from distio.cli.run import run
 from distio.cli.up import down, up
-from distio.runtime.configuration import BadConfiguration
+from distio.runtime.configuration import BadConfiguration, name_source
 from distio.runtime.interrupts import Terminated
 from distio.runtime.launching import fill_standard_streams
 
@@ -73,6 +73,7 @@ def main() -> NoReturn:
         report.complain(error)
         code = report.USAGE
     except _UsageProblem as problem:
+        name_source(problem)
         problem.show()  # type: ignore[attr-defined]  # the class is known at run time only
         code = report.USAGE
     except (typer.Abort, KeyboardInterrupt):

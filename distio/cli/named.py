@@ -77,6 +77,8 @@ def runs(
     else:
         for run in found:
             report.say(describe(run))
+        if not found:
+            report.complain("no named run goes on, and the outcome of none is kept")
     return report.OK
 
 

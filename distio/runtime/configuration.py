@@ -26,6 +26,7 @@ __all__ = [
     "Setting",
     "Source",
     "configure",
+    "name_source",
     "settings_of",
     "value_of",
 ]
@@ -129,7 +130,7 @@ def configure(
     Args:
         commands: by name; their options get the names of their environment variables.
         others: the sections of another program, which checks them; None: all but those of these
-            commands are, and what commands share.
+            commands are.
         environment: the variables.
 
     Returns:
@@ -145,7 +146,8 @@ def configure(
     given = _flattened(found)
     known = {each.place for each in settings}
     for place in given:
-        is_ours = place.startswith(own) and not place.startswith(foreign)
+        is_of_all = "." not in place  # what commands share is known to each program
+        is_ours = is_of_all or (place.startswith(own) and not place.startswith(foreign))
         if place not in known and is_ours:
             nearest = _nearest(place, known)
             raise BadConfiguration(f"{path}: the key {place!r} is unknown{nearest}")
@@ -155,6 +157,18 @@ def configure(
             values = defaults.setdefault(setting.section, {})
             values[setting.parameter.name] = given[setting.place]
     return defaults
+
+
+def name_source(problem: Any) -> None:
+    """Add to what click says of a wrong value where it comes from, if no flag gives it."""
+    parameter, context = getattr(problem, "param", None), getattr(problem, "ctx", None)
+    if parameter is None or context is None:
+        return
+    source = getattr(context.get_parameter_source(parameter.name), "name", "")
+    if source == "DEFAULT_MAP":
+        problem.message += f" (the file {os.environ.get(_PLACE) or FILE} says so)"
+    elif source == "ENVIRONMENT":
+        problem.message += f" (the environment variable {_one(parameter.envvar)} says so)"
 
 
 def value_of(setting: Setting, context: Any) -> Source:

@@ -51,9 +51,10 @@ def join(
     Raises:
         ClusterError: the cluster can't be joined.
     """
-    if not retry:
-        return connect(timeout)
     urls = check_urls(url)
+    if not retry:
+        _require_host(urls)
+        return connect(timeout)
     give_up_at = time.monotonic() + retry
     backoff = Backoff()
     backoff.next(lived=0.0)
@@ -74,6 +75,28 @@ def join(
             log(level, "%s; trying again in %.1f s, for %.0f s more", error, pause, left)
             level = logging.INFO
         _wait(pause, lifeline)
+
+
+def _require_host(urls: Sequence[str]) -> None:
+    """Check that a name of a host is known: libzmq would look for it again and again, in silence.
+
+    Raises:
+        ClusterError: none of them is.
+    """
+    failures = []
+    for url in urls:
+        if ipc_path(url) is not None:
+            return
+        parts = urlsplit(url)
+        try:
+            socket.getaddrinfo(parts.hostname, parts.port, type=socket.SOCK_STREAM)
+            return
+        except socket.gaierror as error:
+            failures.append(f"{parts.hostname} ({error.strerror})")
+    raise ClusterError(
+        f"no address is known of the host {' or '.join(failures)}; check the URL, or let it be "
+        f"tried again (--retry, or retry=)"
+    )
 
 
 def require_listener(urls: Sequence[str], seconds: float) -> None:

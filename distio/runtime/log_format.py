@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from distio.coordination.membership.rate_limited_log import Note
 
-__all__ = ["JsonLines", "LogFormat", "LogLevel", "set_up_logs"]
+__all__ = ["JsonLines", "LogFormat", "LogLevel", "name_lines", "set_up_logs"]
 
 _TEXT: Final = "%(asctime)s %(name)s: %(message)s"
 _TAGS: Final = {
@@ -78,3 +78,11 @@ def set_up_logs(level: LogLevel, form: LogFormat) -> None:
     if form is LogFormat.JSON:
         for handler in logging.root.handlers:
             handler.setFormatter(JsonLines())
+
+
+def name_lines(name: str) -> None:
+    """Let lines of text begin with the name of this process: several write to one place."""
+    form = _TEXT.replace("%(name)s", f"{name.replace('%', '%%')} %(name)s", 1)
+    for handler in logging.root.handlers:
+        if not isinstance(handler.formatter, JsonLines):
+            handler.setFormatter(logging.Formatter(form))

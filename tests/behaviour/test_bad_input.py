@@ -54,6 +54,31 @@ def test_function_that_returns_no_io_is_named_with_its_place(run: Run, name: str
     )
 
 
+@pytest.mark.parametrize("name", ["flat_map", "traverse", "traverse_par"])
+@pytest.mark.parametrize("value", [0, "", [], False], ids=repr)
+def test_false_value_in_place_of_an_io_is_refused_as_any_other(name: str, value: Any) -> None:
+    said = text(RETURNS_NO_IO[name](lambda _: value).run(None))
+    assert f"but got {value!r} of type {type(value).__name__}" in said
+    assert said.startswith(f"{name}: expected an IO from ")
+
+
+@pytest.mark.parametrize("program", [io.pure(0), io.sleep(1), io.pure(1).map(str)], ids=repr)
+def test_truth_of_a_program_is_refused_with_what_to_do(program: Program) -> None:
+    with pytest.raises(MatchError, match=r"await it in a function of io\.do, .*`is not None`"):
+        bool(program)
+    assert program is not None
+    assert program in [program]
+    assert program == program
+
+
+def test_program_whose_await_was_forgotten_in_a_condition_is_a_panic_that_says_so() -> None:
+    @io.do
+    async def bought() -> str:
+        return "yes" if io.pure(False) else "no"  # type: ignore[truthy-bool]
+
+    assert "await it in a function of io.do" in text(bought().run(None))
+
+
 def a_generator() -> Iterator[Program]:
     yield io.pure(1)
 

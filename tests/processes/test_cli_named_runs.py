@@ -211,7 +211,8 @@ def test_wait_that_is_interrupted_before_the_answer_says_that_the_run_may_go_on(
 
 @pytest.mark.slow
 def test_runs_are_listed_cancelled_and_forgotten(shell: Shell) -> None:
-    assert shell.types("runs") == Ended(0, "", "")
+    none = "distio: no named run goes on, and the outcome of none is kept\n"
+    assert shell.types("runs") == Ended(0, "", none)
     shell.detaches("long", "long")
     listed = shell.types("runs")
     assert listed.out.startswith("long: running, started ")

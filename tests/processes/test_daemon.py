@@ -173,6 +173,14 @@ def test_worker_that_finds_no_coordinator_in_time_exits_with_64(
     assert "(tried for 0.5 s)" in daemon.said
 
 
+def test_worker_with_no_room_for_fibers_in_its_memory_limit_exits_with_64_and_says_so(
+    worker: Start,
+) -> None:
+    daemon = worker("ipc://nobody", "--memory-limit", "1")
+    assert daemon.ends() == 64
+    assert re.search(r"the memory limit of 1 \(1 bytes\) leaves no room for fibers", daemon.said)
+
+
 @pytest.mark.parametrize(
     ("option", "seconds"),
     [("--retry", "-1"), ("--retry", "nan"), ("--grace", "-1"), ("--patience", "-1")],
@@ -244,7 +252,8 @@ def test_worker_that_has_lost_its_coordinator_joins_the_next_one(
 def test_process_that_was_killed_is_started_again_and_reported(
     coordinator: Coordinator, worker: Start
 ) -> None:
-    daemon = worker(coordinator.url, "--processes", "2")
+    daemon = worker(coordinator.url, "--processes", "2", "--name", "w")
+    daemon.says(r" w-[12] distio.worker: joined")
     before = pids(coordinator.url, 2)
     victim = min(before)
     os.kill(victim, signal.SIGKILL)

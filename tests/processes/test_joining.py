@@ -237,6 +237,27 @@ def test_join_without_retry_waits_for_an_answer_once() -> None:
     assert attempts.seconds == [7.0]
 
 
+def test_join_of_a_host_that_nobody_knows_fails_at_once_unless_it_is_to_try_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    attempts: Any = Attempts()
+    silent: Callable[..., None] = lambda *_: None  # noqa: E731 (it is typed so)
+
+    def find(host: str, *_: Any, **__: Any) -> list[Any]:
+        if host == "nowhere":
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return [host]
+
+    monkeypatch.setattr(socket, "getaddrinfo", find)
+    with pytest.raises(ClusterError, match=r"the host nowhere \(Name or .*\); check the URL"):
+        join("tcp://nowhere:7077", attempts, 0.0, log=silent)
+    assert attempts.seconds == []
+    joined: Any = join("tcp://nowhere:7077,tcp://there:7077", attempts, 0.0, log=silent)
+    assert joined == "joined"
+    with pytest.raises(ClusterError, match=r"nowhere:7077 \(Name or .*tried for 0.01 s"):
+        join("tcp://nowhere:7077", attempts, 0.01, log=silent)
+
+
 def test_join_ends_with_the_program_that_has_started_it() -> None:
     reader, writer = os.pipe()
     os.close(writer)

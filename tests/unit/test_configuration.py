@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from typer.main import get_command
 
 from distio.cli import main as cli
 from distio.protocol.version import VERSION
+from distio.runtime.configuration import BadConfiguration, configure
+from distio_worker.main import app as daemon
 
 
 class Ended(NamedTuple):
@@ -104,6 +107,32 @@ def test_file_with_what_no_command_reads_is_refused(types: Type, text: str, told
     assert told in ended.err
     if "worker" not in text:  # which its own program checks
         assert types("version").code == 64
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("ulr = 'x'\n", "'ulr' is unknown; the nearest that there is: url"), ("url = 'x'\n", "")],
+)
+def test_misspelt_key_that_commands_share_is_refused_by_the_worker_as_well(
+    text: str, told: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "distio.toml"
+    file.write_text(f"{text}[coordinator]\nof = 'another program'\n")
+    command: Any = get_command(daemon)
+    if not told:
+        assert configure({"worker": command}, environment={"DISTIO_CONFIG": str(file)})
+        return
+    with pytest.raises(BadConfiguration, match=told):
+        configure({"worker": command}, environment={"DISTIO_CONFIG": str(file)})
+
+
+def test_wrong_value_says_where_it_comes_from(types: Type, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("distio.toml").write_text('[coordinator]\nmax-losses = "many"\n')
+    assert "(the file distio.toml says so)" in types("coordinator").err
+    monkeypatch.setenv("DISTIO_COORDINATOR_MAX_LOSSES", "more")
+    told = "(the environment variable DISTIO_COORDINATOR_MAX_LOSSES says so)"
+    assert told in types("coordinator").err
+    assert "says so" not in types("coordinator", "--max-losses", "most").err
 
 
 def test_variable_that_no_command_reads_is_refused(

@@ -6,8 +6,10 @@ import json
 import logging
 from typing import Any
 
+import pytest
+
 from distio.coordination.membership.rate_limited_log import Note
-from distio.runtime.log_format import JsonLines, LogLevel
+from distio.runtime.log_format import JsonLines, LogLevel, name_lines
 
 
 def line(message: object, *args: Any, **fields: Any) -> dict[str, Any]:
@@ -51,3 +53,15 @@ def test_json_line_has_the_traceback_of_an_error() -> None:
 
 def test_level_has_the_number_of_its_name() -> None:
     assert LogLevel.WARNING.number == logging.WARNING
+
+
+def test_named_line_of_text_begins_with_the_name_and_one_of_json_is_left_as_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    text, structured = logging.StreamHandler(), logging.StreamHandler()
+    structured.setFormatter(JsonLines())
+    monkeypatch.setattr(logging.root, "handlers", [text, structured])
+    name_lines("100%-1")
+    record = logging.LogRecord("distio.worker", logging.INFO, "f.py", 1, "it is %s", ("so",), None)
+    assert text.format(record).endswith(" 100%-1 distio.worker: it is so")
+    assert json.loads(structured.format(record))["event"] == "it is so"

@@ -17,7 +17,7 @@ from typing import Final
 
 from distio._display.settings import without_terminal
 from distio.core.pickling.spaces import current_space
-from distio.errors import ClusterClosed
+from distio.errors import ClusterClosed, ClusterError
 from distio.protocol.messages import TakesFibers
 from distio.runtime.black_box import BlackBox
 from distio.runtime.failure_detector import PATIENCE_SECONDS
@@ -25,9 +25,10 @@ from distio.runtime.handshake import HANDSHAKE_SECONDS, connect
 from distio.runtime.joining import join
 from distio.runtime.link import LinkedHost
 from distio.runtime.main_thread import serve_while
-from distio.runtime.memory import MemoryThread, bytes_of, usable_memory
+from distio.runtime.memory import MemoryGuard, MemoryThread, bytes_of, usable_memory
 from distio.runtime.process_supervisor import LOST, NEAR_LIMIT
 from distio.runtime.refusals import REFUSALS, system_refused
+from distio.runtime.systems import resident_bytes
 from distio.runtime.telling import tell_at_sigusr1
 from distio.runtime.unpacking import unpacked
 from distio.runtime.workers import Worker
@@ -112,6 +113,7 @@ def serve(
         )
 
     tell_at_sigusr1()
+    _require_memory(worker)
     host = join(url, connect_within, retry, log=log.log, timeout=timeout, lifeline=lifeline)
     host.black_box = black_box
     host.accepts_other_code = accepts_other_code
@@ -148,6 +150,22 @@ def serve(
     if is_of_program and host.member.drained.left_behind:  # a daemon logs all of this itself
         log.warning("left the cluster: %s", host.closed_because)
     return host.closed_because
+
+
+def _require_memory(worker: Worker) -> None:
+    """Check that the memory limit leaves room for fibers.
+
+    Raises:
+        ClusterError: this process would be near it before the first one.
+    """
+    if not worker.memory_limit:
+        return
+    limit, used = bytes_of(worker.memory_limit, usable_memory()), resident_bytes()
+    if MemoryGuard(limit).look(0.0, used) != "free":
+        raise ClusterError(
+            f"the memory limit of {worker.memory_limit} ({limit:,} bytes) leaves no room for "
+            f"fibers: this process has {used:,} bytes before the first; give more"
+        )
 
 
 def _watch_memory(host: LinkedHost, worker: Worker, grace: float) -> MemoryThread | None:

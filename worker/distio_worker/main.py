@@ -14,13 +14,13 @@ import typer
 
 from distio.errors import ClusterClosed, ClusterError, MatchError
 from distio.protocol.version import VERSION
-from distio.runtime.configuration import BadConfiguration, configure
+from distio.runtime.configuration import BadConfiguration, configure, name_source
 from distio.runtime.cores import share_of_cores, thread_limits
 from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.runtime.keys import KEYS_VARIABLE, chosen_keys
 from distio.runtime.launching import hold_lifeline, tell_started
 from distio.runtime.link import LinkedHost
-from distio.runtime.log_format import LogFormat, LogLevel, set_up_logs
+from distio.runtime.log_format import LogFormat, LogLevel, name_lines, set_up_logs
 from distio.runtime.process_supervisor import LOST, MAX_RESTARTS, WITHIN_SECONDS
 from distio.runtime.workers import Worker, numbered, pairs
 from distio_worker.host import GRACE_SECONDS, end, serve
@@ -278,6 +278,8 @@ def worker(
             tell_started(stderr)
             stderr = None  # it may join again
         number = host.member.incarnation
+        if lifeline is not None and not tethered:  # it writes to the same place as its siblings
+            name_lines(host.name)
         log.info("this worker is named %s", host.name)
         log.info("joined the cluster at %s as worker %d", url, number)
 
@@ -344,6 +346,7 @@ def main(arguments: list[str] | None = None) -> None:
         )
         sys.exit(code or 0)  # that of --help and --version
     except _UsageProblem as problem:
+        name_source(problem)
         problem.show()  # type: ignore[attr-defined]  # the class is known at run time only
         end(REFUSED)
     except typer.Abort:

@@ -81,7 +81,7 @@ class DeferIO(Call):
     @is_user_call
     def _evaluate(self, fiber: Fiber) -> Next:
         io = self.f(*self.args, **self.kwargs) if self.kwargs else self.f(*self.args)  # quicker
-        return io or require_io(io, self._called, self.f)
+        return require_io(None, self._called, self.f) if io is None else io
 
 
 @final
@@ -110,7 +110,7 @@ class TraversedPar(IO[Any, Any, Any], Frame):
         # pushed first: what `f` raises is this item's panic
         fiber.stack.append(self)
         io = self.f(self.item)
-        return io or require_io(io, self._called, self.f)
+        return require_io(None, self._called, self.f) if io is None else io
 
     def _succeeded(self, fiber: Fiber) -> Next:
         return None
@@ -146,7 +146,7 @@ class FlatMap(UnaryOpWith):
     @is_user_call
     def _succeeded(self, fiber: Fiber) -> Next:
         io = self.f(fiber.value)
-        return io or require_io(io, "flat_map", self.f)
+        return require_io(None, "flat_map", self.f) if io is None else io
 
 
 @final
