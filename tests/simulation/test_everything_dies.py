@@ -106,3 +106,25 @@ def test_generated_named_program_has_its_outcome_though_everybody_dies(examples:
         assert comparable(found.result) == comparable(expected(program, CONTEXT))
 
     check()
+
+
+_GOES_BACK: Final = st.builds(
+    Restart, event=st.integers(20, 200), seconds=_SHORT, lost_turns=st.integers(0, 8)
+)
+"""Members that know more than the journal are put out, and begin anew."""
+
+
+@pytest.mark.slow
+@pytest.mark.seeds(40)
+def test_generated_named_program_has_its_outcome_though_its_journal_goes_back(
+    examples: int,
+) -> None:
+    @settings(max_examples=examples)
+    @given(programs(), SEEDS, st.lists(_GOES_BACK, min_size=1, max_size=2))
+    def check(program: Program, seed: int, faults: Sequence[Fault]) -> None:
+        found: Any = simulate_durable(
+            to_io(program), CONTEXT, members=WORKERS, seed=seed, faults=faults
+        )
+        assert comparable(found.result) == comparable(expected(program, CONTEXT))
+
+    check()
