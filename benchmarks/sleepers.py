@@ -3,7 +3,8 @@
 A fiber on a worker starts them, a thousand at a time. When no process computes any more, each is
 asked for its resident memory; before, it was asked before they were started. Beside the number
 that each fiber costs stand the most that a process had meanwhile, and how long all of it took.
-With `--journal`, the coordinator has one, and the bytes of its files are a row of their own.
+With `--journal`, the coordinator has one, and the bytes of its files are a row of their own. With
+`--threads=N`, workers have so many.
 """
 
 from __future__ import annotations
@@ -64,8 +65,9 @@ class Watch:
                 self.most[name] = max(self.most[name], resident)
 
 
-def rows_of(count: int, journal: Path | None) -> list[list[str]]:
-    with Cluster.local(workers=2, grace=60, journal=journal or False) as cluster:
+def rows_of(count: int, journal: Path | None, threads: int) -> list[list[str]]:
+    keeps = journal or False
+    with Cluster.local(workers=2, threads=threads, grace=60, journal=keeps) as cluster:
         cluster.submit(io.pure(None), None).result()
         watch, begun = Watch(), time.monotonic()
         run = cluster.submit(start(count), None)
@@ -93,12 +95,13 @@ def rows_of(count: int, journal: Path | None) -> list[list[str]]:
 
 def main() -> None:
     has_journal = "--journal" in sys.argv
-    counts = [int(each) for each in sys.argv[1:] if each != "--journal"] or COUNTS
+    counts = [int(each) for each in sys.argv[1:] if each.isdecimal()] or COUNTS
+    threads = [int(each[10:]) for each in sys.argv if each.startswith("--threads=")] or [1]
     columns = ["fibers", "process", "bytes each", "most MiB", "asleep after s", "cancelled in s"]
     rows = []
     for count in counts:
         with TemporaryDirectory() as directory:
-            rows += rows_of(count, Path(directory) if has_journal else None)
+            rows += rows_of(count, Path(directory) if has_journal else None, threads[0])
     show("fibers that sleep for an hour", columns, rows)
 
 

@@ -133,7 +133,7 @@ def _make(state: MemberState) -> Features:
         logs=Logs(state),
         references=references,
         recovery=recovery,
-        checkpoints=Checkpoints(state, recovery, timers, cancellation),
+        checkpoints=Checkpoints(state, recovery, cancellation),
         cold=Cold(state, recovery),
         drain=drain,
         pressure=pressure,

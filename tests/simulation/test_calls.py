@@ -64,9 +64,32 @@ def guarded() -> Program:
     return room.flat_map(lambda two: io.zip_par([two.with_(io.sleep(0.001))] * 5))
 
 
+def slowly_taken() -> Program:
+    """Fibers of one worker put what fits, and more; one of another takes, again and again."""
+
+    def run(queue: Queue[int]) -> Program:
+        puts = io.zip_par(io.traverse([*range(12)], queue.put))
+        takes = io.zip_par(io.traverse([*range(12)], lambda _: queue.take().then(io.sleep(0.01))))
+        return io.zip_par(puts, io.sleep(0.1).then(takes))
+
+    return Queue.create(6).flat_map(run)
+
+
+def put_by_two() -> Program:
+    """A fiber puts some items, and keeps its worker busy no more; another one fills the queue."""
+
+    def run(queue: Queue[int]) -> Program:
+        some = io.zip_par(io.traverse([1, 2, 3], queue.put))
+        return some.then(io.traverse([*range(5)], queue.put), queue.size())
+
+    return Queue.create(8).flat_map(run)
+
+
 PROGRAMS: Final[dict[str, Callable[[], Program]]] = {
     "a queue without limit": lambda: Queue.create().flat_map(through),
     "a queue for one": lambda: Queue.create(1).flat_map(through),
+    "a queue for some": slowly_taken,
+    "a queue into which two put": put_by_two,
     "a queue that keeps nothing": lambda: Queue.create(0).flat_map(through),
     "a variable": lambda: Var.create(0).flat_map(counted),
     "a semaphore": guarded,
@@ -162,6 +185,18 @@ def counts_down_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(synchronizers.Latch, "ask", ask)
 
 
+def frees_places_too_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An item that is given ahead has no place any more, though nobody has taken it."""
+    original = queues.Queue.give_ahead
+
+    def give_ahead(self: queues.Queue, most: int, *, of: type = object) -> Any:
+        given = original(self, most, of=of)
+        self._capacity += len(given)
+        return given
+
+    monkeypatch.setattr(queues.Queue, "give_ahead", give_ahead)
+
+
 LATCHED: Final = CountDownLatch.create(3).flat_map(
     lambda latch: latch.count_down().then(latch.count())
 )
@@ -174,6 +209,11 @@ MISTAKES: Final[dict[str, tuple[Callable[[pytest.MonkeyPatch], None], Program, s
     "a put is applied twice": (applied_twice, KEPT, "takes an item more often than it was put"),
     "an item is forgotten": (forgets_an_item, KEPT, "no order of its 5 calls .* queue"),
     "a value is set twice": (sets_again, at_once(), r"deferred \d+ sets what was set"),
+    "items ahead have no place": (
+        frees_places_too_early,
+        slowly_taken(),
+        "no order of its .* calls .* queue",
+    ),
     "a latch counts twice": (counts_down_twice, LATCHED, "no order of its 2 calls .* latch"),
 }
 

@@ -118,14 +118,15 @@ PROGRAMS: Final[dict[str, tuple[Callable[[], Program], Any]]] = {
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_cold_fibers_change_no_result_though_workers_are_lost(name: str) -> None:
+def test_cold_fibers_change_no_result_though_workers_are_lost(name: str, threads: int) -> None:
     program, result = PROGRAMS[name]
     cold = 0
     for faults in LOSSES:
         for seed in range(3):
             found = simulate(
-                program, members=3, threads=1, seed=seed, faults=faults, components=COLD
+                program, members=3, threads=threads, seed=seed, faults=faults, components=COLD
             )
             assert found.result == result, (faults, seed)
             cold += times_put_away(found)
@@ -150,23 +151,28 @@ def test_cold_fibers_change_no_outcome_of_a_generated_program(examples: int) -> 
     @settings(max_examples=examples)
     @given(programs(), SEEDS, st.sampled_from(LOSSES))
     def check(program: Generated, seed: int, faults: Sequence[Fault]) -> None:
-        io = to_io(program)
-        found = simulate(io, CONTEXT, threads=1, seed=seed, faults=faults, components=COLD)
-        assert comparable(found.result) == comparable(expected(program, CONTEXT))
-        cold[0] += times_put_away(found)
+        for threads in (1, 2):
+            io = to_io(program)
+            found = simulate(
+                io, CONTEXT, threads=threads, seed=seed, faults=faults, components=COLD
+            )
+            assert comparable(found.result) == comparable(expected(program, CONTEXT))
+            cold[0] += times_put_away(found)
 
     check()
     assert cold[0]
 
 
-def test_fiber_that_is_cold_sleeps_and_has_its_name() -> None:
-    found = simulate(asked, members=2, threads=1, components=COLD)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_fiber_that_is_cold_sleeps_and_has_its_name(threads: int) -> None:
+    found = simulate(asked, members=2, threads=threads, components=COLD)
     assert found.result == Ok((("late", "sleeps"),))
     assert times_put_away(found)
 
 
-def test_sleep_is_neither_short_nor_long_when_it_is_cold() -> None:
-    found = simulate(io.zip_par([timed(io.sleep(100))] * 3), members=2, threads=1)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_sleep_is_neither_short_nor_long_when_it_is_cold(threads: int) -> None:
+    found = simulate(io.zip_par([timed(io.sleep(100))] * 3), members=2, threads=threads)
     assert times_put_away(found)
     assert isinstance(found.result, Ok)
     assert all(100 <= seconds < 100.1 for seconds in found.result.success)

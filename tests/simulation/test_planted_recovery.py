@@ -110,9 +110,9 @@ def keeps_rights(patch: Patch) -> None:
     """A fiber that goes on elsewhere gets the items that its worker was given ahead once more."""
 
     def reply(
-        primitives: Primitives, reply: Reply, may_put: bool = False, ahead: Sequence[bytes] = ()
+        primitives: Primitives, reply: Reply, puts: int = 0, ahead: Sequence[bytes] = ()
     ) -> None:
-        right(primitives, reply, may_put, ahead)
+        right(primitives, reply, puts, ahead)
         record = primitives._state.fibers.get(reply.fiber)
         if record is not None and record.rare.reply is not None:
             record.own.reply = msgspec.structs.replace(record.rare.reply, ahead=[*ahead])

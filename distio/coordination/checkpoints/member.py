@@ -11,9 +11,6 @@ Rules
 - If there can be no snapshot, a checkpoint fails, and nothing has changed: older snapshots are as
   good as before. A step that can't be saved isn't undone: its fiber has no snapshot then.
 - A fiber that came here by a snapshot in which it waits at a checkpoint goes on: it is stored.
-- A fiber that sleeps for long is put away (see `cold`), but from a member of several threads. There
-  it is saved before it sleeps, so that it wakes in time though its worker is lost. Nobody has seen
-  anything of it by then: if one fiber of its tree can't be saved, none is.
 - In runs that keep only how fibers came (`births`), the fiber can't begin again from there. The
   coordinator is told, and a checkpoint waits until it knows.
 - Where nothing is kept of fibers, there is nothing to wait for.
@@ -22,7 +19,7 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from distio.coordination.cancellation.member import Cancellation
 from distio.coordination.checkpoints.tasks import GoOn
@@ -32,37 +29,28 @@ from distio.coordination.feature.member import MemberFeature
 from distio.coordination.recovery.member import Answer, Recovery
 from distio.coordination.recovery.tasks import Condition
 from distio.coordination.state.member import MemberState
-from distio.coordination.timers.member import Timers
 from distio.core.fiber import Fiber
 from distio.core.snapshot import would_doubt
 from distio.errors import NotPicklable, TracedException
 from distio.protocol.messages import checkpoints as m
-from distio.protocol.requests import Sleep
 from distio.protocol.requests import checkpoints as rq
 from distio.result import Panic
 
 __all__ = ["Checkpoints"]
 
-_LONG_SECONDS: Final = 60.0
-"""A sleep of so many seconds is worth a snapshot, which takes a fraction of a millisecond."""
-
 
 class Checkpoints(MemberFeature):
     """The checkpoints of one member's fibers, and the ends of their steps."""
 
-    def __init__(
-        self, state: MemberState, recovery: Recovery, timers: Timers, cancellation: Cancellation
-    ) -> None:
+    def __init__(self, state: MemberState, recovery: Recovery, cancellation: Cancellation) -> None:
         """
         Args:
             state: what is known of fibers here.
             recovery: takes the snapshots.
-            timers: lets fibers sleep.
             cancellation: knows which fibers are to be told.
         """
         self._state = state
         self._recovery = recovery
-        self._timers = timers
         self._cancellation = cancellation
         self._waits = 0
         """How many there were."""
@@ -78,7 +66,7 @@ class Checkpoints(MemberFeature):
 
     def guarded(self) -> Mapping[type, Answer]:
         """The answers to fibers of which snapshots may be taken."""
-        return {rq.Checkpoint: self._checkpoint, rq.Save: self._save, Sleep: self._sleep}
+        return {rq.Checkpoint: self._checkpoint, rq.Save: self._save}
 
     def _save(self, fiber: Fiber, request: rq.Save) -> Fiber | Task | None:
         if fiber.tree is None:
@@ -103,21 +91,6 @@ class Checkpoints(MemberFeature):
         refusal = NotPicklable(f"a checkpoint can't be stored: {reason}")
         fiber.failure = Panic([TracedException(refusal, str(refusal))], [])
         return fiber
-
-    def _sleep(self, fiber: Fiber, request: Sleep) -> Fiber | Task | None:
-        run = self._state.runs[fiber.run]
-        is_short = request.seconds < _LONG_SECONDS or self._state.threads == 1
-        if is_short or fiber.tree is None or run.snapshots == "births":
-            return self._timers.sleep(fiber, request)
-        condition = Condition(self._sleep_unsaved, needs_all=True)
-        return self._recovery.save(fiber, "has fallen asleep", self._sleep_saved, condition)
-
-    def _sleep_saved(self, fiber: Fiber, request: Sleep) -> None:
-        request.is_saved = True
-        self._timers.sleep(fiber, request)
-
-    def _sleep_unsaved(self, fiber: Fiber, request: Sleep, reason: str) -> None:
-        self._timers.sleep(fiber, request)
 
     @handles
     def stored(self, message: m.Stored) -> None:

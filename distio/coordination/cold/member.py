@@ -5,7 +5,8 @@ Rules
 - Fibers that are put away together share a pickle. Before they leave, all fibers of their trees are
   saved. Nobody has seen anything of it by then: if one of them can't be saved, none is, and the
   sleepers stay.
-- A sleeper that has woken meanwhile stays.
+- A sleeper that has woken meanwhile stays. Where several threads step fibers, it may have been
+  stepped while it was pickled, so its snapshot is dropped.
 - A fiber that holds locks leaves alone, since the locks go where the fiber goes.
 """
 
@@ -21,6 +22,7 @@ from distio.coordination.feature.member import Departure, MemberFeature
 from distio.coordination.recovery.member import Recovery
 from distio.coordination.state.destination import ANYWHERE
 from distio.coordination.state.member import MemberState
+from distio.coordination.state.tree import Tree
 from distio.core.fiber import Fiber
 from distio.core.snapshot import ends_when_cancelled
 from distio.protocol.messages import cold as m
@@ -64,9 +66,14 @@ class Cold(MemberFeature):
             if fiber is None or type(request) is not Sleep or request.timer != timer:
                 continue
             is_bound = fiber.tree is None or id in self._state.runs[fiber.run].bound
-            if not (is_bound or fiber.tree.is_doomed or fiber.needs is not None):
+            stays = is_bound or fiber.needs is not None or fiber.tree.is_doomed
+            if not (stays or self._shares(fiber.tree)):
                 found.append((fiber, (id, timer)))
         return found
+
+    def _shares(self, tree: Tree) -> bool:
+        """Whether other threads may step fibers of this tree, so that these can't be saved."""
+        return self._state.threads > 1 and bool(tree.rest)
 
     def _save(self, sleepers: Sequence[Sleeper]) -> Task | None:
         """The task that saves sleepers of one run, and lets them leave."""

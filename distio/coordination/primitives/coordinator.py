@@ -125,7 +125,7 @@ class Primitives(CoordinatorFeature):
             return
         primitive = make_primitive(message.kind, message.size)
         self._primitives[message.key] = message.run, primitive
-        if isinstance(primitive, Queue) and not primitive.has_limit:
+        if isinstance(primitive, Queue) and message.size:
             self._delegations[message.key] = Delegations(primitive)
         self._keys.setdefault(message.run, {})[message.key] = None
         self._references.made(message.run, message.key, sender.id)
@@ -315,6 +315,7 @@ class Primitives(CoordinatorFeature):
         message = self._with_counted(sender, message)
         item = self._item_of(message.item, message.references)
         self._references.came(message.references, message.key)
+        self._delegations[message.key].note_put(sender.id)
         plain = True if message.is_offer else None
         self._note_reply(sender, m.Replied(message.fiber, plain))
         for reply in primitive.ask(NOBODY, "put", 0, item):
@@ -330,8 +331,17 @@ class Primitives(CoordinatorFeature):
         items = None if delegations is None else delegations.note_taken(sender.id, *taken)
         if not items:
             self._state.stale += 1
-        elif message.fiber:
+            return
+        if message.fiber:
             self._note_reply(sender, m.Replied(message.fiber, item=items[-1]))
+        self._admit(message.key)
+
+    def _admit(self, key: int) -> None:
+        """There may be room again in a queue, for fibers that wait for that."""
+        _, queue = self._primitives[key]
+        assert isinstance(queue, Queue)
+        for reply in queue.admit():
+            self._reply(reply)
 
     @handles
     @unchecked
@@ -347,6 +357,7 @@ class Primitives(CoordinatorFeature):
         id, primitive = self._primitives[key]
         was_recalled = bool(delegations.recalled)
         delegations.take_back(member, taken)
+        self._admit(key)
         if not was_recalled or delegations.recalled:
             return
         run = self._state.runs[id]
@@ -368,7 +379,7 @@ class Primitives(CoordinatorFeature):
 
     # -- the fibers that wait -------------------------------------------------------------
 
-    def _reply(self, reply: Reply, may_put: bool = False, ahead: Sequence[bytes] = ()) -> None:
+    def _reply(self, reply: Reply, puts: int = 0, ahead: Sequence[bytes] = ()) -> None:
         fiber, plain, item, is_closed = reply
         waiter = self._waiters.leave(fiber)
         references: Sequence[int] = ()
@@ -382,8 +393,9 @@ class Primitives(CoordinatorFeature):
         said = fiber, plain, None if item is NOTHING else item, is_closed, ""
         replied = m.Replied(*said, references=list(references))
         self._keep(fiber, replied)
-        if may_put or ahead:  # that member may, and no other one
-            replied = m.Replied(*said, may_put, list(ahead), list(references))
+        if puts or ahead:  # that member may, and no other one
+            has_limit = self._delegations[waiter.key].has_limit
+            replied = m.Replied(*said, puts, list(ahead), list(references), has_limit)
         if replied.item is None and self._readers.delays(waiter.run, waiter.member, replied):
             return
         self._state.send_if_member(waiter.member, replied)

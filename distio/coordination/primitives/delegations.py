@@ -2,10 +2,13 @@
 
 Rules
 -----
-- Only a queue without limit is delegated: in one with a limit, there is room from the moment at
-  which an item is taken, and the coordinator must know of that moment.
-- A member that puts may go on to put without asking, for it never has to wait, until the queue
-  is to be closed.
+- A member that puts into a queue without limit may go on to put without asking, for it never has to
+  wait, until the queue is to be closed.
+- In a queue with a limit, each item has a place from the moment at which it is put to that at which
+  the coordinator hears that it was taken. A member that puts again and again is lent places, more
+  each time, but never more than half of those that are free. It may put so many items without
+  asking. If a fiber would have to wait for room, places that nobody uses are recalled first. A
+  queue that keeps nothing has no places, and isn't delegated.
 - A member that takes again and again is given items ahead, more each time, if there are any. A copy
   of them stays here. The member asks again when it has taken them all.
 - An item with references isn't given ahead: it is counted where it is.
@@ -20,7 +23,7 @@ from collections import OrderedDict, deque
 from collections.abc import Sequence
 from typing import Final
 
-from distio.coordination.primitives.queues import Queue
+from distio.coordination.primitives.queues import NO_LIMIT, Queue
 from distio.protocol import messages as m
 
 __all__ = ["Delegations"]
@@ -28,6 +31,20 @@ __all__ = ["Delegations"]
 _MOST_AHEAD: Final = 64
 _TAKES: Final = ("take", "poll")
 _PUTS: Final = ("put", "offer")
+
+
+class _Streak:
+    """How often the same member has called in a row."""
+
+    def __init__(self) -> None:
+        self._member: int | None = None
+        self._length = 0
+
+    def next(self, member: int) -> int:
+        """This member calls: how much it may have without asking; nothing the first time."""
+        self._length = self._length + 1 if member == self._member else 0
+        self._member = member
+        return min(2**self._length, _MOST_AHEAD) if self._length else 0
 
 
 class Delegations:
@@ -43,12 +60,10 @@ class Delegations:
         """How many of the items that were given ahead last are known to be taken."""
         self._serials: dict[int, int] = {}
         """How often each member was given items ahead."""
-        self._writers: dict[int, None] = {}
-        """The members that may put without asking."""
-        self._taker: int | None = None
-        """Which member has taken last."""
-        self._streak = 0
-        """How often that member has taken in a row."""
+        self._writers: dict[int, int] = {}
+        """The members that may put without asking, and how many items; NO_LIMIT: any number."""
+        self._giving = _Streak()
+        self._taking = _Streak()
         self.ever: dict[int, None] = {}
         """The members that know of a delegation, past or present."""
         self.recalled: set[int] = set()
@@ -58,11 +73,14 @@ class Delegations:
 
     def to_recall(self, member: int, call: m.PrimitiveCall) -> set[int]:
         """The members that have to give something back before this can be answered."""
-        if call.method in _PUTS or (self._reader is None and call.method != "close"):
+        if call.method in _PUTS:
+            return {*self._writers} if self._queue.would_wait else set()
+        if self._reader is None and call.method != "close":
             return set()
         has_heard = call.number == self._serials.get(member, 0)  # of what it was given
         if call.method in _TAKES and member == self._reader and has_heard:
-            self._ahead.clear()  # it asks because it has taken them all
+            self._queue.lend(-len(self._ahead))  # it asks because it has taken them all
+            self._ahead.clear()
             self._reader = None
             return set()
         readers = set() if self._reader is None else {self._reader}
@@ -71,10 +89,12 @@ class Delegations:
     def take_back(self, member: int, taken: int) -> None:
         """This member, which is lost or was asked to, has given back what it has."""
         self.recalled.discard(member)
-        self._writers.pop(member, None)
+        self._queue.lend(-max(0, self._writers.pop(member, 0)))
         if member == self._reader:
             self._reader = None
-            self._queue.put_back([*self._ahead][max(0, taken - self._known) :])
+            left = [*self._ahead][max(0, taken - self._known) :]
+            self._queue.lend(len(left) - len(self._ahead))
+            self._queue.put_back(left)
             self._ahead.clear()
 
     def note_taken(self, member: int, serial: int, taken: int) -> list[bytes]:
@@ -88,33 +108,60 @@ class Delegations:
             while self._known < taken and self._ahead:
                 items.append(self._ahead.popleft())
                 self._known += 1
+        self._queue.lend(-len(items))
         return items
+
+    def note_put(self, member: int) -> None:
+        """This member has put an item without asking: its place is there for that now."""
+        places = self._writers.get(member, NO_LIMIT)
+        if places == NO_LIMIT:
+            return
+        self._queue.lend(-1)
+        if places > 1:
+            self._writers[member] = places - 1
+        else:
+            del self._writers[member]
 
     def delegate(
         self, member: int, call: m.PrimitiveCall, *, got_item: bool
-    ) -> tuple[bool, list[bytes]]:
+    ) -> tuple[int, list[bytes]]:
         """A call of a fiber of this member was answered at once.
 
         Returns:
-            Whether that member may put without asking from now on, and what it is given ahead.
+            How many more items that member may put without asking, NO_LIMIT: any number; and what
+            it is given ahead.
         """
         if call.method in _PUTS:
-            self._writers[member] = None
-            self.ever[member] = None
-            return True, []
+            return self._lend_places(member), []
         if call.method not in _TAKES or not got_item:
-            return False, []
-        self._streak = self._streak + 1 if member == self._taker else 0
-        self._taker = member
-        if not self._streak:
-            return False, []
-        ahead = self._queue.give_ahead(min(2**self._streak, _MOST_AHEAD), of=bytes)
+            return 0, []
+        most = self._taking.next(member)
+        ahead = self._queue.give_ahead(most, of=bytes) if most else []
         if ahead:
             self._reader, self._known = member, 0
             self.ever[member] = None
             self._ahead.extend(ahead)
             self._serials[member] = self._serials.get(member, 0) + 1
-        return False, ahead
+        return 0, ahead
+
+    def _lend_places(self, member: int) -> int:
+        places = NO_LIMIT
+        if self._queue.has_limit:
+            half = int(self._queue.room + 1) // 2
+            places = min(self._giving.next(member), half)
+            if places <= 0:
+                return 0
+            self._queue.lend(places)
+            self._writers[member] = self._writers.get(member, 0) + places
+        else:
+            self._writers[member] = NO_LIMIT
+        self.ever[member] = None
+        return places
+
+    @property
+    def has_limit(self) -> bool:
+        """Whether a fiber that puts may have to wait for room."""
+        return self._queue.has_limit
 
     def may_put(self, member: int) -> bool:
         """Whether this member may put without asking."""

@@ -20,6 +20,7 @@ from distio.coordination.dispatch import answers, handles
 from distio.coordination.feature.member import MemberFeature, WaitsOfRun
 from distio.coordination.primitives.kinds import make_primitive
 from distio.coordination.primitives.primitive import NOT_OURS, Primitive, Reply, Unknown
+from distio.coordination.primitives.queues import NO_LIMIT
 from distio.coordination.references.member import References
 from distio.coordination.state.local_run import LocalRun
 from distio.coordination.state.member import MemberState
@@ -39,11 +40,15 @@ __all__ = ["Primitives"]
 class _Delegation:
     """The rights of fibers here to use a queue without asking the coordinator."""
 
-    __slots__ = ("items", "may_put", "run", "serial", "taken")
+    __slots__ = ("has_limit", "items", "puts", "run", "serial", "taken")
 
-    def __init__(self, run: int) -> None:
+    def __init__(self, run: int, *, has_limit: bool) -> None:
         self.run = run
-        self.may_put = False
+        self.has_limit = has_limit
+        """Whether fibers elsewhere may wait for room, so that they are told of each that is taken.
+        """
+        self.puts = 0
+        """How many items may be put; NO_LIMIT: any number."""
         self.items: deque[bytes] = deque()
         """The items that are next to be taken."""
         self.taken = 0
@@ -105,20 +110,23 @@ class Primitives(MemberFeature):
 
     def _has_done(self, fiber: Fiber, request: CallPrimitive, delegation: _Delegation) -> bool:
         """Answer a fiber without asking the coordinator; return whether that was possible."""
-        if request.method in ("put", "offer") and delegation.may_put:
+        if request.method in ("put", "offer") and delegation.puts:
             assert request.payload is not None
             is_offer = request.method == "offer"
             put = request.primitive.key, request.payload, list(request.references), is_offer
             self._state.send(m.DelegatedPut(fiber.run, fiber.id, *put))
+            if delegation.puts != NO_LIMIT:
+                delegation.puts -= 1
             fiber.value = True if is_offer else None
         elif request.method in ("take", "poll") and delegation.items:
             fiber.value = PackedValue(delegation.items.popleft())
             delegation.taken += 1
-            if fiber.tree is None or self._state.runs[fiber.run].snapshots == "births":
-                self._untold[request.primitive.key] = delegation
+            is_saved = fiber.tree and self._state.runs[fiber.run].snapshots == "suspensions"
+            if is_saved or delegation.has_limit:
+                taken = delegation.serial, delegation.taken, fiber.id if is_saved else 0
+                self._state.send(m.TakenAhead(request.primitive.key, *taken))
             else:
-                taken = delegation.serial, delegation.taken
-                self._state.send(m.TakenAhead(request.primitive.key, *taken, fiber.id))
+                self._untold[request.primitive.key] = delegation
         else:
             return False
         return True
@@ -182,15 +190,17 @@ class Primitives(MemberFeature):
 
     def _take_up(self, fiber: Fiber, message: m.Replied) -> None:
         """Take up the rights that came with a reply."""
-        if not (message.may_put or message.ahead):
+        if not (message.puts or message.ahead):
             return
         assert isinstance(fiber.request, CallPrimitive)
         key = fiber.request.primitive.key
         delegation = self._delegations.get(key)
         if delegation is None:
-            delegation = self._delegations[key] = _Delegation(fiber.run)
+            delegation = self._delegations[key] = _Delegation(
+                fiber.run, has_limit=message.has_limit
+            )
             self._state.runs[fiber.run].primitives[key] = None
-        delegation.may_put |= message.may_put
+        delegation.puts = NO_LIMIT if message.puts == NO_LIMIT else delegation.puts + message.puts
         if message.ahead:
             delegation.items.extend(message.ahead)
             delegation.serial += 1
@@ -204,7 +214,7 @@ class Primitives(MemberFeature):
             self._state.stale += 1
             return
         self._state.send(m.DelegationReturned(message.key, delegation.taken))
-        delegation.may_put = False
+        delegation.puts = 0
         delegation.items.clear()
 
     @handles

@@ -5,6 +5,7 @@ Rules
 - An item is taken once, and items are taken in the order in which they were put. The items of
   fibers that wait for room come behind those that have it. Fibers take first come, first served.
 - A capacity of 0 keeps nothing: an item goes from fiber to fiber, and the one that puts it waits.
+- A place that a member has, for an item that it may put or was given ahead, is as one with an item.
 - A closed primitive takes no more items. Those that were put before, and those that waited for room
   by then, can still be taken; a fiber that takes beyond that is told that it is closed.
 - A published item goes to all subscriptions at once, when all of them have room.
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Sequence
+from math import inf
 from typing import Any, Final, final
 
 from distio.coordination.primitives.primitive import Reply, Unknown, require
@@ -34,6 +36,8 @@ class Queue:
         self._takers: OrderedDict[int, None] = OrderedDict()
         self._putters: OrderedDict[int, Any] = OrderedDict()
         """With what each of them puts."""
+        self._lent = 0
+        """How many places members have."""
         self._is_closed = False
 
     def ask(self, fiber: int, method: str, number: int, item: Any) -> Sequence[Reply]:
@@ -61,7 +65,7 @@ class Queue:
         if self._takers:
             taker, _ = self._takers.popitem(last=False)
             return [done, Reply(taker, item=item)]
-        if self._capacity == NO_LIMIT or len(self._items) < self._capacity:
+        if self.room > 0:
             self._items.append(item)
             return [done]
         if not waits:
@@ -71,38 +75,62 @@ class Queue:
 
     def _take(self, fiber: int, *, waits: bool) -> Sequence[Reply]:
         if self._items:
-            item = self._items.popleft()
-        elif not self._putters:
-            if self._is_closed:
-                return [Reply(fiber, is_closed=True)]
-            if waits:
-                self._takers[fiber] = None
-                return ()
-            return [Reply(fiber)]
-        else:  # nothing is kept: it goes from hand to hand
+            return [Reply(fiber, item=self._items.popleft()), *self.admit()]
+        if self._putters:  # nothing is kept: it goes from hand to hand
             putter, item = self._putters.popitem(last=False)
-            return [Reply(fiber, item=item), Reply(putter)]
-        if not self._putters:
-            return [Reply(fiber, item=item)]
-        putter, behind = self._putters.popitem(last=False)
-        self._items.append(behind)
-        return [Reply(fiber, item=item), Reply(putter)]
+            return [Reply(fiber, item=item), Reply(putter), *self.admit()]
+        if self._is_closed:
+            return [Reply(fiber, is_closed=True)]
+        if waits:
+            self._takers[fiber] = None
+            return ()
+        return [Reply(fiber)]
+
+    def admit(self) -> Sequence[Reply]:
+        """Let fibers put that have waited for room, as far as there is some."""
+        replies = []
+        while self._putters and self.room > 0:
+            putter, item = self._putters.popitem(last=False)
+            self._items.append(item)
+            replies.append(Reply(putter))
+        return replies
+
+    # -- what members have of it ----------------------------------------------------------
 
     @property
     def has_limit(self) -> bool:
         """Whether a fiber that puts may have to wait for room."""
         return self._capacity != NO_LIMIT
 
+    @property
+    def room(self) -> float:
+        """For how many items there is room."""
+        return self._capacity - len(self._items) - self._lent if self.has_limit else inf
+
+    @property
+    def would_wait(self) -> bool:
+        """Whether a fiber that puts now would have to wait."""
+        return self.room <= 0 and not (self._takers or self._is_closed)
+
+    def lend(self, places: int) -> None:
+        """A member has so many more places, or fewer; see `admit`."""
+        self._lent += places
+
     def give_ahead(self, most: int, *, of: type = object) -> list[Any]:
-        """Take out up to so many of the items, all of this type, for fibers that take next."""
+        """Take out up to so many of the items, all of this type, for fibers that take next.
+
+        They keep their places.
+        """
         given: list[Any] = []
         while self._items and len(given) < most and isinstance(self._items[0], of):
             given.append(self._items.popleft())
+        self._lent += len(given)
         return given
 
     def put_back(self, items: Sequence[Any]) -> None:
         """Put items in front that were given ahead and weren't taken. No fiber waits to take."""
         self._items.extendleft(reversed(items))
+        self._lent -= len(items)
 
     def withdraw(self, fiber: int) -> Sequence[Reply]:
         if self._putters.pop(fiber, NOTHING) is NOTHING:
@@ -113,7 +141,8 @@ class Queue:
         return [*self._takers, *self._putters]
 
     def validate(self) -> None:
-        is_full = len(self._items) == self._capacity
+        is_full = self.room == 0
+        require(self._lent >= 0 and self.room >= 0, "it has more items than places")
         require(
             not (self._takers and (self._items or self._putters)), "some wait for what is there"
         )

@@ -271,12 +271,16 @@ class Recovery(MemberFeature):
         """
         fibers = [each for tree in trees for each in (tree.head, *tree.rest.values())]
         reachable = {each.id for each in in_hand} if fiber is None else {fiber.id}
+        reachable |= {each.id for each in together}
         captured = [
             self._captured(each, fiber)
             if self._state.threads == 1 or each.id in reachable or self._is_put_aside(each)
             else Captured(each, refusal=_THREADS)
             for each in fibers
         ]
+        for each in captured if together and self._state.threads > 1 else ():
+            sleep: Any = each.fiber.request
+            each.timer = sleep.timer
         for each in captured if where else ():
             each.destination = where.get(each.fiber.id, ANYWHERE)
         request = None if fiber is None else fiber.request
@@ -290,11 +294,19 @@ class Recovery(MemberFeature):
         state = self._state
         return state.is_leaving and (fiber.id in state.parked or fiber.id in state.set_aside)
 
+    def _sleeps_on(self, captured: Captured) -> bool:
+        """Whether it has not woken meanwhile, if it matters: else it may have been stepped."""
+        if not captured.timer:
+            return True
+        fiber = self._state.parked.get(captured.fiber.id)
+        request: Any = None if fiber is None else fiber.request
+        return type(request) is rq.Sleep and request.timer == captured.timer
+
     def save_together(self, fibers: Sequence[Fiber], effect: str, then: Task) -> Task:
-        """The task that saves parked fibers of one run, and all in their trees, or none.
+        """The task that saves sleeping fibers of one run, and all in their trees, or none.
 
         Args:
-            fibers: they share one pickle.
+            fibers: they share one pickle. One that wakes meanwhile is left out.
             effect: what has become of them, in words.
             then: the task that comes next, if they were saved.
         """
@@ -310,7 +322,7 @@ class Recovery(MemberFeature):
         request: Any = fiber.request
         released = None
         if fiber is acting:
-            is_waiting = type(request) in (rq.CallPrimitive, rq.Sleep)
+            is_waiting = type(request) is rq.CallPrimitive
             if type(request) is rq.Release:
                 released = request.lock.key
         else:
@@ -370,8 +382,8 @@ class Recovery(MemberFeature):
             state.flush(full=False)  # that a fiber was started is heard before all else of it
         chunks, unsaved = [], []
         for together, dumped, reason in taken.snapshots:
-            # another thread has stepped the others to their end, or they have left
-            here = [each.fiber.tree is not None for each in together]
+            # another thread has stepped the others, or they have left
+            here = [each.fiber.tree is not None and self._sleeps_on(each) for each in together]
             fibers = [each.fiber for each, is_here in zip(together, here) if is_here]
             if not fibers:
                 continue

@@ -45,6 +45,7 @@ class Captured:
         "is_waiting",
         "refusal",
         "state",
+        "timer",
         "tree",
     )
 
@@ -63,6 +64,8 @@ class Captured:
         self.tree = fiber.tree
         """The tree that it was in: it is in another one when it has been saved since."""
         self.state = state
+        self.timer = 0
+        """That of its sleep, in which it stays, if another thread may step it when it wakes."""
         self.held = held
         self.is_waiting = is_waiting
         self.is_calling = is_waiting and type(fiber.request) is CallPrimitive

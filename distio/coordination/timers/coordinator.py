@@ -80,9 +80,7 @@ class Timers(CoordinatorFeature):
             return
         now, record = self._state.now, self._state.fibers.get(message.fiber)
         deadline = now + message.seconds
-        if record is not None and message.is_saved:
-            record.own.wakes_at = deadline
-        elif record is not None and message.is_repeated:
+        if record is not None and message.is_repeated:
             deadline = now if record.rare.wakes_at is None else record.rare.wakes_at
         self.start(Timer(deadline, message.fiber, message.timer, sender.id, message.run))
         self.fell_asleep(sender, message, deadline)

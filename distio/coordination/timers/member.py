@@ -35,8 +35,8 @@ class Timers(MemberFeature):
 
     def _start(self, fiber: Fiber, request: rq.Sleep) -> None:
         seconds = min(request.seconds, MOST_SECONDS)  # to sleep for ever is said in a float
-        flags = request.is_saved, request.is_repeated
-        self._state.send(m.StartTimer(fiber.run, fiber.id, request.timer, seconds, *flags))
+        timer = request.timer, seconds, request.is_repeated
+        self._state.send(m.StartTimer(fiber.run, fiber.id, *timer))
 
     @handles
     def fired(self, message: m.TimerFired) -> None:
@@ -57,5 +57,5 @@ class Timers(MemberFeature):
         """The new coordinator starts the timers anew."""
         for fiber in self._state.parked_on(rq.Sleep):
             assert isinstance(fiber.request, rq.Sleep)
-            fiber.request.is_saved = fiber.request.is_repeated = False
+            fiber.request.is_repeated = False
             self._start(fiber, fiber.request)

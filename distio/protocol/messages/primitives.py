@@ -45,7 +45,7 @@ class PrimitiveCall(MemberMessage, frozen=True, gc=False):
 
 
 class DelegatedPut(MemberMessage, frozen=True, gc=False):
-    """An item for a queue that this member may put into without asking."""
+    """An item for a queue that this member may put into without asking, now once less."""
 
     is_deferrable: ClassVar[bool] = True
 
@@ -106,12 +106,14 @@ class Replied(CoordinatorMessage, frozen=True, gc=False):
     is_closed: bool = False
     refused: str = ""
     """If not empty: why it can't talk by this."""
-    may_put: bool = False
-    """Whether this member may put into this queue without asking."""
+    puts: Capacity = 0
+    """How many more items this member may put into this queue without asking; -1: any number."""
     ahead: list[Payload] = msgspec.field(default_factory=list)
     """The items that fibers of this member may take next without asking."""
     references: list[Id] = msgspec.field(default_factory=list)
     """The keys of what the item refers to."""
+    has_limit: bool = False
+    """Whether the queue has one: then items that are taken make room, and are told at once."""
 
 
 class RecallDelegation(CoordinatorMessage, frozen=True, gc=False):

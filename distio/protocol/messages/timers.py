@@ -16,8 +16,6 @@ class StartTimer(MemberMessage, frozen=True, gc=False):
     timer: Count
     """The number that this member gives it: no later sleep of the fiber has the same."""
     seconds: Seconds
-    is_saved: bool = False
-    """Whether the snapshot that was sent just before waits in this sleep."""
     is_repeated: bool = False
     """Whether the fiber goes on from a snapshot that waits in this sleep: only the rest of the time
     is left."""

@@ -13,7 +13,7 @@ __all__ = ["Sleep"]
 class Sleep(Request):
     """Wait for at least so many seconds; answered by None."""
 
-    __slots__ = ("is_repeated", "is_saved", "seconds", "timer")
+    __slots__ = ("is_repeated", "seconds", "timer")
     can_wait = True
     state = "sleeps"
 
@@ -23,8 +23,6 @@ class Sleep(Request):
         """The number of the timer (the member's business)."""
         self.is_repeated = False
         """Whether the fiber has slept before, and goes on from a snapshot in which it does."""
-        self.is_saved = False
-        """Whether the fiber was saved as it is in this sleep."""
 
     def __reduce__(self) -> tuple[type[Sleep], tuple[float]]:
         return Sleep, (self.seconds,)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from distio.coordination.primitives.queues import NO_LIMIT
 from distio.protocol import messages as m
 from distio.protocol.domains import Method
 from distio.protocol.ids import fiber_id
@@ -13,12 +14,12 @@ KEY = 7
 
 
 class Shared(Scene):
-    """A run whose client has made a queue without limit; two workers are members 2 and 3."""
+    """A run whose client has made a queue; two workers are members 2 and 3."""
 
-    def __init__(self) -> None:
+    def __init__(self, capacity: int = NO_LIMIT) -> None:
         super().__init__(workers=2)
         self.run = self.starts(fibers=9)
-        self.says(1, m.MakePrimitive(self.run, KEY, "queue", -1))
+        self.says(1, m.MakePrimitive(self.run, KEY, "queue", capacity))
         self.asked = 0
 
     def asks(self, member: int, method: Method, item: bytes | None = None, number: int = 0) -> Any:
@@ -47,7 +48,7 @@ class Shared(Scene):
 def test_member_that_has_put_once_may_put_without_asking() -> None:
     scene = Shared()
     ((to, said),) = scene.asks(2, "put", b"a")
-    assert (to, said.may_put) == (2, True)
+    assert (to, said.puts) == (2, NO_LIMIT)
     assert scene.says(2, m.DelegatedPut(scene.run, scene.run, KEY, b"b")) == []
     assert [scene.asks(3, "take")[0][1].item for _ in range(2)] == [b"a", b"b"]
 
@@ -132,14 +133,84 @@ def test_primitives_are_recalling_while_a_delegation_is_on_its_way_back() -> Non
     assert not scene.machine.features.primitives.will_wake(scene.run)
 
 
-def test_queue_with_a_limit_is_never_delegated() -> None:
-    scene = Shared()
-    scene.says(1, m.MakePrimitive(scene.run, 8, "queue", 9))
-    fibers = [fiber_id(2, 50 + n) for n in range(6)]
-    calls = [m.PrimitiveCall(scene.run, fiber, 8, "put", 0, b"a") for fiber in fibers[:3]]
-    calls += [m.PrimitiveCall(scene.run, fiber, 8, "take", 0, None) for fiber in fibers[3:]]
-    said = [scene.tells_of(2, call)[0][1] for call in calls]
-    assert not any(answer.may_put or answer.ahead for answer in said)
+# -- queues with a limit ----------------------------------------------------------------------
+
+
+def lent(scene: Shared, member: int, *items: bytes) -> list[int]:
+    """How many places the member is lent with each of these puts."""
+    return [scene.asks(member, "put", item)[0][1].puts for item in items]
+
+
+def fill(scene: Shared, items: int) -> None:
+    """Two members put by turns, so that neither is lent places."""
+    for n in range(items):
+        scene.asks(3 - n % 2, "put", b"%d" % n)
+
+
+def test_queue_that_keeps_nothing_is_never_delegated() -> None:
+    scene = Shared(0)
+    assert [scene.asks(3, "take") for _ in range(4)] == [[]] * 4
+    said = [scene.asks(2, "put", b"a")[0][1] for _ in range(4)]
+    assert not any(answer.puts or answer.ahead for answer in said)
+
+
+def test_member_that_puts_again_and_again_is_lent_half_of_the_free_places_at_most() -> None:
+    scene = Shared(9)
+    assert lent(scene, 2, b"a", b"b", b"c") == [0, 2, 2]  # 7 are free, then 4
+
+
+def test_member_that_puts_by_turns_with_another_is_lent_nothing() -> None:
+    scene = Shared(9)
+    assert [lent(scene, member, b"a") for member in (2, 3, 2, 3)] == [[0]] * 4
+
+
+def test_places_that_are_lent_are_recalled_before_a_fiber_waits_for_room() -> None:
+    scene = Shared(4)
+    assert lent(scene, 2, b"a", b"b") == [0, 1]
+    assert scene.asks(3, "offer", b"c")[0][1].plain is True
+    assert scene.asks(3, "offer", b"d") == [(2, m.RecallDelegation(KEY))]
+    ((to, said),) = scene.tells_of(2, m.DelegationReturned(KEY, taken=0))
+    assert (to, said.plain) == (3, True)
+
+
+def test_place_that_was_used_before_its_recall_is_no_room() -> None:
+    scene = Shared(4)
+    lent(scene, 2, b"a", b"b")
+    scene.asks(3, "put", b"c")
+    scene.asks(3, "offer", b"e")
+    scene.says(2, m.DelegatedPut(scene.run, scene.run, KEY, b"d"))
+    ((to, said),) = scene.tells_of(2, m.DelegationReturned(KEY, taken=0))
+    assert (to, said.plain) == (3, False)
+
+
+def test_places_of_a_lost_member_are_free() -> None:
+    scene = Shared(4)
+    lent(scene, 2, b"a", b"b")
+    scene.asks(3, "put", b"c")
+    assert scene.asks(3, "put", b"d") == [(2, m.RecallDelegation(KEY))]
+    answers = [(to, said.plain) for to, said in scene.breaks(2) if isinstance(said, m.Replied)]
+    assert answers == [(3, None)]
+
+
+def test_item_that_is_taken_ahead_keeps_its_place_until_that_is_heard() -> None:
+    scene = Shared(4)
+    fill(scene, 4)
+    assert scene.gives_ahead() == [b"2", b"3"]
+    fill(scene, 2)
+    assert scene.asks(3, "put", b"d") == []
+    ((to, said),) = scene.tells_of(2, m.TakenAhead(KEY, 1, 1))
+    assert (to, said.item, said.plain) == (3, None, None)
+
+
+def test_room_of_items_ahead_is_free_when_their_member_asks_for_more() -> None:
+    scene = Shared(3)
+    scene.asks(2, "put", b"a")
+    fill(scene, 2)
+    assert scene.gives_ahead() == [b"1"]
+    fill(scene, 2)
+    assert scene.asks(3, "put", b"d") == []
+    taken, put = scene.asks(2, "take", number=1)
+    assert (taken[1].item, put[0]) == (b"0", 3)
 
 
 def test_coordinator_does_not_answer_a_client_that_is_lost_with_its_worker() -> None:

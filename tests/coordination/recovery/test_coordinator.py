@@ -148,7 +148,7 @@ def test_reply_that_a_member_has_given_to_a_put_itself_is_kept(
     is_offer: bool, answer: bool | None
 ) -> None:
     scene = WithQueue()
-    assert scene.calls(scene.host, FIBER, "put", b"first").may_put
+    assert scene.calls(scene.host, FIBER, "put", b"first").puts
     scene.says(scene.host, saved(scene.run, is_waiting=True))
     put = m.DelegatedPut(scene.run, FIBER, scene.queue, b"second", is_offer=is_offer)
     scene.says(scene.host, put)

@@ -99,7 +99,7 @@ def test_fiber_that_puts_without_asking_is_saved_first_as_one_that_waits_for_the
     put = Queue.create().flat_map(lambda queue: queue.put(1).then(queue.put(2)))
     worker = Worker(put)
     worker.works()
-    worker.member.receive(m.Replied(FIBER, may_put=True))
+    worker.member.receive(m.Replied(FIBER, puts=-1))
     said = worker.works()
     assert kinds(said)[:2] == ["SaveFibers", "DelegatedPut"]
     assert isinstance(said[0], m.SaveFibers)

@@ -59,14 +59,6 @@ def test_fiber_that_was_saved_in_its_sleep_wakes_in_time(scene: Scene) -> None:
     assert scene.tick(1000.0) == WAKES
 
 
-def test_fiber_that_was_saved_before_it_slept_wakes_in_time(scene: Scene) -> None:
-    saves(scene, is_waiting=True)
-    sleeps(scene, 1, 1000.0, is_saved=True)
-    loses_its_worker(scene, at=600.0)
-    assert sleeps_again(scene, 1000.0) == []
-    assert scene.tick(1000.0) == WAKES
-
-
 def test_fiber_whose_time_was_over_while_it_was_nowhere_wakes_at_once(scene: Scene) -> None:
     sleeps(scene, 1, 1000.0)
     saves(scene, is_waiting=True)
