@@ -220,7 +220,9 @@ def test_outcome_is_requested_once_for_any_number_of_waits() -> None:
     world.work()
     world.pass_time(1)
     assert outcome_of(handle) == Ok(([Ok(1)], [Ok(1)], [Ok(1), Ok(1)]))
-    assert len(world.said(m.AwaitOutcomes)) == 1
+    (offer,) = world.said(m.Offer)
+    assert offer.are_awaited
+    assert world.said(m.AwaitOutcomes) == []
 
 
 def test_handles_of_grandchildren_travel_back_and_can_be_waited_for() -> None:
@@ -375,12 +377,44 @@ def test_member_sends_each_message_before_those_that_depend_on_it() -> None:
     while node.work():
         pass
     node.member.flush()
-    kinds = [type(message) for message in node.member.state.outbox]
-    assert kinds.index(m.StartRun) < kinds.index(m.Progress) < kinds.index(m.Offer)
-    assert kinds.index(m.Offer) < kinds.index(m.AwaitOutcomes)
-    progress = node.member.state.outbox[kinds.index(m.Progress)]
+    start, *_, offer, progress = node.member.state.outbox
+    assert isinstance(start, m.StartRun)
+    assert isinstance(offer, m.Offer)
+    assert (offer.are_new, offer.are_awaited) == (True, True)
     assert isinstance(progress, m.Progress)
-    assert progress.runs[0].started == [(1, 1)]
+    assert progress.runs == [m.RunProgress(offer.chunks[0].run, [], 0, [], 1)]
+
+
+def test_member_that_offers_what_has_begun_reports_its_start_before() -> None:
+    member = Member(2)
+    root = member.start_root(io.pure(0), None)
+    member.features.placement.spawn(root, rq.Spawn([io.pure(0), io.pure(1)]))
+    begun, _ = member.state.ready
+    assert isinstance(begun, Fiber)
+    begun.request = rq.YIELDED
+    member.features.placement.pickled([begun], dump_chunk([begun]))
+    start, progress, offer = member.state.outbox
+    assert isinstance(start, m.StartRun)
+    assert isinstance(progress, m.Progress)
+    assert progress.runs[0].started == [(1, 2)]
+    assert isinstance(offer, m.Offer)
+    assert not offer.are_new
+
+
+def test_member_that_offers_the_first_of_new_fibers_reports_the_start_of_the_others() -> None:
+    member = Member(2)
+    root = member.start_root(io.pure(0), None)
+    member.features.placement.spawn(root, rq.Spawn([io.pure(n) for n in range(3)]))
+    first, *others = [work for work in member.state.ready if isinstance(work, Fiber)]
+    member.features.placement.pickled([first], dump_chunk([first]))
+    member.features.placement.pickled(others[1:], dump_chunk(others[1:]))
+    kinds = [type(message) for message in member.state.outbox]
+    assert kinds == [m.StartRun, m.Offer, m.Progress, m.Offer]
+    _, new, progress, old = member.state.outbox
+    assert isinstance(new, m.Offer)
+    assert isinstance(progress, m.Progress)
+    assert isinstance(old, m.Offer)
+    assert (new.are_new, progress.runs[0].started, old.are_new) == (True, [(2, 2)], False)
 
 
 def test_member_reports_progress_once() -> None:

@@ -166,7 +166,7 @@ class Outcomes(MemberFeature):
         """The handles of these fibers stay; outcomes that are waited for here are asked for."""
         ask = [fiber.id for fiber in departure.fibers if self._leaves(departure.run, fiber)]
         if ask:
-            self._state.send(m.AwaitOutcomes(departure.run.id, ask))
+            self._state.ask_for(departure.run.id, ask)
 
     def _leaves(self, run: LocalRun, fiber: Fiber) -> bool:
         """A fiber has left: its handle is that of a fiber elsewhere; return if it is waited for."""

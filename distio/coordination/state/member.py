@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Final
 
+import msgspec
+
 from distio.coordination.executor.tasks import Task, Work
 from distio.coordination.feature.member import Hooks
 from distio.coordination.state.awaited import Awaited
@@ -245,6 +247,19 @@ class MemberState:
     def send(self, message: m.MemberMessage) -> None:
         """Let the coordinator hear this, after all that was sent before."""
         self.outbox.append(message)
+
+    def ask_for(self, run: int, fibers: list[int]) -> None:
+        """Fibers of this run here wait for these, which are elsewhere.
+
+        If it is just being said that they leave, it is said with that.
+        """
+        last = self.outbox[-1] if self.outbox else None
+        if type(last) is m.Offer and not last.are_awaited and len(last.chunks) == 1:
+            (chunk,) = last.chunks
+            if chunk.run == run and [fiber for fiber, _ in chunk.fibers] == fibers:
+                self.outbox[-1] = msgspec.structs.replace(last, are_awaited=True)
+                return
+        self.send(m.AwaitOutcomes(run, fibers))
 
     def flush(self, *, full: bool = True) -> None:
         """Put what the coordinator doesn't know yet into the outbox; see `ProgressReport.flush`."""
