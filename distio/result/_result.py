@@ -179,6 +179,8 @@ class BaseResult(Generic[E, A]):
         def __getattr__(self, name: str) -> Any:
             """Tell that this case has no such field, and what it has instead."""
             kind = type(self)
+            if name.startswith("__"):  # Python itself asks: pickle, with each Result that it makes
+                raise AttributeError(f"{kind.__name__!r} object has no attribute {name!r}")
             if name not in _FIELDS or name in kind.__slots__:
                 instead = missing("Result", name, dir(kind))
                 raise AttributeError(f"{kind.__name__!r} has no attribute {name!r}{instead}")
