@@ -11,9 +11,10 @@ from distio import Ok, Panic, io
 from distio.coordination.executor.executor import Executor
 from distio.coordination.member import Member
 from distio.coordination.placement.tasks import OfferFibers, UnpickleChunk
+from distio.coordination.state.member import GIVE_BACK_TOGETHER
 from distio.core.fiber import Fiber, Handle
 from distio.core.interpreter import step
-from distio.core.outcomes import outcome_in
+from distio.core.outcomes import dump_outcome, outcome_in
 from distio.core.snapshot import dump_chunk, dump_fibers
 from distio.errors import FiberUnreachable, WorkerLost
 from distio.protocol import messages as m
@@ -270,6 +271,42 @@ def test_handle_that_is_dropped_is_forgotten_with_its_outcome() -> None:
     assert (child, 1) in [count for said in world.said(m.GiveBack) for count in said.counts]
     assert child not in world[2].state.hosted
     assert child not in world.coordinator.fibers
+
+
+def given_back_by(payload: bytes, children: int, *, full: bool) -> list[int]:
+    """How many fibers are given back at a time, after they have ended with this outcome."""
+    world = World(workers=0)
+    world.start(io.parallel([io.pure(0)] * children).flat_map(io.wait).then(io.sleep(1)))
+    member = world[1]
+    while world.nodes[1].work():
+        pass
+    fibers = [id for said in member.state.outbox for id in offered_by(said)]
+    member.receive(m.Outcomes(fibers, [payload] * children))
+    while world.nodes[1].work():
+        pass
+    member.flush(full=full)
+    said = [each for each in member.state.outbox if isinstance(each, m.GiveBack)]
+    return [len(each.counts) for each in said]
+
+
+def offered_by(message: m.MemberMessage) -> list[int]:
+    chunks = message.chunks if isinstance(message, m.Offer) else []
+    return [id for chunk in chunks for id, _ in chunk.fibers]
+
+
+def test_fibers_with_small_outcomes_are_given_back_when_all_is_told() -> None:
+    small = dump_outcome(Ok(1)).payload
+    assert given_back_by(small, 3, full=False) == []
+    assert given_back_by(small, 3, full=True) == [3]
+
+
+def test_many_fibers_with_small_outcomes_are_given_back_together() -> None:
+    small = dump_outcome(Ok(1)).payload
+    assert given_back_by(small, GIVE_BACK_TOGETHER, full=False) == [GIVE_BACK_TOGETHER]
+
+
+def test_fiber_with_a_large_outcome_is_given_back_at_once() -> None:
+    assert given_back_by(dump_outcome(Ok(b"x" * 10_000)).payload, 1, full=False) == [1]
 
 
 def test_handle_that_travelled_is_not_forgotten() -> None:
