@@ -6,8 +6,9 @@ libzmq's own thread pings each peer and answers pings; the `failure_detector` ma
 
 from __future__ import annotations
 
+import select
 import sys
-from typing import Any, Final
+from typing import Any, Final, final
 
 import zmq
 
@@ -17,6 +18,7 @@ from distio.runtime.keys import MemberKeys
 
 __all__ = [
     "COPY",
+    "Ear",
     "Frames",
     "dealer",
     "next_event",
@@ -124,7 +126,40 @@ def prepare_to_hand_over() -> None:
 
 def receive(socket: zmq.Socket[Any]) -> list[zmq.Frame] | None:
     """The frames of the next message, or None if there is none now."""
+    if not has_come(socket):  # to be refused by the socket would cost an exception
+        return None
     try:
         return socket.recv_multipart(zmq.DONTWAIT, copy=False)
     except zmq.Again:
         return None
+
+
+def has_come(socket: zmq.Socket[Any]) -> bool:
+    """Whether there is a message."""
+    return bool(socket.get(zmq.EVENTS) & zmq.POLLIN)
+
+
+@final
+class Ear:
+    """Waits for a message, or until a bell is rung; quicker than a poller of ZeroMQ.
+
+    Args:
+        socket: for whose messages it waits.
+        bell: a descriptor that becomes readable.
+    """
+
+    def __init__(self, socket: zmq.Socket[Any], bell: int) -> None:
+        self.socket: Final = socket
+        self._bell = bell
+        self._poll = select.poll()
+        self._poll.register(socket.get(zmq.FD), select.POLLIN)
+        self._poll.register(bell, select.POLLIN)
+
+    def wait(self, milliseconds: int | None) -> bool:
+        """Wait, for no longer than that; return whether the bell was rung."""
+        # the descriptor of a socket tells that something has happened, which need be no message
+        while not has_come(self.socket):
+            ready = self._poll.poll(milliseconds)
+            if not ready or any(descriptor == self._bell for descriptor, _ in ready):
+                return bool(ready)
+        return False

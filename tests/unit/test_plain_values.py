@@ -24,7 +24,7 @@ class Level(IntEnum):
     LOW = 1
 
 
-Point = namedtuple("Point", "x y")  # noqa: PYI024 (the untyped one is what users have)
+Point = namedtuple("Point", "x y")
 ROUND: list[Any] = []
 ROUND.append(ROUND)
 
