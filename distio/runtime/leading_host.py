@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
+
+import zmq
 
 from distio.coordination.member import Member
 from distio.protocol import messages as m
@@ -14,7 +16,7 @@ from distio.runtime.fenced_host import FencedHost
 from distio.runtime.lead import Lead
 from distio.runtime.lines import Lines
 from distio.runtime.main_thread import is_main_thread
-from distio.runtime.sockets import Ear
+from distio.runtime.poller import Poller
 from distio.runtime.waking import Waker
 
 __all__ = ["LeadingHost"]
@@ -36,7 +38,8 @@ class LeadingHost(FencedHost):
         """Wakes that thread."""
         self.waker = Waker()
         """Wakes the link thread."""
-        self._ear: Ear | None = None
+        self._ear: tuple[zmq.Socket[Any], Poller] | None = None
+        """The socket, and what waits for it and for the bell."""
         self.owes_word = False
         """Whether an idle thread has not told yet how the client fares."""
         super().__init__(member)
@@ -87,8 +90,8 @@ class LeadingHost(FencedHost):
             heard: gets what has come.
         """
         lines = self._lines
-        if self._ear is None or self._ear.socket is not lines.listener:
-            self._ear = Ear(lines.listener, self._bell.reader)
+        if self._ear is None or self._ear[0] is not lines.listener:
+            self._ear = lines.listener, Poller(lines.listener, self._bell.reader)
         self._idle += 1
         has_rung = False
         try:
@@ -97,7 +100,7 @@ class LeadingHost(FencedHost):
                 self._listens = True
                 self.mutex.release()
                 try:
-                    has_rung = self._ear.wait(patience)
+                    has_rung = self._bell.reader in self._ear[1].poll(patience)
                     while (batch := lines.receive()) is not None:
                         heard.append(batch)
                 finally:

@@ -49,6 +49,7 @@ from distio.runtime.logs import log
 from distio.runtime.named_runs import NamedRuns
 from distio.runtime.own_runs import OwnRuns
 from distio.runtime.pending_runs import inherited
+from distio.runtime.poller import Poller
 from distio.runtime.questions import Questions
 from distio.runtime.relay import Relay
 from distio.runtime.standalone import StandaloneDriver
@@ -118,7 +119,7 @@ class LinkedHost(LeadingHost):
         self._is_held_back = False
         self._handed_over: deque[Batch[m.CoordinatorMessage]] = deque()
         """What a thread of the pool has heard that is for the link thread."""
-        self._poller: tuple[tuple[Any, ...], zmq.Poller] | None = None
+        self._poller: tuple[tuple[Any, ...], Poller] | None = None
         """That of the link thread, and what it polls."""
         self._is_closed = False
         self._close_reason = ""
@@ -303,13 +304,8 @@ class LinkedHost(LeadingHost):
         listener = self._lines.listener if plan is Plan.LEAD else None
         sources = self.waker.reader, *self._lines.monitors, listener, self._lifeline
         if self._poller is None or self._poller[0] != sources:
-            poller = zmq.Poller()
-            for source in sources:
-                if source is not None:
-                    is_lifeline = source == self._lifeline
-                    poller.register(source, zmq.POLLIN | (zmq.POLLERR if is_lifeline else 0))
-            self._poller = sources, poller
-        return dict(self._poller[1].poll(self._milliseconds_to_wait(plan)))
+            self._poller = sources, Poller(*[each for each in sources if each is not None])
+        return self._poller[1].poll(self._milliseconds_to_wait(plan))
 
     def _milliseconds_to_wait(self, plan: Plan) -> int | None:
         if self._is_held_back or self.relay:

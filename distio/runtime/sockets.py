@@ -6,9 +6,8 @@ libzmq's own thread pings each peer and answers pings; the `failure_detector` ma
 
 from __future__ import annotations
 
-import select
 import sys
-from typing import Any, Final, final
+from typing import Any, Final
 
 import zmq
 
@@ -18,9 +17,9 @@ from distio.runtime.keys import MemberKeys
 
 __all__ = [
     "COPY",
-    "Ear",
     "Frames",
     "dealer",
+    "has_come",
     "next_event",
     "prepare_to_hand_over",
     "receive",
@@ -136,30 +135,4 @@ def receive(socket: zmq.Socket[Any]) -> list[zmq.Frame] | None:
 
 def has_come(socket: zmq.Socket[Any]) -> bool:
     """Whether there is a message."""
-    return bool(socket.get(zmq.EVENTS) & zmq.POLLIN)
-
-
-@final
-class Ear:
-    """Waits for a message, or until a bell is rung; quicker than a poller of ZeroMQ.
-
-    Args:
-        socket: for whose messages it waits.
-        bell: a descriptor that becomes readable.
-    """
-
-    def __init__(self, socket: zmq.Socket[Any], bell: int) -> None:
-        self.socket: Final = socket
-        self._bell = bell
-        self._poll = select.poll()
-        self._poll.register(socket.get(zmq.FD), select.POLLIN)
-        self._poll.register(bell, select.POLLIN)
-
-    def wait(self, milliseconds: int | None) -> bool:
-        """Wait, for no longer than that; return whether the bell was rung."""
-        # the descriptor of a socket tells that something has happened, which need be no message
-        while not has_come(self.socket):
-            ready = self._poll.poll(milliseconds)
-            if not ready or any(descriptor == self._bell for descriptor, _ in ready):
-                return bool(ready)
-        return False
+    return bool(int(socket.get(zmq.EVENTS)) & zmq.POLLIN)

@@ -40,10 +40,9 @@ def test_guard_sleeps_when_a_thread_has_led_all_the_while_and_is_roused_when_it_
     lead = Lead()
     lead.take()
     assert [lead.look(), lead.look()] == [Plan.LOOK, Plan.SLEEP]
-    assert lead.guard_waits
-    assert lead.give_up()
+    assert [lead.guard_waits, lead.give_up()] == [True, True]
     lead.rouse()
-    assert not lead.guard_waits
+    assert [lead.guard_waits] == [False]
     assert [lead.look(), lead.look()] == [Plan.LOOK, Plan.LEAD]
 
 
