@@ -8,6 +8,8 @@ Rules
 - The leader listens, and no other thread touches the socket. There is one at most.
 - A thread of the pool that is idle leads, unless another thread does. When it has heard something,
   or is woken for work, it gives the lead up, and wakes nobody for that.
+- A thread of the pool that is busy listens for a moment now and then, between two pieces of work,
+  unless another thread leads.
 - The guard looks every `LOOK_SECONDS` as long as something changes. It leads if nobody has led
   since its last look, until it has heard something; so an idle thread that it wakes leads next.
 - If one thread of the pool has led ever since the last look, nothing happens, and the guard sleeps.

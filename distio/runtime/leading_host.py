@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
 import zmq
 
+from distio.coordination.executor.executor import Executor
 from distio.coordination.member import Member
 from distio.protocol import messages as m
 from distio.protocol.codec import Batch
@@ -21,6 +23,8 @@ from distio.runtime.waking import Waker
 
 __all__ = ["LeadingHost"]
 
+_GLANCE_SECONDS: Final = 0.0003
+"""A thread that is busy listens so often: else a lock that is recalled would be kept too long."""
 _LATE_MS: Final = 2
 """A client that is idle tells how it fares if nothing has come by then: most often it has got what
 it waits for, and that is all that there is to tell."""
@@ -38,6 +42,8 @@ class LeadingHost(FencedHost):
         """Wakes that thread."""
         self.waker = Waker()
         """Wakes the link thread."""
+        self._glance_at = 0.0
+        """When a thread that is busy listens next."""
         self._ear: tuple[zmq.Socket[Any], Poller] | None = None
         """The socket, and what waits for it and for the bell."""
         self.owes_word = False
@@ -64,6 +70,35 @@ class LeadingHost(FencedHost):
 
     # -- the threads of the pool ----------------------------------------------------------
 
+    def _next(self, executor: Executor) -> bool:
+        """As of any host; a thread that is busy listens now and then between two turns."""
+        goes_on = super()._next(executor)
+        if goes_on and time.monotonic() >= self._glance_at:
+            with self.mutex:
+                self._glance()
+        return goes_on
+
+    def _glance(self) -> None:
+        """Take up what has come, without waiting for it (mutex held)."""
+        self._glance_at = time.monotonic() + _GLANCE_SECONDS
+        if self.may_lead() and self.lead.take():
+            try:
+                self.take_up_in_turn(self._what_has_come())
+            finally:
+                self._give_up_lead()
+
+    def _what_has_come(self) -> list[Batch[m.CoordinatorMessage]]:
+        heard = []
+        while (batch := self._lines.receive()) is not None:
+            heard.append(batch)
+        return heard
+
+    def _give_up_lead(self) -> None:
+        if self.lead.give_up():
+            self.rouse()
+        self._lead_is_free.notify()
+        self._work_ready.notify()  # another one that is idle leads, if there is one
+
     def may_lead(self) -> bool:
         """Whether this thread of the pool would lead if it had no work (mutex held)."""
         return self.lead.is_free and not (self.is_stopping or is_main_thread())
@@ -77,10 +112,8 @@ class LeadingHost(FencedHost):
             self._listen_in_turn(heard)
             self.take_up_in_turn(heard)
         finally:
-            if self.lead.give_up():
-                self.rouse()
-            self._lead_is_free.notify()
-            self._work_ready.notify()  # another one that is idle leads, if there is one
+            self._give_up_lead()
+            self._glance_at = time.monotonic() + _GLANCE_SECONDS
         return True
 
     def _listen_in_turn(self, heard: list[Batch[m.CoordinatorMessage]]) -> None:
@@ -101,8 +134,7 @@ class LeadingHost(FencedHost):
                 self.mutex.release()
                 try:
                     has_rung = self._bell.reader in self._ear[1].poll(patience)
-                    while (batch := lines.receive()) is not None:
-                        heard.append(batch)
+                    heard += self._what_has_come()
                 finally:
                     self.mutex.acquire()
                     self._listens = False
