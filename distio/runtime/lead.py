@@ -11,7 +11,7 @@ Rules
 - A thread of the pool that is busy listens for a moment now and then, between two pieces of work,
   unless another thread leads.
 - The guard looks every `LOOK_SECONDS` as long as something changes. It leads if nobody has led
-  since its last look, until it has heard something; so an idle thread that it wakes leads next.
+  since its last look, until it hears something while a thread is idle: that one leads next.
 - If one thread of the pool has led ever since the last look, nothing happens, and the guard sleeps.
   Whoever gives the lead up then rouses it.
 - While the link thread needs the socket, as it makes other connections, no thread of the pool
@@ -111,9 +111,10 @@ class Lead:
             self._plan = Plan.LEAD
         return self._plan
 
-    def guard_heard(self) -> None:
-        """The guard has heard something: threads of the pool may lead now."""
-        self._leader, self._seen = None, -1
+    def guard_heard(self, *, is_pool_idle: bool) -> None:
+        """The guard, which leads, has heard something: a thread that is idle leads next."""
+        if is_pool_idle:
+            self._leader, self._seen = None, -1
 
     def rouse(self) -> None:
         """The guard is being roused: it looks again."""

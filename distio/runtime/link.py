@@ -66,6 +66,8 @@ _LONGEST_SILENCE_SECONDS: Final = 0.05
 """How long a member that is never idle may keep to itself how many of its fibers wait."""
 _FAREWELL_MS: Final = 500
 """How long the last words may take on their way, if the coordinator is gone."""
+_LOOKS_AROUND: Final = 32
+"""Of so many short looks, one is for connections that broke, and for the end of the program."""
 _FOR_THE_PROCESS: Final = (m.Leave, *ANSWERS)
 """Messages that concern no fiber."""
 
@@ -117,6 +119,8 @@ class LinkedHost(LeadingHost):
         self._frames_in_a_row = 0
         """The frames that went out, each soon after the one before."""
         self._is_held_back = False
+        self._looks = 0
+        """How often the link thread has waited."""
         self._handed_over: deque[Batch[m.CoordinatorMessage]] = deque()
         """What a thread of the pool has heard that is for the link thread."""
         self._poller: tuple[tuple[Any, ...], Poller] | None = None
@@ -298,7 +302,8 @@ class LinkedHost(LeadingHost):
 
     def _poll(self, plan: Plan) -> dict[Any, int]:
         """Wait until there is something to do for the link thread."""
-        if plan is Plan.LOOK:  # the rest can wait as long, and this costs less
+        self._looks += 1
+        if plan is Plan.LOOK and self._looks % _LOOKS_AROUND:  # what is rare can wait a little
             has_rung = self.waker.wait(self._milliseconds_to_wait(plan))
             return {self.waker.reader: zmq.POLLIN} if has_rung else {}
         listener = self._lines.listener if plan is Plan.LEAD else None
@@ -327,11 +332,10 @@ class LinkedHost(LeadingHost):
         return ""
 
     def _hear_as_guard(self) -> str:
-        """Take up what has come while no thread of the pool was idle; one that is idle by now leads
-        next."""
+        """Take up what has come while no thread of the pool was idle."""
         reason = self._hear()
         with self.mutex:
-            self.lead.guard_heard()
+            self.lead.guard_heard(is_pool_idle=self._idle > 0)
             self._work_ready.notify()
         return reason
 

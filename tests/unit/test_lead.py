@@ -57,16 +57,25 @@ def test_guard_that_has_heard_something_lets_an_idle_thread_lead() -> None:
     lead = Lead()
     lead.look()
     lead.look()
-    lead.guard_heard()
+    lead.guard_heard(is_pool_idle=True)
     assert lead.take()
     assert lead.look() is Plan.LOOK
 
 
-def test_guard_that_has_heard_something_leads_again_if_the_pool_is_busy() -> None:
+def test_guard_that_has_heard_something_goes_on_if_the_pool_is_busy() -> None:
     lead = Lead()
     lead.look()
     lead.look()
-    lead.guard_heard()
+    lead.guard_heard(is_pool_idle=False)
+    assert not lead.take()
+    assert lead.look() is Plan.LEAD
+
+
+def test_guard_leads_again_if_the_thread_that_was_idle_has_found_work() -> None:
+    lead = Lead()
+    lead.look()
+    lead.look()
+    lead.guard_heard(is_pool_idle=True)
     assert [lead.look(), lead.look()] == [Plan.LOOK, Plan.LEAD]
 
 
