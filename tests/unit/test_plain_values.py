@@ -60,7 +60,7 @@ def test_plain_value_is_told(value: Any) -> None:
     assert is_plain(value)
 
 
-@pytest.mark.parametrize("value", OTHER_VALUES, ids=lambda value: f"{value!r:.40}")
+@pytest.mark.parametrize("value", OTHER_VALUES, ids=lambda value: f"{value!r:.20}")
 def test_other_value_is_none(value: Any) -> None:
     assert not is_plain(value)
 
