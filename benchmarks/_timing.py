@@ -14,7 +14,8 @@ fibers.py       how long do many fibers, and many yields, take?        raffiot, 
 cpu.py          how much faster are two processes on pure CPU work?    bare processes  ≥ 1.8
 hosts.py        how much do workers over ssh compute?                   local cluster   ≥ 0.9
 main_job.py     how much faster is indexing the standard library?      bare processes  ≥ 1.6
-roundtrip.py    how long until a child on a worker has answered?       ZeroMQ echo     ≤ 10
+roundtrip.py    how long until a child on a worker has answered?       ZeroMQ echo,    ≤ 10
+                                                                       Pool
 curve.py        what do keys cost on TCP?                              without keys    ≤ 1.5
 throughput.py   how many tiny tasks a second?                          process pool    —
 plain.py        how fast are map, Executor and the backend of          joblib,         ≤ 1.3,

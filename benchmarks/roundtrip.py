@@ -1,4 +1,7 @@
-"""How long until a no-op child on a worker has answered? Goal: 10 echoes of bare ZeroMQ."""
+"""How long until a no-op child on a worker has answered? Goal: 10 echoes of bare ZeroMQ.
+
+Beside it: `multiprocessing.Pool`, and how long each of distio's processes computes for it.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from multiprocessing.pool import Pool
 from statistics import median, quantiles
 from typing import Any
 
 import zmq
 
-from benchmarks._timing import show
+from benchmarks._timing import SPAWN, processor_of, show
 from distio import Cluster, io
 
 TIMES = 300
@@ -33,6 +37,26 @@ def of_distio(cluster: Cluster) -> list[float]:
         io.traverse(range(TIMES), one_round_trip).run(None, on=cluster).unsafe_get()
     )
     return times
+
+
+def of_pool(pool: Pool) -> list[float]:
+    times = []
+    for n in range(TIMES):
+        start = time.perf_counter()
+        pool.apply(same, (n,))
+        times.append(time.perf_counter() - start)
+    return times
+
+
+def same(n: int) -> int:
+    return n
+
+
+def processes_of(cluster: Cluster) -> dict[str, list[int]]:
+    local = cluster._processes
+    assert local is not None
+    workers = [each.pid for each in local.workers]
+    return {"client": [os.getpid()], "coordinator": [local.coordinator.pid], "workers": workers}
 
 
 class Echo:
@@ -83,12 +107,26 @@ def main() -> None:
     with (
         tempfile.TemporaryDirectory() as directory,
         Cluster.local(workers=2, threads=1) as cluster,
+        SPAWN.Pool(2) as pool,
     ):
         echoes = {
             "ZeroMQ echo, two cores": Echo(f"ipc://{directory}/two", first, last),
             "ZeroMQ echo, one core": Echo(f"ipc://{directory}/one", first, first),
         }
-        measures: dict[str, Callable[[], list[float]]] = {"distio": lambda: of_distio(cluster)}
+        pids = processes_of(cluster)
+        used = dict.fromkeys(pids, 0.0)
+
+        def measured_distio() -> list[float]:
+            before = {who: processor_of(*each) for who, each in pids.items()}
+            found = of_distio(cluster)
+            for who, each in pids.items():
+                used[who] += processor_of(*each) - before[who]
+            return found
+
+        measures: dict[str, Callable[[], list[float]]] = {
+            "distio": measured_distio,
+            "multiprocessing.Pool": lambda: of_pool(pool),
+        }
         measures |= {name: each.measure for name, each in echoes.items()}
         times: dict[str, list[float]] = {name: [] for name in measures}
         for turn in range(ROUNDS + 1):
@@ -110,6 +148,12 @@ def main() -> None:
             ]
             for name, found in times.items()
         ],
+    )
+    trips = TIMES * (ROUNDS + 1)
+    show(
+        "processor time of distio for a round trip",
+        ["", "µs"],
+        [[who, f"{seconds / trips * 1e6:.0f}"] for who, seconds in used.items()],
     )
 
 

@@ -129,6 +129,7 @@ def _make(
         endings.check_loss,
         actors,
         named_runs.clients_of,
+        outcomes.move_waits,
     )
     return Features(
         references=references,

@@ -122,7 +122,9 @@ def _make(state: MemberState) -> Features:
     outcomes = Outcomes(state, references, waits, pressure)
     other_code = OtherCode(state)
     places = LocalPlaces(state)
-    placement = Placement(state, references, recovery, pressure, other_code.give_back, places)
+    placement = Placement(
+        state, references, recovery, pressure, other_code.give_back, places, outcomes.asked
+    )
     actors = Actors(state, placement, recovery, cancellation)
     named_runs = NamedRuns(state)
     return Features(

@@ -17,7 +17,7 @@ from distio.core.fiber import Handle
 from distio.core.ops.bounded import ChunkResult
 from distio.core.pickling.dumping import dump
 from distio.core.pickling.loading import load
-from distio.core.pickling.plain import PLAIN
+from distio.core.pickling.plain import PLAIN, is_plain
 from distio.core.references import Reference, claims_of, keys_of, opening_with, pin
 from distio.errors import Cancelled, NotPicklable, TracedException
 from distio.protocol.domains import OutcomeKind
@@ -111,8 +111,14 @@ def outcome_in(handle: Any) -> Any:
 
 
 def dump_outcome(result: Result[Any, Any]) -> Leaving:
-    """Pickle an outcome; what can't be pickled becomes a Panic that says so."""
-    if _is_plain(result):  # the plain pickler does it as well, and much faster
+    """Pickle an outcome; what can't be pickled becomes a Panic that says so.
+
+    Of an Ok with a plain value the bytes are those of the value: to make an Ok again is quicker
+    than to let pickle find its class, and plain values hold no Result.
+    """
+    if type(result) is Ok and is_plain(result.success):
+        return Leaving(pickle.dumps(result.success, pickle.HIGHEST_PROTOCOL))
+    if _needs_no_rules(result):  # the plain pickler does it as well, and much faster
         return Leaving(pickle.dumps(result, pickle.HIGHEST_PROTOCOL), kind=kind_of(result))
     if type(result) is Ok and type(result.success) is ChunkResult:
         return _dump_worked(result.success)
@@ -129,13 +135,12 @@ def kind_of(result: Result[Any, Any]) -> OutcomeKind:
     return "panic" if type(result) is Panic else "errors"
 
 
-def _is_plain(result: Result[Any, Any]) -> bool:
-    """Whether it is made of built-in types, or a mere cancellation: a race, a run may have many."""
+def _needs_no_rules(result: Result[Any, Any]) -> bool:
+    """Whether it has plain values of items, or is a mere cancellation: a race, a run may have many."""
     if type(result) is Ok:
         value = result.success
-        if type(value) is ChunkResult:
-            return not value.failures and PLAIN.issuperset(map(type, value.values))
-        return type(value) in PLAIN
+        is_worked = type(value) is ChunkResult and not value.failures
+        return is_worked and PLAIN.issuperset(map(type, value.values))
     if type(result) is not Panic or result.errors or len(result.exceptions) != 1:
         return False
     exception, where = result.exceptions[0].exception, result.exceptions[0].where
@@ -191,7 +196,7 @@ def dump_value(value: Any, what: str) -> tuple[bytes, list[Handle[Any, Any, Any]
     Raises:
         NotPicklable: it can't be pickled; the message says what in it, and where.
     """
-    if type(value) in PLAIN:  # as in `dump_item`
+    if is_plain(value):  # as in `dump_item`
         return pickle.dumps(value, pickle.HIGHEST_PROTOCOL), []
     try:
         dumped = dump(value)
@@ -208,7 +213,7 @@ def dump_item(item: Any) -> Leaving:
     Raises:
         NotPicklable: it can't be pickled; the message says what in it, and where.
     """
-    if type(item) in PLAIN:  # the plain pickler does it as well, and much faster
+    if is_plain(item):  # the plain pickler does it as well, and much faster
         return Leaving(pickle.dumps(item, pickle.HIGHEST_PROTOCOL))
     try:
         return _leaving(item)
@@ -238,7 +243,7 @@ def dump_awaited(
 def load_outcome(payload: bytes) -> Result[Any, Any]:
     """Make an outcome again; a Panic if that fails in this process."""
     try:
-        result: Result[Any, Any] = load(payload)
+        result: Any = load(payload)
     except BaseException as error:  # noqa: BLE001 (the panic tells)
         return Panic([TracedException.in_except_clause(error)], [])
-    return result
+    return result if isinstance(result, Result) else Ok(result)

@@ -16,6 +16,7 @@ from distio.protocol import messages as m
 from distio.protocol.base import PAYLOAD, Message
 from distio.protocol.domains import Count
 from distio.protocol.fields import marked
+from distio.protocol.sizes import size_of
 
 __all__ = ["DETACH_BYTES", "Batch", "MalformedFrame", "from_coordinator", "from_member"]
 
@@ -58,9 +59,10 @@ class _Codec(Generic[T]):
         frames: list[bytes] = []
         slim = list(messages)
         for index, message in enumerate(messages):
+            if size_of(message) <= DETACH_BYTES:
+                continue  # most often
             field = marked(type(message), PAYLOAD)
-            if field is None:
-                continue
+            assert field is not None  # it has payloads
             payloads = field.values(message)
             large = [part for part, each in enumerate(payloads) if len(each) > DETACH_BYTES]
             if large:

@@ -36,6 +36,7 @@ from distio.runtime.doorkeeper import revoked
 from distio.runtime.instruments import Instruments
 from distio.runtime.journal.journal import Journal, JournalLost
 from distio.runtime.peer_processes import PeerProcesses
+from distio.runtime.poller import Poller
 from distio.runtime.refusals import REFUSALS, require_sockets, system_refused
 from distio.runtime.spilling import Spill
 from distio.runtime.systems import kill_watched, watch_process
@@ -132,7 +133,7 @@ class CoordinatorProcess:
         settings = options.settings(url, has_journal=journal is not None)
         self._decider = Decider(settings, self._spill, journal)
         self._board = self._decider.board
-        self._poller = zmq.Poller()
+        self._poller = Poller()
         self._peers = PeerProcesses(self._poller)
         self._lifeline = lifeline
         self._stopper = Waker()
@@ -178,9 +179,9 @@ class CoordinatorProcess:
         A coordinator that has a journal ends at once then, and another process may go on.
         """
         for source in (*self._connections.sources, self._stopper.reader):
-            self._poller.register(source, zmq.POLLIN)
+            self._poller.register(source)
         if self._lifeline is not None:
-            self._poller.register(self._lifeline, zmq.POLLIN | zmq.POLLERR)
+            self._poller.register(self._lifeline)
         try:
             if self._decider.has_journal and self._lifeline is not None:
                 self._look_for_former_processes()
@@ -214,7 +215,7 @@ class CoordinatorProcess:
 
     def _serve(self) -> None:
         while not self._is_over:
-            events = dict(self._poller.poll(self._milliseconds_to_wait()))
+            events = self._poller.poll(self._milliseconds_to_wait())
             began = time.monotonic()
             if self._stopper.reader in events:
                 self._stopper.clear()

@@ -22,6 +22,7 @@ from distio.coordination.state.store import Keep
 from distio.protocol.codec import Batch
 from distio.protocol.messages import HANDSHAKE, MemberMessage
 from distio.runtime.journal.journal import Journal, describe
+from distio.runtime.poller import Poller
 
 __all__ = ["Decider"]
 
@@ -151,7 +152,7 @@ class Decider:
         """How long it is until a checkpoint is to be made; None: none is to be."""
         return None if self._journal is None else self._journal.seconds_to_cut
 
-    def see_to_checkpoints(self, poller: zmq.Poller, events: dict[Any, int]) -> None:
+    def see_to_checkpoints(self, poller: Poller, events: dict[Any, int]) -> None:
         """Between two turns: begin with a checkpoint, or take up one that is written.
 
         Args:
@@ -170,7 +171,7 @@ class Decider:
         elif journal.is_checkpoint_due:
             journal.begin_checkpoint(self.board)
             if journal.child is not None:
-                poller.register(journal.child, zmq.POLLIN)
+                poller.register(journal.child)
 
     def park(self) -> None:
         """All was sent, and the process ends: let another one go on quickly."""

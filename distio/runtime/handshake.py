@@ -182,7 +182,7 @@ def _await_answer(lines: Lines, give_up_at: float, ends: dict[int, ClusterError]
     """The first frames that come; None if none came in time."""
     while True:
         poller = zmq.Poller()
-        for source in (*lines.sources, lines.sender, *ends):
+        for source in (lines.listener, *lines.monitors, lines.sender, *ends):
             poller.register(source, zmq.POLLIN | zmq.POLLERR)
         now, redial_at = time.monotonic(), lines.absence.redial_at
         until = give_up_at if redial_at is None else min(give_up_at, redial_at)

@@ -98,9 +98,9 @@ class Lines:
         return len(self._urls) > 1
 
     @property
-    def sources(self) -> list[zmq.Socket[Any]]:
-        """What the link thread polls."""
-        return [self.listener, *self._monitors]
+    def monitors(self) -> list[zmq.Socket[Any]]:
+        """What tells of connections; the link thread polls it."""
+        return self._monitors
 
     def greet(self, hello: m.Hello) -> None:
         """Ask to be let in."""

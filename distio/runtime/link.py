@@ -1,8 +1,9 @@
 """A member's link to the coordinator: two sockets and one thread.
 
-A thread that has messages sends them itself, under the host's mutex, on the sending socket: no hop
-to another thread. The link thread only listens, and sends messages that were held back for a moment
-so that they go out in one frame with those that follow. The link thread never runs user code.
+A thread that has messages sends them itself, under the host's mutex, on the sending socket, and a
+thread of the pool that is idle listens itself: no hop to another thread. The link thread listens
+while the pool is busy (see `lead`), sends messages that were held back for a moment so that they go
+out in one frame with those that follow, and sees to the connections. It never runs user code.
 
 What the messages are about has modules of its own: `link_keeper` for the link itself, `leaving` for
 the member's way out, `own_runs`, `named_runs`, `questions` and `inquiries` for the threads of this
@@ -14,10 +15,11 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import zmq
 
@@ -29,7 +31,6 @@ from distio.coordination.member import Member
 from distio.coordination.membership.identity import ANYBODY, Identity, refusal_of_message
 from distio.coordination.placement.words import describe_unfit
 from distio.coordination.recovery.words import describe_loss
-from distio.coordination.state.local_run import LocalRun
 from distio.errors import ClusterClosed, KeyRefused, TracedException
 from distio.protocol import messages as m
 from distio.protocol.codec import Batch
@@ -38,8 +39,9 @@ from distio.protocol.messages.logs import LogLevels
 from distio.protocol.messages.roster import MembersListed
 from distio.runtime.deliveries import Deliveries
 from distio.runtime.failure_detector import FailureDetector
-from distio.runtime.fenced_host import FencedHost
 from distio.runtime.inquiries import ANSWERS, Inquiries, Told
+from distio.runtime.lead import LOOK_SECONDS, Plan
+from distio.runtime.leading_host import LeadingHost
 from distio.runtime.leaving import Leaving
 from distio.runtime.lines import Lines
 from distio.runtime.link_keeper import LinkKeeper
@@ -47,11 +49,11 @@ from distio.runtime.logs import log
 from distio.runtime.named_runs import NamedRuns
 from distio.runtime.own_runs import OwnRuns
 from distio.runtime.pending_runs import inherited
+from distio.runtime.poller import Poller
 from distio.runtime.questions import Questions
 from distio.runtime.relay import Relay
 from distio.runtime.standalone import StandaloneDriver
 from distio.runtime.timeouts import MAX_WAIT_SECONDS
-from distio.runtime.waking import Waker
 
 __all__ = ["LinkedHost"]
 
@@ -64,6 +66,8 @@ _LONGEST_SILENCE_SECONDS: Final = 0.05
 """How long a member that is never idle may keep to itself how many of its fibers wait."""
 _FAREWELL_MS: Final = 500
 """How long the last words may take on their way, if the coordinator is gone."""
+_LOOKS_AROUND: Final = 32
+"""Of so many short looks, one is for connections that broke, and for the end of the program."""
 _FOR_THE_PROCESS: Final = (m.Leave, *ANSWERS)
 """Messages that concern no fiber."""
 
@@ -79,7 +83,7 @@ def _log_report(report: m.LossReported | CodeReported | m.NoWorkerFits) -> None:
     log.log(level, "%s", describe_loss(report))
 
 
-class LinkedHost(FencedHost):
+class LinkedHost(LeadingHost):
     """A host whose member belongs to a cluster."""
 
     def __init__(
@@ -91,7 +95,7 @@ class LinkedHost(FencedHost):
         detector: FailureDetector[str],
         identity: Identity = ANYBODY,
     ) -> None:
-        super().__init__(member)
+        super().__init__(member, lines)
         self.link = self
         self.deliveries = Deliveries()
         """The log records of fibers elsewhere."""
@@ -107,7 +111,6 @@ class LinkedHost(FencedHost):
         self.keeper = LinkKeeper(self, lines, detector)
         self.explain_loss: Callable[[], str] = lambda: ""
         """May know more of why the coordinator is lost than its broken connection tells."""
-        self._lines = lines
         self._lifeline = lifeline
         self._early = early
         self._identity = identity
@@ -116,12 +119,17 @@ class LinkedHost(FencedHost):
         self._frames_in_a_row = 0
         """The frames that went out, each soon after the one before."""
         self._is_held_back = False
+        self._looks = 0
+        """How often the link thread has waited."""
+        self._handed_over: deque[Batch[m.CoordinatorMessage]] = deque()
+        """What a thread of the pool has heard that is for the link thread."""
+        self._poller: tuple[tuple[Any, ...], Poller] | None = None
+        """That of the link thread, and what it polls."""
         self._is_closed = False
         self._close_reason = ""
         self.closed_because = ""
         self.standalone: StandaloneDriver | None = None
         """Decides in place of the coordinator, once that is lost."""
-        self.waker = Waker()
         self.fence = lines.fence
         if self.fence is not None:
             self.fence.wake = self.waker.wake
@@ -148,8 +156,13 @@ class LinkedHost(FencedHost):
         if not more_follows and (is_time or not (member.state.ready or self._is_in_burst())):
             self.send_outbox(full=silent_for > _LONGEST_SILENCE_SECONDS)
         elif not self._is_held_back:
-            self._is_held_back = True
-            self.waker.wake()
+            self._hold_back()
+
+    def _hold_back(self) -> None:
+        """Have the link thread say in a moment what nobody says before (mutex held)."""
+        self._is_held_back = True
+        if self.lead.guard_waits:
+            self.rouse()
 
     def _is_in_burst(self) -> bool:
         """Whether what was said last can wait, and is one of many."""
@@ -157,8 +170,15 @@ class LinkedHost(FencedHost):
         return self._frames_in_a_row >= _BURST and bool(outbox) and outbox[-1].is_deferrable
 
     def idle(self) -> float | None:
-        self.send_outbox(full=True)
+        # nothing depends on how a client fares but the search for deadlocks
+        self.owes_word = self.member.worker is None and self.may_lead()
+        self.send_outbox(full=not self.owes_word)
         return None
+
+    def tell_word(self) -> None:
+        """Nothing has come since a thread was idle: tell how the client fares (mutex held)."""
+        self.owes_word = False
+        self.send_outbox(full=True)
 
     def timer_wait_ended(self) -> None:
         """Never called: here `idle` sets no time."""
@@ -188,8 +208,7 @@ class LinkedHost(FencedHost):
         if member.state.has_left and not member.state.is_to_be_heard:
             self.close(self.leaving.because)
         elif member.state.given_back:  # there was too much of it for one message
-            self._is_held_back = True
-            self.waker.wake()
+            self._hold_back()
 
     def require_role(self, message: m.MemberMessage) -> None:
         """Raise KeyRefused unless this process, by its key, may say such a message.
@@ -219,6 +238,8 @@ class LinkedHost(FencedHost):
         except BaseException as error:  # noqa: BLE001 (the callers of the host are told)
             self.fail(error)
             reason = self._close_reason
+        with self.mutex:
+            self.take_socket()
         if self._close_reason:  # this end has closed it, whatever the other one has said
             reason, self.keeper.is_lost = self._close_reason, False
         elif self.member.state.is_leaving:  # it has left, or has taken too long and was told so
@@ -249,40 +270,53 @@ class LinkedHost(FencedHost):
             self.runs.look_after(self.standalone.ended, self.standalone.tell)
 
     def _carry(self) -> str:
-        poller = zmq.Poller()
-        poller.register(self.waker.reader, zmq.POLLIN)
-        for source in self._lines.sources:
-            poller.register(source, zmq.POLLIN)
-        if self._lifeline is not None:
-            poller.register(self._lifeline, zmq.POLLIN | zmq.POLLERR)
         keeper, leaving = self.keeper, self.leaving
         keeper.begin()
         reason = self._take_up(self._early)
         while not (self._is_closed or reason):
-            events = dict(poller.poll(self._milliseconds_to_wait()))
+            with self.mutex:
+                plan = self.lead.look()
+                if plan is Plan.LEAD and self.owes_word:
+                    self.tell_word()
+            events = self._poll(plan)
             if self.waker.reader in events:
                 self.waker.clear()
                 leaving.begin()
             elif self._is_held_back or self.relay:
                 with self.mutex:
                     self.send_outbox()
+            if self._handed_over:
+                reason = self._take_over()
             if self._lines.listener in events:
-                reason = self._hear()
+                reason = reason or self._hear_as_guard()
             if self._lines.has_broken(events):
-                # what was sent before is there already
-                reason = reason or self._hear() or keeper.broke()
-            reason = reason or keeper.keep(poller)
+                reason = reason or self._hear_rest() or keeper.broke()
+            reason = reason or keeper.keep()
             if self._lifeline in events:
-                poller.unregister(self._lifeline)
+                self._lifeline = None
                 leaving.program_ended()
             if end := leaving.orphan_gives_up():
                 return end
             reason = reason or keeper.look_for_life()
         return reason or self._close_reason
 
-    def _milliseconds_to_wait(self) -> int | None:
+    def _poll(self, plan: Plan) -> dict[Any, int]:
+        """Wait until there is something to do for the link thread."""
+        self._looks += 1
+        if plan is Plan.LOOK and self._looks % _LOOKS_AROUND:  # what is rare can wait a little
+            has_rung = self.waker.wait(self._milliseconds_to_wait(plan))
+            return {self.waker.reader: zmq.POLLIN} if has_rung else {}
+        listener = self._lines.listener if plan is Plan.LEAD else None
+        sources = self.waker.reader, *self._lines.monitors, listener, self._lifeline
+        if self._poller is None or self._poller[0] != sources:
+            self._poller = sources, Poller(*[each for each in sources if each is not None])
+        return self._poller[1].poll(self._milliseconds_to_wait(plan))
+
+    def _milliseconds_to_wait(self, plan: Plan) -> int | None:
         if self._is_held_back or self.relay:
             return _HOLD_BACK_MS
+        if plan is Plan.LOOK:
+            return int(LOOK_SECONDS * 1000)
         dues = self.keeper.due, self.leaving.orphaned_until
         due = min([each for each in dues if each is not None], default=None)
         if due is None:
@@ -297,39 +331,101 @@ class LinkedHost(FencedHost):
                 return reason
         return ""
 
+    def _hear_as_guard(self) -> str:
+        """Take up what has come while no thread of the pool was idle."""
+        reason = self._hear()
+        with self.mutex:
+            self.lead.guard_heard(is_pool_idle=self._idle > 0)
+            self._work_ready.notify()
+        return reason
+
+    def _hear_rest(self) -> str:
+        """A connection broke: take up what was sent before, which is there already."""
+        with self.mutex:
+            self.take_socket()
+        reason = self._hear()
+        with self.mutex:
+            self.release_socket()
+        return reason
+
     def _take_up(self, batch: Batch[m.CoordinatorMessage]) -> str:
-        ended: list[LocalRun] = []
+        """Take up a batch (on the link thread); a reason if the coordinator closes the link."""
         with self.mutex:
             if self._is_closed:
                 return ""  # what follows from this, like the end of the coordinator, is no reason
-            for message in self._lines.hear(batch):
-                if isinstance(message, _FOR_THE_PROCESS):
-                    self._told(message)
-                elif message.is_numbered:
-                    self.member.receive(message)
-                elif reason := self.keeper.hear(message):
-                    return reason
-            arrived, reports = self.member.take_logs(), self.member.take_reports()
-            answers = [*self.member.take_answers(), *self.member.take_listings()]
-            wakes = [wake for each in answers if (wake := self._answered(each)) is not None]
-            if self.member.state.ended_runs:
-                ended, tell = self.pending_runs.take_ended(self.member)
+            reason, then = self._receive(batch)
+            if reason:
+                return reason
             self.wake()
             if not self.member.state.ready:
                 # a thread that is idle has told all it knew, and isn't woken for this
                 self.send_outbox(full=self._idle > 0)
             elif self.member.state.outbox:
                 self._is_held_back = True  # all threads may be busy for long: they don't say it
-            if self._lines.session.has_heard_enough:
-                self._lines.acknowledge(time.monotonic())
-        if arrived:
-            self.deliveries.put(arrived)
-        for report in reports:
-            self.deliveries.do(partial(_log_report, report))
-        for wake in wakes:
-            self.deliveries.when_handled(wake)
-        if ended:
-            self.runs.ended(ended, tell)
+        for each in then:
+            each()
+        return ""
+
+    def _receive(self, batch: Batch[m.CoordinatorMessage]) -> tuple[str, list[Callable[[], None]]]:
+        """Let the member take up a batch (mutex held).
+
+        Returns:
+            A reason if the coordinator closes the link, and what is left to do without the mutex.
+        """
+        member = self.member
+        for message in self._lines.hear(batch):
+            if isinstance(message, _FOR_THE_PROCESS):
+                self._told(message)
+            elif message.is_numbered:
+                member.receive(message)
+            elif reason := self.keeper.hear(message):
+                return reason, []
+        then: list[Callable[[], None]] = []
+        if arrived := member.take_logs():
+            then.append(partial(self.deliveries.put, arrived))
+        for report in member.take_reports():
+            then.append(partial(self.deliveries.do, partial(_log_report, report)))
+        for answer in (*member.take_answers(), *member.take_listings()):
+            if (wake := self._answered(answer)) is not None:
+                then.append(partial(self.deliveries.when_handled, wake))
+        if member.state.ended_runs:
+            ended, tell = self.pending_runs.take_ended(member)
+            if ended:
+                then.append(partial(self.runs.ended, ended, tell))
+        if self._lines.session.has_heard_enough:
+            self._lines.acknowledge(time.monotonic())
+        return "", then
+
+    def take_up_in_turn(self, heard: Sequence[Batch[m.CoordinatorMessage]]) -> None:
+        """Take up what has come (mutex held), or let the link thread do that if it is about the
+        link itself."""
+        for index, batch in enumerate(heard):
+            if self._is_closed:
+                return
+            if not all(message.is_numbered for message in batch.messages):
+                self._handed_over += heard[index:]
+                self.lead.reserve(is_reserved=True)
+                self.rouse()
+                return
+            _, then = self._receive(batch)
+            if self.member.state.outbox and self.member.state.ready:
+                self._hold_back()  # what it takes up now may take long
+            self.wake(spare=1)
+            if then:
+                self.mutex.release()
+                try:
+                    for each in then:
+                        each()
+                finally:
+                    self.mutex.acquire()
+
+    def _take_over(self) -> str:
+        """Take up what a thread of the pool has left to the link thread."""
+        while self._handed_over:
+            if reason := self._take_up(self._handed_over.popleft()):
+                return reason
+        with self.mutex:
+            self.release_socket()
         return ""
 
     def _answered(self, answer: Answer | MembersListed) -> Callable[[], None] | None:
@@ -382,7 +478,7 @@ class LinkedHost(FencedHost):
                 self.pending_runs.cut_short(reason or "the cluster was closed")
                 self.cut_short(reason or "the cluster was closed")
         self._lines.close(linger=_FAREWELL_MS)
-        self.waker.close()
+        self.close_bells()
 
     def drop_in_child(self) -> None:
         if self.is_inherited:  # a child of the child

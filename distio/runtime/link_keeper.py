@@ -22,8 +22,6 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Final, final
 
-import zmq
-
 from distio.coordination.membership.session import Breach
 from distio.protocol import messages as m
 from distio.runtime.failure_detector import FailureDetector, silence_of
@@ -119,12 +117,8 @@ class LinkKeeper:
             self._lines.broke(time.monotonic())
         return ""
 
-    def keep(self, poller: zmq.Poller) -> str:
-        """Do what is due for the connections.
-
-        Args:
-            poller: polls them; when others take their place, it polls these.
-        """
+    def keep(self) -> str:
+        """Do what is due for the connections."""
         now, lines = time.monotonic(), self._lines
         due = lines.due
         if due is None or now < due:
@@ -142,12 +136,8 @@ class LinkKeeper:
         elif absence.redial_at <= now:
             if absence.is_news(now):
                 self._host.deliveries.do(partial(_log_absence, lines.url, absence.longest))
-            for source in lines.sources:
-                poller.unregister(source)
-            with self._host.mutex:
+            with self._host.mutex, self._host.alone_listening():
                 lines.redial(now)
-            for source in lines.sources:
-                poller.register(source, zmq.POLLIN)
         return ""
 
     def look_for_life(self) -> str:

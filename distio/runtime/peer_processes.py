@@ -13,9 +13,8 @@ import platform
 import socket
 from typing import Any, final
 
-import zmq
-
 from distio.protocol.text import readable
+from distio.runtime.poller import Poller
 from distio.runtime.systems import Credentials, credentials_at, watch_process
 
 __all__ = ["PeerProcesses", "user_at"]
@@ -29,7 +28,7 @@ class PeerProcesses:
         poller: waits for their ends.
     """
 
-    def __init__(self, poller: zmq.Poller) -> None:
+    def __init__(self, poller: Poller) -> None:
         self._poller = poller
         self._process_of: dict[int, int] = {}
         """By member: a descriptor of its process."""
@@ -60,7 +59,7 @@ class PeerProcesses:
             return True  # its end shows by its silence
         self._process_of[member] = process
         self._members_of.setdefault(process, set()).add(member)
-        self._poller.register(process, zmq.POLLIN)
+        self._poller.register(process)
         return True
 
     def ended(self, events: dict[Any, int]) -> list[int]:

@@ -19,6 +19,7 @@ __all__ = [
     "COPY",
     "Frames",
     "dealer",
+    "has_come",
     "next_event",
     "prepare_to_hand_over",
     "receive",
@@ -124,7 +125,14 @@ def prepare_to_hand_over() -> None:
 
 def receive(socket: zmq.Socket[Any]) -> list[zmq.Frame] | None:
     """The frames of the next message, or None if there is none now."""
+    if not has_come(socket):  # to be refused by the socket would cost an exception
+        return None
     try:
         return socket.recv_multipart(zmq.DONTWAIT, copy=False)
     except zmq.Again:
         return None
+
+
+def has_come(socket: zmq.Socket[Any]) -> bool:
+    """Whether there is a message."""
+    return bool(int(socket.get(zmq.EVENTS)) & zmq.POLLIN)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import threading
 from contextlib import suppress
@@ -26,6 +27,7 @@ class Waker:
         self._is_open = False
         self._wakeup_before: int | None = None
         """The descriptor to which signals wrote before they woke this one."""
+        self._poll: select.poll | None = None
         self._renew_guard()
         self.reader, self._writer = os.pipe()
         self._is_open = True
@@ -50,6 +52,13 @@ class Waker:
             if self._is_open:
                 with suppress(BlockingIOError):  # a full pipe has woken its reader already
                     os.write(self._writer, b"!")
+
+    def wait(self, milliseconds: int | None) -> bool:
+        """Wait until it is woken, for no longer than that; return whether it was."""
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(self.reader, select.POLLIN)
+        return bool(self._poll.poll(milliseconds))
 
     def clear(self) -> None:
         """Take out what has woken; the thread that polls calls this, and looks around then."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec import structs
 
 from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.events import Joined
@@ -236,9 +237,42 @@ def test_coordinator_moves_a_wait_with_the_fiber() -> None:
     scene.says(1, m.AwaitOutcomes(run, [child]))
     scene.tells(2, ready=2)
     assert scene.offers(2, run, child, epoch=1) == [
-        (3, placed(run, child, epoch=2)),
-        (3, m.SendOutcomes(run, [(child, 2)])),
+        (3, structs.replace(placed(run, child, epoch=2), are_awaited=True))
     ]
+
+
+def test_coordinator_asks_for_those_of_several_fibers_that_are_waited_for() -> None:
+    scene = Scene(workers=2)
+    run, (one, two) = shipped(scene, 2)
+    scene.says(1, m.AwaitOutcomes(run, [two]))
+    scene.tells(2, ready=2)
+    assert scene.offers(2, run, one, two, epoch=1) == [
+        (3, placed(run, one, two, epoch=2)),
+        (3, m.SendOutcomes(run, [(two, 2)])),
+    ]
+
+
+def test_offer_of_new_fibers_that_are_awaited_starts_them_and_asks_for_their_outcomes() -> None:
+    scene = Scene(workers=1)
+    run = scene.starts(fibers=1)
+    child = fiber_id(1, 1)
+    offer = m.Offer([chunk(run, child)], are_new=True, are_awaited=True)
+    assert scene.says(1, offer) == [
+        (2, structs.replace(placed(run, child), are_awaited=True)),
+    ]
+    assert scene.machine.runs[run].alive_at == {1: 1, 2: 1}
+    assert scene.says(2, m.OutcomesReady([child], [b"r"])) == [(1, m.Outcomes([child], [b"r"]))]
+
+
+def test_new_fibers_of_a_run_that_is_over_are_dropped() -> None:
+    scene = Scene(workers=1)
+    run = scene.starts(fibers=1)
+    scene.tells(1, finished(run, 1))
+    stale = scene.machine.stale
+    offer = m.Offer([chunk(run, fiber_id(1, 1))], are_new=True, are_awaited=True)
+    assert scene.says(1, offer) == []
+    assert scene.machine.stale == stale + 1
+    scene.machine.validate_rest()
 
 
 def test_coordinator_drops_an_outcome_whose_handles_were_given_back() -> None:
@@ -289,7 +323,8 @@ def test_coordinator_ignores_an_unknown_outcome_of_a_fiber_that_moved_meanwhile(
     scene = Scene(workers=1)
     run, (child,) = shipped(scene)
     scene.says(1, m.AwaitOutcomes(run, [child]))
-    assert scene.offers(2, run, child, epoch=1)[0] == (2, placed(run, child, epoch=2))
+    again = structs.replace(placed(run, child, epoch=2), are_awaited=True)
+    assert scene.offers(2, run, child, epoch=1)[0] == (2, again)
     assert scene.says(2, m.OutcomeUnknown(child, 1)) == []
     assert scene.machine.fibers[child].rare.lost is None
 

@@ -86,6 +86,10 @@ LIES: dict[str, list[m.MemberMessage]] = {
     "a fiber is offered in two chunks": [m.Offer([chunk(OWN), chunk(OWN, epoch=1)])],
     "more fibers are offered than live there": [m.Offer([chunk(own(1), own(2))])],
     "a fiber that was never placed has an epoch": [m.Offer([chunk(OWN, epoch=7)])],
+    "a fiber is offered as new that has moved": [m.Offer([chunk(CHILD)], are_new=True)],
+    "a fiber of others is offered as new": [m.Offer([chunk(HONEST + 99)], are_new=True)],
+    "a new fiber is offered twice": [m.Offer([chunk(own(1))], are_new=True)] * 2,
+    "a new fiber has an epoch": [m.Offer([chunk(own(1), epoch=1)], are_new=True)],
     "fibers hold the lock of others": [m.Offer([chunk(OWN, held=[("door", 0, 1)])])],
     "several fibers need one place": [
         told(OWN, started=[(1, 9)]),

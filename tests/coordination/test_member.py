@@ -11,9 +11,10 @@ from distio import Ok, Panic, io
 from distio.coordination.executor.executor import Executor
 from distio.coordination.member import Member
 from distio.coordination.placement.tasks import OfferFibers, UnpickleChunk
+from distio.coordination.state.member import GIVE_BACK_TOGETHER
 from distio.core.fiber import Fiber, Handle
 from distio.core.interpreter import step
-from distio.core.outcomes import outcome_in
+from distio.core.outcomes import dump_outcome, outcome_in
 from distio.core.snapshot import dump_chunk, dump_fibers
 from distio.errors import FiberUnreachable, WorkerLost
 from distio.protocol import messages as m
@@ -220,7 +221,9 @@ def test_outcome_is_requested_once_for_any_number_of_waits() -> None:
     world.work()
     world.pass_time(1)
     assert outcome_of(handle) == Ok(([Ok(1)], [Ok(1)], [Ok(1), Ok(1)]))
-    assert len(world.said(m.AwaitOutcomes)) == 1
+    (offer,) = world.said(m.Offer)
+    assert offer.are_awaited
+    assert world.said(m.AwaitOutcomes) == []
 
 
 def test_handles_of_grandchildren_travel_back_and_can_be_waited_for() -> None:
@@ -268,6 +271,42 @@ def test_handle_that_is_dropped_is_forgotten_with_its_outcome() -> None:
     assert (child, 1) in [count for said in world.said(m.GiveBack) for count in said.counts]
     assert child not in world[2].state.hosted
     assert child not in world.coordinator.fibers
+
+
+def given_back_by(payload: bytes, children: int, *, full: bool) -> list[int]:
+    """How many fibers are given back at a time, after they have ended with this outcome."""
+    world = World(workers=0)
+    world.start(io.parallel([io.pure(0)] * children).flat_map(io.wait).then(io.sleep(1)))
+    member = world[1]
+    while world.nodes[1].work():
+        pass
+    fibers = [id for said in member.state.outbox for id in offered_by(said)]
+    member.receive(m.Outcomes(fibers, [payload] * children))
+    while world.nodes[1].work():
+        pass
+    member.flush(full=full)
+    said = [each for each in member.state.outbox if isinstance(each, m.GiveBack)]
+    return [len(each.counts) for each in said]
+
+
+def offered_by(message: m.MemberMessage) -> list[int]:
+    chunks = message.chunks if isinstance(message, m.Offer) else []
+    return [id for chunk in chunks for id, _ in chunk.fibers]
+
+
+def test_fibers_with_small_outcomes_are_given_back_when_all_is_told() -> None:
+    small = dump_outcome(Ok(1)).payload
+    assert given_back_by(small, 3, full=False) == []
+    assert given_back_by(small, 3, full=True) == [3]
+
+
+def test_many_fibers_with_small_outcomes_are_given_back_together() -> None:
+    small = dump_outcome(Ok(1)).payload
+    assert given_back_by(small, GIVE_BACK_TOGETHER, full=False) == [GIVE_BACK_TOGETHER]
+
+
+def test_fiber_with_a_large_outcome_is_given_back_at_once() -> None:
+    assert given_back_by(dump_outcome(Ok(b"x" * 10_000)).payload, 1, full=False) == [1]
 
 
 def test_handle_that_travelled_is_not_forgotten() -> None:
@@ -375,12 +414,44 @@ def test_member_sends_each_message_before_those_that_depend_on_it() -> None:
     while node.work():
         pass
     node.member.flush()
-    kinds = [type(message) for message in node.member.state.outbox]
-    assert kinds.index(m.StartRun) < kinds.index(m.Progress) < kinds.index(m.Offer)
-    assert kinds.index(m.Offer) < kinds.index(m.AwaitOutcomes)
-    progress = node.member.state.outbox[kinds.index(m.Progress)]
+    start, *_, offer, progress = node.member.state.outbox
+    assert isinstance(start, m.StartRun)
+    assert isinstance(offer, m.Offer)
+    assert (offer.are_new, offer.are_awaited) == (True, True)
     assert isinstance(progress, m.Progress)
-    assert progress.runs[0].started == [(1, 1)]
+    assert progress.runs == [m.RunProgress(offer.chunks[0].run, [], 0, [], 1)]
+
+
+def test_member_that_offers_what_has_begun_reports_its_start_before() -> None:
+    member = Member(2)
+    root = member.start_root(io.pure(0), None)
+    member.features.placement.spawn(root, rq.Spawn([io.pure(0), io.pure(1)]))
+    begun, _ = member.state.ready
+    assert isinstance(begun, Fiber)
+    begun.request = rq.YIELDED
+    member.features.placement.pickled([begun], dump_chunk([begun]))
+    start, progress, offer = member.state.outbox
+    assert isinstance(start, m.StartRun)
+    assert isinstance(progress, m.Progress)
+    assert progress.runs[0].started == [(1, 2)]
+    assert isinstance(offer, m.Offer)
+    assert not offer.are_new
+
+
+def test_member_that_offers_the_first_of_new_fibers_reports_the_start_of_the_others() -> None:
+    member = Member(2)
+    root = member.start_root(io.pure(0), None)
+    member.features.placement.spawn(root, rq.Spawn([io.pure(n) for n in range(3)]))
+    first, *others = [work for work in member.state.ready if isinstance(work, Fiber)]
+    member.features.placement.pickled([first], dump_chunk([first]))
+    member.features.placement.pickled(others[1:], dump_chunk(others[1:]))
+    kinds = [type(message) for message in member.state.outbox]
+    assert kinds == [m.StartRun, m.Offer, m.Progress, m.Offer]
+    _, new, progress, old = member.state.outbox
+    assert isinstance(new, m.Offer)
+    assert isinstance(progress, m.Progress)
+    assert isinstance(old, m.Offer)
+    assert (new.are_new, progress.runs[0].started, old.are_new) == (True, [(2, 2)], False)
 
 
 def test_member_reports_progress_once() -> None:

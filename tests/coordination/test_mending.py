@@ -31,7 +31,7 @@ PARTS: Final[dict[type, tuple[type, str]]] = {
     m.AcquireTokens: (Locks, "acquire"),
     m.AwaitOutcomes: (Outcomes, "await_outcomes"),
     m.MakePrimitive: (Primitives, "make"),
-    m.Offer: (Placement, "take_in"),
+    m.Offer: (Placement, "_take_offer"),
     m.PrimitiveCall: (Primitives, "call"),
     m.Progress: (Runs, "_progress_of"),
     m.StartTimer: (Timers, "start_timer"),
@@ -101,6 +101,10 @@ async def holds(name: str) -> int:
         return sum([await queue.take() for _ in range(4)])
 
     total: int
+    later = await io.parallel([io.pure(n) for n in range(4)])
+    await io.sleep(0.01)
+    for fiber in later:
+        await io.wait(fiber)  # what is waited for at once is asked for by the offer
     _, total = await io.zip_par(io.zip_par([one(n) for n in range(12)]), takes())
     return total
 

@@ -222,6 +222,10 @@ class PlacesInTheSameEpoch(Placement):
 class ForgetsWaiters(Outcomes):
     """When a fiber moves, its waiters don't move with it."""
 
+    def move_waits(self, host: int, chunk: m.Chunk) -> bool:
+        super().move_waits(host, chunk)
+        return False
+
     def fibers_placed(self, member: MemberRecord, chunk: m.Chunk) -> None:
         """Nothing."""
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
 import zmq
 
+from distio.coordination.executor.services import HostServices
+from distio.coordination.executor.tasks import Task
 from distio.protocol import messages as m
 from distio.protocol.codec import from_coordinator, from_member
 from distio.runtime import link
 from distio.runtime.handshake import connect
 from distio.runtime.link import LinkedHost
+from tests.conftest import PATIENCE
 
 _PATIENCE_MS = 10_000
 
@@ -45,14 +49,24 @@ class Counterpart:
         return address, from_member.decode(frames)
 
     def wait_until_idle(self) -> None:
-        while True:
+        self.wait_until(lambda host: host._idle > 0)
+
+    def wait_until(self, condition: Callable[[LinkedHost], bool]) -> None:
+        until = time.monotonic() + PATIENCE
+        while time.monotonic() < until:
             with self.host.mutex:
-                if self.host._idle:
+                if condition(self.host):
                     return
+            time.sleep(0)  # a turn for the threads that are waited for
+        raise AssertionError("it has never come to that")
+
+    def join(self) -> None:
+        self._link.join(PATIENCE)
+        assert not self._link.is_alive()
 
     def close(self) -> None:
         self.host.close()
-        self._link.join()
+        self.join()
 
 
 @pytest.fixture
@@ -70,6 +84,52 @@ def test_link_reports_messages_that_wake_no_thread_as_received(counterpart: Coun
     _, (progress,) = counterpart.hear()
     assert isinstance(progress, m.Progress)
     assert progress.received == 1
+
+
+def test_thread_without_work_listens_itself(counterpart: Counterpart) -> None:
+    counterpart.wait_until_idle()
+    counterpart.say(m.DropOutcomes([]))
+    counterpart.hear()
+    counterpart.wait_until(lambda host: host.lead.is_with_pool)
+    counterpart.say(m.DropOutcomes([]))
+    _, (progress,) = counterpart.hear()
+    assert isinstance(progress, m.Progress)
+    assert progress.received == 2
+
+
+def test_link_thread_listens_while_all_threads_are_busy(counterpart: Counterpart) -> None:
+    counterpart.wait_until_idle()
+    host, is_busy, may_go_on = counterpart.host, threading.Event(), threading.Event()
+    with host.mutex:
+        host.member.queue(Busy(is_busy, may_go_on))
+        host.wake()
+    assert is_busy.wait(PATIENCE)
+    counterpart.wait_until(lambda host: host.lead.is_with_guard)
+    counterpart.say(m.DropOutcomes([]))
+    counterpart.wait_until(lambda host: host.member.state.progress.received == 1)
+    may_go_on.set()
+    counterpart.hear()
+    counterpart.say(m.DropOutcomes([]))  # the guard hears it, and a thread is idle
+    counterpart.wait_until(lambda host: host.lead.is_with_pool)
+
+
+def test_link_thread_is_left_what_is_about_the_link(counterpart: Counterpart) -> None:
+    counterpart.wait_until_idle()
+    counterpart.wait_until(lambda host: host.lead.is_with_pool)
+    counterpart.say(m.Shutdown("it is late"))
+    counterpart.join()
+    assert counterpart.host.closed_because == "it is late"
+
+
+class Busy(Task):
+    """Holds its thread until it may go on."""
+
+    def __init__(self, is_busy: threading.Event, may_go_on: threading.Event) -> None:
+        self._is_busy, self._may_go_on = is_busy, may_go_on
+
+    def run(self, host: HostServices) -> None:
+        self._is_busy.set()
+        assert self._may_go_on.wait(PATIENCE)
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-import zmq
 
 from distio.runtime.peer_processes import PeerProcesses
+from distio.runtime.poller import Poller
 
 HERE = platform.node()
 
@@ -35,7 +35,7 @@ def test_process_that_ends_is_told_of_if_it_is_the_members_own(
     listener.bind(str(tmp_path / "socket"))
     listener.listen()
     command = [sys.executable, "-c", CONNECT, str(tmp_path / "socket")]
-    poller = zmq.Poller()
+    poller = Poller()
     peers = PeerProcesses(poller)
     with listener, subprocess.Popen(command, stdin=subprocess.PIPE) as process:
         connection, _ = listener.accept()
@@ -44,5 +44,5 @@ def test_process_that_ends_is_told_of_if_it_is_the_members_own(
             peers.watch_peer(7, connection.fileno(), host, pid)
             process.kill()
             process.wait()
-            assert peers.ended(dict(poller.poll(0))) == found
+            assert peers.ended(poller.poll(0)) == found
     peers.close()

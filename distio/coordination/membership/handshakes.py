@@ -452,4 +452,6 @@ class Handshakes(Memberships):
     def next_deadline_of_links(self) -> float | None:
         """The same, of what isn't the machine's business."""
         link, caller = self._links.next_deadline(), self._callers.next_deadline()
-        return min((each for each in (link, caller) if each is not None), default=None)
+        if link is None or caller is None:
+            return caller if link is None else link
+        return min(link, caller)

@@ -290,17 +290,29 @@ class Outcomes(CoordinatorFeature):
 
     # -- what becomes of fibers -----------------------------------------------------------
 
+    def move_waits(self, host: int, chunk: m.Chunk) -> bool:
+        """Fibers go to another host: those that wait for them there find them.
+
+        Returns:
+            Whether others wait for all of them; `Place` says so.
+        """
+        records = [self._state.fibers[fiber] for fiber, _ in chunk.fibers]
+        for record in records:
+            record.drop_waiter(host)
+        return all(record.waiters for record in records)
+
     def fibers_placed(self, member: MemberRecord, chunk: m.Chunk) -> None:
-        """The new host hears which outcomes are waited for already, and which nobody wants."""
+        """The new host hears which outcomes are waited for already, if these are some of them, and
+        which nobody wants.
+        """
         wanted, unwanted = [], []
         for fiber, epoch in chunk.fibers:
             record = self._state.fibers[fiber]
-            record.drop_waiter(member.id)  # fibers that wait at this member find it there
             if record.waiters:
                 wanted.append((fiber, epoch))
             elif record.is_unwanted:
                 unwanted.append((fiber, 0))
-        if wanted:
+        if 0 < len(wanted) < len(chunk.fibers):
             self._state.send(member.id, m.SendOutcomes(chunk.run, wanted))
         if unwanted:
             self._state.send(member.id, m.DropOutcomes(unwanted))

@@ -25,7 +25,6 @@ from distio.coordination.state.local_run import LocalRun
 from distio.coordination.state.location import RemoteFiber, origin_of
 from distio.coordination.state.member import MemberState
 from distio.core.fiber import Fiber, Handle
-from distio.protocol import messages as m
 from distio.protocol import requests as rq
 
 __all__ = ["FiberWaits"]
@@ -60,7 +59,7 @@ class FiberWaits(MemberFeature):
             elif run.unobserved:
                 run.unobserved.pop(handle.id, None)
         for id, fibers in ask.items():
-            state.send(m.AwaitOutcomes(id, fibers))
+            state.ask_for(id, fibers)
         missing = request.enough - (len(own) - len(pending))
         if missing <= 0:
             fiber.value = own

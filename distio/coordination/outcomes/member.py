@@ -28,6 +28,8 @@ from distio.result import Panic
 __all__ = ["Outcomes", "lost_with"]
 
 _CLUSTER = "the cluster"
+_SMALL_BYTES: Final = 1024
+"""Where a fiber has ended its outcome is kept a little longer than needed, if it is no larger."""
 _MOST_EXITS: Final = 100
 """How many workers are known in detail that were lost."""
 
@@ -123,7 +125,12 @@ class Outcomes(MemberFeature):
             keys = references.get(index)
             if keys or payload != outcome.payload:  # many in a row may be the same, such as None
                 outcome = Packed(payload, self._references.come(keys) if keys else ())
-            self._arrived(self._state.awaited.take_all(fiber), outcome)
+            handles = self._state.awaited.take_all(fiber)
+            if len(payload) <= _SMALL_BYTES:
+                for handle in handles:
+                    if type(handle.location) is RemoteFiber:
+                        handle.location.put_off(self._state.given_back_later)
+            self._arrived(handles, outcome)
 
     @handles
     def worker_ended(self, message: m.WorkerEnded) -> None:
@@ -166,7 +173,7 @@ class Outcomes(MemberFeature):
         """The handles of these fibers stay; outcomes that are waited for here are asked for."""
         ask = [fiber.id for fiber in departure.fibers if self._leaves(departure.run, fiber)]
         if ask:
-            self._state.send(m.AwaitOutcomes(departure.run.id, ask))
+            self._state.ask_for(departure.run.id, ask)
 
     def _leaves(self, run: LocalRun, fiber: Fiber) -> bool:
         """A fiber has left: its handle is that of a fiber elsewhere; return if it is waited for."""

@@ -73,6 +73,7 @@ class Placement(CoordinatorFeature):
         check_loss: Callable[[int, Run], None],
         objects: Objects,
         clients_of: Callable[[int], Iterable[int]],
+        move_waits: Callable[[int, m.Chunk], bool],
     ) -> None:
         """
         Args:
@@ -83,6 +84,8 @@ class Placement(CoordinatorFeature):
             check_loss: called with a run of which fibers were lost.
             objects: where those of actors are.
             clients_of: the clients that are attached to a named run.
+            move_waits: called with a member and the fibers that it gets; returns whether others
+                wait for all of them.
         """
         self._state = state
         self._references = references
@@ -91,6 +94,7 @@ class Placement(CoordinatorFeature):
         self._check_loss = check_loss
         self._objects = objects
         self._clients_of = clients_of
+        self._move_waits = move_waits
         self._have_loads_changed = False
         self._workers = WorkerIndex(state.members)
         self._is_turn_of_backlog = False
@@ -122,18 +126,21 @@ class Placement(CoordinatorFeature):
             is_alone = len(chunk.fibers) == 1 and not chunk.target
             require(chunk.needs is None or is_alone, "several fibers have one place")
             require_places(chunk)
-            self._admit_fibers(sender, chunk, seen)
-            count = offered[chunk.run] = offered.get(chunk.run, 0) + len(chunk.fibers)
-            if count > run.alive_at.get(sender.id, 0):
-                of = name_of(chunk.run)
-                raise Inadmissible(f"more of run {of} is offered than lives there")
+            self._admit_fibers(sender, chunk, seen, are_new=message.are_new)
+            if not message.are_new:
+                count = offered[chunk.run] = offered.get(chunk.run, 0) + len(chunk.fibers)
+                if count > run.alive_at.get(sender.id, 0):
+                    of = name_of(chunk.run)
+                    raise Inadmissible(f"more of run {of} is offered than lives there")
             if chunk.held:
                 has_lent = self._has_lent(sender.id, chunk.held)
                 require(has_lent, "fibers hold what wasn't lent")
             for digest, data in chunk.attachments:
                 require(bool(data) or digest in run.attachments, "an attachment is missing")
 
-    def _admit_fibers(self, sender: MemberRecord, chunk: m.Chunk, seen: set[int]) -> None:
+    def _admit_fibers(
+        self, sender: MemberRecord, chunk: m.Chunk, seen: set[int], *, are_new: bool
+    ) -> None:
         for fiber, epoch in chunk.fibers:
             record = self._state.fibers.get(fiber)
             if record is None:
@@ -143,7 +150,7 @@ class Placement(CoordinatorFeature):
                     record.host == sender.id
                     and record.epoch == epoch
                     and record.run == chunk.run
-                    and not record.ended
+                    and not (record.ended or are_new)
                 )
             if not is_there or fiber in seen:
                 raise Inadmissible(f"fiber {name_of(fiber)} isn't there to be offered")
@@ -157,7 +164,13 @@ class Placement(CoordinatorFeature):
             sender.nothing_to_steal = True
         self._workers.note(sender)
         for chunk in message.chunks:
-            self._state.survive(self.take_in, sender, chunk, run=chunk.run)
+            self._state.survive(self._take_offer, sender, chunk, message, run=chunk.run)
+
+    def _take_offer(self, sender: MemberRecord, chunk: m.Chunk, offer: m.Offer) -> None:
+        run = self._state.runs.get(chunk.run)
+        if offer.are_new and run is not None:
+            run.count(sender.id, len(chunk.fibers))
+        self.take_in(sender, chunk, are_awaited=offer.are_awaited)
 
     @handles
     @unchecked
@@ -166,8 +179,14 @@ class Placement(CoordinatorFeature):
         sender.is_full = not message.takes
         self._note_loads()
 
-    def take_in(self, member: MemberRecord, chunk: m.Chunk) -> None:
-        """Let a chunk that has come from a member wait for a place."""
+    def take_in(self, member: MemberRecord, chunk: m.Chunk, *, are_awaited: bool = False) -> None:
+        """Let a chunk that has come from a member wait for a place.
+
+        Args:
+            member: the member.
+            chunk: the chunk.
+            are_awaited: whether fibers there wait for all of its fibers.
+        """
         run = self._state.runs.get(chunk.run)
         if run is None:
             self._state.drop_fibers(member.id, chunk)
@@ -187,6 +206,8 @@ class Placement(CoordinatorFeature):
             record.epoch = epoch
             if record.rare.pending_cancels:
                 record.heard(member.received)
+            if are_awaited:
+                record.note_waiter(member.id, self._state.members)
         if chunk.references:
             counted = self._references.counted(member.id, chunk.run, chunk.references)
             chunk = msgspec.structs.replace(chunk, references=counted)
@@ -345,7 +366,8 @@ class Placement(CoordinatorFeature):
             payload=payload,
             needs=places.needs.get(moved[0][0]),
         )
-        self._state.send(host.id, m.Place(given, run.snapshots, restored))
+        are_awaited = self._move_waits(host.id, given)
+        self._state.send(host.id, m.Place(given, run.snapshots, restored, are_awaited))
         host.note_placed(given)
         self._workers.note(host)
         for fibers_placed in self._state.hooks.fibers_placed:

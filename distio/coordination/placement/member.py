@@ -5,7 +5,8 @@ Rules
 - Children start first-in first-out, here, unless the member offers them to the cluster. A fiber
   that starts ever more of them waits its turn, so not all of them are there before the first runs.
 - A fiber leaves by being pickled in a task. One that can't be pickled stays.
-- Before fibers leave, the coordinator is told of all that they have done here.
+- Before fibers leave, the coordinator is told of all that they have done here. That new ones have
+  started is said by their leaving.
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ class Placement(MemberFeature):
         pressure: Pressure,
         give_back: GiveBack,
         places: LocalPlaces,
+        asked: set[int],
     ) -> None:
         """
         Args:
@@ -74,11 +76,13 @@ class Placement(MemberFeature):
             pressure: holds fibers that start too many others.
             give_back: gives back fibers that can't be opened here.
             places: what placed fibers hold, if the member is alone.
+            asked: gets the fibers that come, and for whose outcome others wait.
         """
         self._state = state
         self._pressure = pressure
         self._give_back = give_back
         self._places = places
+        self._asked = asked
         self._references = references
         self._recovery = recovery
         self._reports: list[m.NoWorkerFits] = []
@@ -262,13 +266,16 @@ class Placement(MemberFeature):
         if dumped is None:
             state.ready.extend(fibers)
             return True
-        state.flush(full=False)
+        are_new = run.take_start(fibers)
+        if not are_new:
+            state.flush(full=False)
         self._recovery.send_outcomes(run, mentioned)
         self._references.export(dumped.handles)
         departure = Departure(run, fibers, destination)
         for fibers_leave in state.hooks.fibers_leave:
             fibers_leave(departure)
-        state.send(m.Offer([run.chunk(fibers, dumped, departure.held, destination)]))
+        chunk = run.chunk(fibers, dumped, departure.held, destination)
+        state.send(m.Offer([chunk], are_new))
         run.alive -= len(fibers)
         for fibers_left in state.hooks.fibers_left:
             fibers_left(departure)
@@ -306,6 +313,8 @@ class Placement(MemberFeature):
             run.unopened.add(id)
             if chunk.actor:
                 state.bind(run, id, chunk.actor)
+            if message.are_awaited:
+                self._asked.add(id)
         state.in_chunks += len(chunk.fibers) - 1
         for digest, data in chunk.attachments:
             run.known_attachments.add(digest)

@@ -12,6 +12,8 @@ Rules
   that such a handle leaves, and counts it. A fiber that leaves is claimed by its handle.
 - When nothing counts for a fiber any more, the coordinator has its handle dropped, and says how
   often it was told that the handle leaves. If that was more often, the handle is kept.
+- Claims of fibers whose outcomes have come and are small are given back together: when all is
+  told, or when there are some.
 - A member that is alone in its cluster drops what it keeps for a key when the claim dies.
 
 """

@@ -22,6 +22,10 @@ class Claim:
         self.is_pinned = False
         self._given_back = given_back
 
+    def put_off(self, given_back_later: deque[tuple[int, int]]) -> None:
+        """Little is kept for this key, so it is given back together with others."""
+        self._given_back = given_back_later
+
     def pin(self) -> None:
         """Note a reference that leaves untracked: the key lives as long as its run."""
         self.is_pinned = True

@@ -13,6 +13,7 @@ from distio.core.pickling.loading import Bundle
 from distio.core.pickling.payloads import Dumped
 from distio.core.references import keys_of
 from distio.protocol.domains import Snapshots
+from distio.protocol.ids import sequence_of
 from distio.protocol.messages import Chunk, RunProgress
 
 __all__ = ["LocalRun"]
@@ -134,6 +135,32 @@ class LocalRun:
                 self._started[-1] = (start, before + count)
                 return
         self._started.append((first, count))
+
+    def take_start(self, fibers: Sequence[Fiber]) -> bool:
+        """Whether these have not begun, and their start was still to be reported: who offers them
+        reports it then.
+
+        Of a fiber that has begun, what it has started here is to be reported as well.
+
+        Args:
+            fibers: some that are here, in the order in which they were made.
+        """
+        if not self._started or self._is_anew or fibers[0].epoch:
+            return False
+        if any(fiber.request is not None or fiber.next is None for fiber in fibers):
+            return False
+        start, before = self._started[-1]
+        first, last = sequence_of(fibers[0].id), sequence_of(fibers[-1].id)
+        count = len(fibers)
+        if first != start or last - first + 1 != count or count > before:
+            return False
+        if count < before:
+            self._started[-1] = start + count, before - count
+        else:
+            self._started.pop()
+        if not (self._started or self._finished or self._ended):
+            self._unreported.pop(self.id, None)
+        return True
 
     @property
     def unreported_ends(self) -> int:

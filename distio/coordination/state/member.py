@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Final
 
+import msgspec
+
 from distio.coordination.executor.tasks import Task, Work
 from distio.coordination.feature.member import Hooks
 from distio.coordination.state.awaited import Awaited
@@ -33,8 +35,10 @@ from distio.protocol.messages.pressure import AwaitHeard
 from distio.protocol.requests import Request
 from distio.protocol.sizes import MESSAGE_BYTES, size_of
 
-__all__ = ["ASK_EVERY", "MOST_UNHEARD", "MOST_UNHEARD_BYTES", "MemberState"]
+__all__ = ["ASK_EVERY", "GIVE_BACK_TOGETHER", "MOST_UNHEARD", "MOST_UNHEARD_BYTES", "MemberState"]
 
+GIVE_BACK_TOGETHER: Final = 64
+"""So many fibers with small outcomes are given back together, if not all is told before."""
 ASK_EVERY: Final = 2_000
 """After so many messages the member asks to be told when they are heard."""
 MOST_UNHEARD: Final = 20_000
@@ -107,6 +111,8 @@ class MemberState:
         self.progress = ProgressReport()
         self.given_back: deque[tuple[int, int]] = deque()
         """(key, count) of the claims that have died since the coordinator was told."""
+        self.given_back_later: deque[tuple[int, int]] = deque()
+        """The same, of fibers whose outcomes are here and small: many are told of together."""
         self.ended_runs: list[tuple[LocalRun, m.RunEnded]] = []
         """Runs that have ended since the host last looked."""
         self.stale = 0
@@ -246,8 +252,25 @@ class MemberState:
         """Let the coordinator hear this, after all that was sent before."""
         self.outbox.append(message)
 
+    def ask_for(self, run: int, fibers: list[int]) -> None:
+        """Fibers of this run here wait for these, which are elsewhere.
+
+        If it is just being said that they leave, it is said with that.
+        """
+        last = self.outbox[-1] if self.outbox else None
+        if type(last) is m.Offer and not last.are_awaited and len(last.chunks) == 1:
+            (chunk,) = last.chunks
+            if chunk.run == run and [fiber for fiber, _ in chunk.fibers] == fibers:
+                self.outbox[-1] = msgspec.structs.replace(last, are_awaited=True)
+                return
+        self.send(m.AwaitOutcomes(run, fibers))
+
     def flush(self, *, full: bool = True) -> None:
         """Put what the coordinator doesn't know yet into the outbox; see `ProgressReport.flush`."""
+        later = self.given_back_later
+        if later and (full or len(later) >= GIVE_BACK_TOGETHER):
+            for _ in range(len(later)):  # others may die meanwhile
+                self.given_back.append(later.popleft())
         for before_flush in self.hooks.before_flush:
             before_flush()
         self.progress.flush(self.load, self.outbox, full=full)

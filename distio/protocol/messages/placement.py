@@ -86,10 +86,15 @@ class Chunk(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What its only fiber needs, if that is placed."""
 
 
-class Offer(MemberMessage, frozen=True, gc=False):
+class Offer(MemberMessage, frozen=True, gc=False, omit_defaults=True):
     """Fibers that may go elsewhere; an empty offer answers a `StealRequest` in vain."""
 
     chunks: list[Chunk]
+    are_new: bool = False
+    """Whether it is the first that is said of these fibers: they were made here, and the member has
+    not reported that they have started."""
+    are_awaited: bool = False
+    """Whether fibers here wait for all of them, as in `AwaitOutcomes`."""
 
 
 class TakesFibers(MemberMessage, frozen=True, gc=False):
@@ -98,7 +103,7 @@ class TakesFibers(MemberMessage, frozen=True, gc=False):
     takes: bool
 
 
-class Place(CoordinatorMessage, frozen=True, gc=False):
+class Place(CoordinatorMessage, frozen=True, gc=False, omit_defaults=True):
     """Host these fibers."""
 
     chunk: Chunk
@@ -106,6 +111,8 @@ class Place(CoordinatorMessage, frozen=True, gc=False):
     """What of the fibers of their run is kept, in case a worker is lost."""
     restored: list[tuple[Id, Count, str]] = msgspec.field(default_factory=list)
     """(fiber, how many times it has gone on after a loss, the last one) of each that has."""
+    are_awaited: bool = False
+    """Whether others wait for all of them, as in `SendOutcomes`."""
 
 
 class Thief(msgspec.Struct, frozen=True, gc=False):

@@ -89,8 +89,7 @@ def test_root_of_a_named_run_is_placed_and_its_outcome_asked_for() -> None:
     scene = Named()
     scene.submits()
     placed = m.Chunk(RUN, [(RUN, 1)], b"root")
-    said = heard(scene.commands, 2)
-    assert said == [m.Place(placed, "suspensions"), m.SendOutcomes(RUN, [(RUN, 1)])]
+    assert heard(scene.commands, 2) == [m.Place(placed, "suspensions", are_awaited=True)]
 
 
 def test_client_that_submits_hears_of_the_end() -> None:
@@ -212,7 +211,7 @@ def test_named_run_whose_last_worker_is_lost_goes_on_at_the_next() -> None:
     worker = scene.join("worker")
     placed = [each for each in heard(scene.commands, worker) if isinstance(each, m.Place)]
     assert placed[0].chunk.fibers == [(RUN, 2)]
-    assert m.SendOutcomes(RUN, [(RUN, 2)]) in heard(scene.commands, worker)
+    assert placed[0].are_awaited
     assert heard(scene.root_ends(worker, epoch=2), 1) == [OVER]
 
 

@@ -170,7 +170,7 @@ def test_journal_keeps_the_keys_so_that_a_replay_decides_the_same() -> None:
         (b"speaks", m.StartRun(fiber_id(1, 0)), 1),
     ]
     inputs = [
-        Heard(0.0, address, from_member.encode([message], first, 0), OBSERVER)
+        Heard(0.0, address, [*from_member.encode([message], first, 0)], OBSERVER)
         for address, message, first in said
     ]
     live, replayed = Board(), Board()

@@ -1,0 +1,193 @@
+"""A host whose idle threads listen to the coordinator: see `lead`."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+import zmq
+
+from distio.coordination.executor.executor import Executor
+from distio.coordination.member import Member
+from distio.protocol import messages as m
+from distio.protocol.codec import Batch
+from distio.runtime.fenced_host import FencedHost
+from distio.runtime.lead import Lead
+from distio.runtime.lines import Lines
+from distio.runtime.main_thread import is_main_thread
+from distio.runtime.poller import Poller
+from distio.runtime.waking import Waker
+
+__all__ = ["LeadingHost"]
+
+_GLANCE_SECONDS: Final = 0.0003
+"""A thread that is busy listens so often: else a lock that is recalled would be kept too long."""
+_LATE_MS: Final = 2
+"""A client that is idle tells how it fares if nothing has come by then: most often it has got what
+it waits for, and that is all that there is to tell."""
+
+
+class LeadingHost(FencedHost):
+    """Says which of its threads waits at the socket on which the member listens."""
+
+    def __init__(self, member: Member, lines: Lines) -> None:
+        self.lead = Lead()
+        self._lines = lines
+        self._listens = False
+        """Whether a thread of the pool waits at the socket."""
+        self._bell = Waker()
+        """Wakes that thread."""
+        self.waker = Waker()
+        """Wakes the link thread."""
+        self._glance_at = 0.0
+        """When a thread that is busy listens next."""
+        self._ear: tuple[zmq.Socket[Any], Poller] | None = None
+        """The socket, and what waits for it and for the bell."""
+        self.owes_word = False
+        """Whether an idle thread has not told yet how the client fares."""
+        super().__init__(member)
+
+    def take_up_in_turn(self, heard: Sequence[Batch[m.CoordinatorMessage]]) -> None:
+        """Take up what a thread of the pool has heard (mutex held)."""
+        raise NotImplementedError
+
+    def tell_word(self) -> None:
+        """Tell how the client fares (mutex held)."""
+        raise NotImplementedError
+
+    def rouse(self) -> None:
+        """Have the link thread look around (mutex held)."""
+        self.lead.rouse()
+        self.waker.wake()
+
+    def close_bells(self) -> None:
+        """Nobody waits at the socket any more."""
+        self.waker.close()
+        self._bell.close()
+
+    # -- the threads of the pool ----------------------------------------------------------
+
+    def _next(self, executor: Executor) -> bool:
+        """As of any host; a thread that is busy listens now and then between two turns."""
+        goes_on = super()._next(executor)
+        if goes_on and time.monotonic() >= self._glance_at:
+            with self.mutex:
+                self._glance()
+        return goes_on
+
+    def _glance(self) -> None:
+        """Take up what has come, without waiting for it (mutex held)."""
+        self._glance_at = time.monotonic() + _GLANCE_SECONDS
+        if self.may_lead() and self.lead.take():
+            try:
+                self.take_up_in_turn(self._what_has_come())
+            finally:
+                self._give_up_lead()
+
+    def _what_has_come(self) -> list[Batch[m.CoordinatorMessage]]:
+        heard = []
+        while (batch := self._lines.receive()) is not None:
+            heard.append(batch)
+        return heard
+
+    def _give_up_lead(self) -> None:
+        if self.lead.give_up():
+            self.rouse()
+        self._lead_is_free.notify()
+        self._work_ready.notify()  # another one that is idle leads, if there is one
+
+    def may_lead(self) -> bool:
+        """Whether this thread of the pool would lead if it had no work (mutex held)."""
+        return self.lead.is_free and not (self.is_stopping or is_main_thread())
+
+    def _waits_for_work(self, patience: float | None) -> bool:
+        """Listen, unless another thread does; then wait until there is work."""
+        if not (self.may_lead() and self.lead.take()):
+            return super()._waits_for_work(patience)
+        heard: list[Batch[m.CoordinatorMessage]] = []
+        try:
+            self._listen_in_turn(heard)
+            self.take_up_in_turn(heard)
+        finally:
+            self._give_up_lead()
+            self._glance_at = time.monotonic() + _GLANCE_SECONDS
+        return True
+
+    def _listen_in_turn(self, heard: list[Batch[m.CoordinatorMessage]]) -> None:
+        """Wait until something has come, or there is work (mutex held).
+
+        Args:
+            heard: gets what has come.
+        """
+        lines = self._lines
+        if self._ear is None or self._ear[0] is not lines.listener:
+            self._ear = lines.listener, Poller(lines.listener, self._bell.reader)
+        self._idle += 1
+        has_rung = False
+        try:
+            while not (heard or has_rung):
+                patience = _LATE_MS if self.owes_word else None
+                self._listens = True
+                self.mutex.release()
+                try:
+                    has_rung = self._bell.reader in self._ear[1].poll(patience)
+                    heard += self._what_has_come()
+                finally:
+                    self.mutex.acquire()
+                    self._listens = False
+                if not (heard or has_rung):
+                    self.tell_word()
+        finally:
+            self._idle -= 1
+        if has_rung:
+            self._bell.clear()
+
+    # -- the link thread ------------------------------------------------------------------
+
+    @contextmanager
+    def alone_listening(self) -> Iterator[None]:
+        """No other thread touches the socket (on the link thread, mutex held)."""
+        self.take_socket()
+        yield
+        self.release_socket()
+
+    def take_socket(self) -> None:
+        """Let no thread of the pool listen until `release_socket` (link thread, mutex held)."""
+        self.lead.reserve(is_reserved=True)
+        while self.lead.is_with_pool:
+            self._bell.wake()
+            self._lead_is_free.wait()
+
+    def release_socket(self) -> None:
+        """Let threads of the pool listen again (mutex held)."""
+        self.lead.reserve(is_reserved=False)
+        self._work_ready.notify()  # whoever is idle leads
+
+    def renew_mutex(self) -> None:
+        """Begin with a new mutex, and what waits with it."""
+        super().renew_mutex()
+        self._lead_is_free = threading.Condition(self.mutex)
+
+    def _summon(self, threads: int) -> None:
+        self._work_ready.notify(threads)
+        if self._listens and threads >= self._idle:  # all of them, so that one as well
+            self._bell.wake()
+
+    def wake_one(self) -> None:
+        """Let one idle thread look again (mutex held)."""
+        self._summon(1)
+
+    def wake_all(self) -> None:
+        """Let all idle threads look again (mutex held)."""
+        super().wake_all()
+        if self._listens:
+            self._bell.wake()
+
+    def stop(self) -> None:
+        """Let each thread return when it has done what it is doing."""
+        super().stop()
+        with self.mutex:
+            self.wake_all()
