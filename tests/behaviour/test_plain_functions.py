@@ -20,7 +20,7 @@ import distio
 from distio._plain import _places
 from distio._plain._session import Session
 from distio.errors import ClusterClosed, MatchError, NotPicklable, WorkerLost
-from distio.protocol.messages import AwaitOutcomes
+from distio.protocol.messages import AwaitOutcomes, Offer
 from tests.conftest import PATIENCE
 
 Place = dict[str, Any]
@@ -272,8 +272,10 @@ def test_outcomes_of_calls_that_start_together_are_asked_for_by_one_message(
         executor.submit(abs, 0).result()  # then it is known that they are short
         futures = [executor.submit(abs, n) for n in range(100)]
         assert [future.result() for future in futures] == list(range(100))
-    asked = [message for message in said if isinstance(message, AwaitOutcomes)]
-    assert sum(groups) == sum(len(each.fibers) for each in asked) == 101
+    asked = [each.fibers for each in said if isinstance(each, AwaitOutcomes)]
+    offers = [each for each in said if isinstance(each, Offer) and each.are_awaited]
+    asked += [chunk.fibers for each in offers for chunk in each.chunks]
+    assert sum(groups) == sum(map(len, asked)) == 101
     assert len(asked) <= len(groups)
 
 
