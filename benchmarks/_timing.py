@@ -42,6 +42,7 @@ suspension.py   what does it cost to save a fiber before it acts?       —     
 drain.py        how long until a worker's 10,000 fibers have moved?     —               ≤ 1 s
 durable.py      how many suspensions a second are durable, what does    DBOS            ≥ 5,000,
                 a journal cost, how soon is a cluster back?                            10 %, 2 s
+journal.py      what does the journal of a local cluster cost?          —               15 %, 10 %
 simulation.py   how many steps does a simulation do in a second?       —               ≥ 20,000
 coordinator.py  what does a shipped fiber cost the machine, and with    —               flat
                 what does that grow?

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from distio import IO, Barrier, Errors, io
 from distio.testing import (
     Crash,
     Disconnect,
@@ -128,3 +129,21 @@ def test_generated_named_program_has_its_outcome_though_its_journal_goes_back(
         assert comparable(found.result) == comparable(expected(program, CONTEXT))
 
     check()
+
+
+# -- what these have found ---------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_failure_without_errors_is_not_hidden_by_the_cancellation_that_it_causes() -> None:
+    """The child is saved when it has told its parent, and before it has ended."""
+
+    def meet(met: Barrier) -> IO[Any, Any, Any]:
+        return io.zip_par(met.wait().then(io.errors()), met.wait())
+
+    program = Barrier.create(2).flat_map(meet)
+    for seed in range(3, 6):
+        for event in range(56, 80, 2):
+            faults = [Crash(name, event=event, returns_after=1.0) for name in _ALL]
+            found = simulate_durable(program, members=WORKERS, seed=seed, faults=faults)
+            assert found.result == Errors([]), (seed, event)

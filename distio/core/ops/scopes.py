@@ -135,7 +135,9 @@ class _Item(UnaryOp):
     def _failed(self, fiber: Fiber) -> Next:
         failure, fiber.failure = fiber.failure, None
         assert failure is not None
-        fiber.stack.append(RestoreResult.shielded(fiber, failure))
+        # from here to its end: a cancellation would hide a failure without errors, which was told
+        fiber.shield += 1
+        fiber.stack.append(RestoreResult(failure))
         return _TellParent(self.parent, self.key, failure)
 
     def __repr__(self) -> str:
