@@ -6,12 +6,11 @@ can't be pickled, or an exception that doesn't survive the journey, stays.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from operator import attrgetter
 from typing import Any, Final
 
-import distio.core.ops as ops
 from distio.core.context_vars import carried_in, context_of, others_in
 from distio.core.explain import why_it_stays
 from distio.core.fiber import Fiber, Handle, HeldLock
@@ -67,12 +66,18 @@ _REST: Final = (
 """The other fields of a fiber that has begun."""
 _HOLDS: Final = _REST.index("holds")
 _rest_of: Final = attrgetter(*_REST)
+
+
+def _below(operation: type[UnaryOp]) -> Iterator[type[UnaryOp]]:
+    for each in operation.__subclasses__():
+        yield each
+        yield from _below(each)
+
+
 _OWN_FRAME: Final[dict[str, type[UnaryOp]]] = {
-    name: operation
-    for name, operation in vars(ops).items()
-    if isinstance(operation, type)
-    and issubclass(operation, UnaryOp)
-    and operation._as_frame is UnaryOp._as_frame
+    operation.__name__: operation
+    for operation in _below(UnaryOp)
+    if operation._as_frame is UnaryOp._as_frame
 }
 """By name, the operations whose frame is the operation itself, without its IO."""
 _FIELDS: Final[dict[type, tuple[str, tuple[str, ...]]]] = {

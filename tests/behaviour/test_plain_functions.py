@@ -272,7 +272,7 @@ def test_outcomes_of_calls_that_start_together_are_asked_for_by_one_message(
         executor.submit(abs, 0).result()  # then it is known that they are short
         futures = [executor.submit(abs, n) for n in range(100)]
         assert [future.result() for future in futures] == list(range(100))
-    asked = [each.fibers for each in said if isinstance(each, AwaitOutcomes)]
+    asked: list[Any] = [each.fibers for each in said if isinstance(each, AwaitOutcomes)]
     offers = [each for each in said if isinstance(each, Offer) and each.are_awaited]
     asked += [chunk.fibers for each in offers for chunk in each.chunks]
     assert sum(groups) == sum(map(len, asked)) == 101

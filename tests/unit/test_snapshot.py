@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 import pytest
@@ -12,6 +12,8 @@ from distio import IO, Errors, Ok, Panic, Result, TracedException, io
 from distio.core import outcomes
 from distio.core.fiber import Fiber, Handle
 from distio.core.ops.bounded import ChunkResult
+from distio.core.ops.scopes import _Item
+from distio.core.ops.unary import UnaryOp
 from distio.core.outcomes import Packed, dump_outcome, load_outcome
 from distio.core.pickling.dumping import dump
 from distio.core.snapshot import dump_fibers, load_fibers
@@ -185,6 +187,29 @@ def test_fibers_travel_together_with_their_ids() -> None:
         (1, 9, 4, "c"),
         (2, 9, 5, "c"),
     ]
+
+
+def every(operation: type[UnaryOp]) -> Iterator[type[UnaryOp]]:
+    for each in operation.__subclasses__():
+        yield each
+        yield from every(each)
+
+
+def test_operations_that_may_be_frames_have_names_of_their_own() -> None:
+    """Their frames are written by name alone."""
+    names = [operation.__name__ for operation in every(UnaryOp)]
+    assert len({*names}) == len(names)
+
+
+def test_frame_of_an_item_of_zip_par_is_written_by_its_name() -> None:
+    """pickle asks Python code about each class and object, and that costs more than the rest."""
+    fiber = Fiber(1, 1, io.pure(None), None)
+    fiber.next, fiber.stack = None, [_Item(None, 3, None)]
+    payload, _ = dump_fibers([fiber])
+    assert b"_Item" in payload
+    assert b"scopes" not in payload
+    (loaded,) = load_fibers(1, [(1, 1)], payload)
+    assert type(loaded.stack[0]) is _Item
 
 
 # -- why something stays ----------------------------------------------------------------------

@@ -219,7 +219,8 @@ class Recovery(CoordinatorFeature):
         self._references.came(references)
 
     def _keep(self, chunk: m.Chunk, received: int, *, is_saved: bool = False) -> None:
-        self._references.came(chunk.references)
+        if chunk.references:
+            self._references.came(chunk.references)
         snapshot = Snapshot(chunk, self._state.keep(chunk.payload), is_saved=is_saved)
         for index, (fiber, _) in enumerate(chunk.fibers):
             record = self._state.fibers[fiber]
@@ -242,7 +243,7 @@ class Recovery(CoordinatorFeature):
         snapshot, record.snapshot = record.snapshot, None
         if snapshot is not None:
             snapshot.fibers -= 1
-            if not snapshot.fibers:
+            if not snapshot.fibers and snapshot.chunk.references:
                 self._references.gone(snapshot.chunk.references)
 
     def _forget_reply(self, record: FiberRecord) -> None:
