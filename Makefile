@@ -15,7 +15,7 @@ IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 LOCK := requirements/dev.txt
 OLDEST := requirements/oldest.txt
 # what has an environment of its own, by the name of its group in pyproject.toml
-GROUPS := docs packaging
+GROUPS := bench docs packaging
 COMPILE := .venvs/lock/bin/python -m uv pip compile --quiet --no-config --universal \
 	--python-version 3.11 --generate-hashes --upgrade --custom-compile-command 'make lock'
 
@@ -72,7 +72,8 @@ lock: .venv/bin/python ## renew the locked versions of all packages
 	$(COMPILE) pyproject.toml --extra dev --output-file $(LOCK)
 	$(COMPILE) pyproject.toml --extra dev --output-file $(OLDEST) --resolution lowest-direct
 	for group in $(GROUPS); do \
-	$(COMPILE) --group "$$group" --output-file "requirements/$$group.txt" || exit 1; done
+	$(COMPILE) $$([ "$$group" != bench ] || echo pyproject.toml) --group "$$group" \
+	--output-file "requirements/$$group.txt" || exit 1; done
 
 bench: .venv/installed-dev ## run the benchmarks
 	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(PY) "$$file" || exit 1; done
