@@ -7,13 +7,12 @@ is to be flat in the number of members, of fibers that are alive, of runs and of
 
 from __future__ import annotations
 
-import gc
 import time
-from collections.abc import Callable, Sequence
-from statistics import median
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
-from benchmarks._timing import show
+from benchmarks.harness import Candidate, Measure, Question, Start, main
 from distio.coordination.coordinator import Coordinator
 from distio.coordination.state.events import Joined, Received, Send
 from distio.protocol import messages as m
@@ -24,8 +23,6 @@ from distio.protocol.version import PROTOCOL, PYTHON
 CLIENT: Final = 1
 FAR: Final = 10**9
 """The numbers of fibers that are there beside those that are timed begin here."""
-ROUNDS: Final = 5
-TRIPS: Final = 100
 
 
 class Cluster:
@@ -91,48 +88,77 @@ class Cluster:
             self.start_run(FAR + number)
 
 
-def micros(action: Callable[[], None], count: int) -> float:
-    gc.collect()
+# -- what is measured -------------------------------------------------------------------------
+
+
+def micros(action: Callable[[], object], count: int) -> float:
+    """Of processor time, for each of so many."""
     start = time.process_time()
     for _ in range(count):
         action()
     return (time.process_time() - start) / count * 1e6
 
 
-def cost(cluster: Cluster) -> str:
-    for _ in range(20):
-        cluster.trip()
-    return f"{median(micros(cluster.trip, TRIPS) for _ in range(ROUNDS)):,.1f}"
+def trips(workers: int, add: Callable[[Cluster], None] = lambda _: None) -> Start:
+    """Shipped fibers, beside what is added to the cluster before."""
 
-
-def cost_of_a_run(cluster: Cluster) -> str:
-    """Of one without children."""
-    numbers = iter(range(FAR, 2 * FAR))
-
-    def start_and_end() -> None:
-        run = cluster.start_run(next(numbers))
-        cluster.tell(CLIENT, m.RunProgress(run, [], 1, [], 0))
-
-    return f"{median(micros(start_and_end, TRIPS) for _ in range(ROUNDS)):,.1f}"
-
-
-def main() -> None:
-    rows = []
-    for workers in (10, 100, 1_000):
+    @contextmanager
+    def start(count: int) -> Iterator[Measure]:
         cluster = Cluster(workers)
-        rows.append([f"{workers:,} workers", cost(cluster), cost_of_a_run(cluster)])
-    for fibers in (1_000, 100_000):
-        cluster = Cluster(10)
-        cluster.add_fibers(fibers)
-        rows.append([f"10 workers, {fibers:,} other fibers", cost(cluster), ""])
-    for runs in (10, 10_000):
-        cluster = Cluster(10)
-        cluster.add_runs(runs)
-        rows.append([f"10 workers, {runs:,} other runs", cost(cluster), ""])
-    show(
-        "µs of processor time in the machine, median", ["", "a shipped fiber", "an empty run"], rows
-    )
+        add(cluster)
+        yield lambda: micros(cluster.trip, count)
 
+    return start
+
+
+def empty_runs(workers: int) -> Start:
+    """Runs without children."""
+
+    @contextmanager
+    def start(count: int) -> Iterator[Measure]:
+        cluster, numbers = Cluster(workers), iter(range(FAR, 2 * FAR))
+
+        def start_and_end() -> None:
+            run = cluster.start_run(next(numbers))
+            cluster.tell(CLIENT, m.RunProgress(run, [], 1, [], 0))
+
+        yield lambda: micros(start_and_end, count)
+
+    return start
+
+
+QUESTIONS = [
+    Question(
+        __file__,
+        "coordinator",
+        "What does a shipped fiber cost the coordinator's machine, in processor time?",
+        "µs",
+        [
+            Candidate("10 workers", trips(10)),
+            Candidate("100 workers", trips(100)),
+            Candidate("1,000 workers", trips(1_000)),
+            Candidate("10, and 1,000 other fibers", trips(10, lambda it: it.add_fibers(1_000))),
+            Candidate("10, and 100,000 others", trips(10, lambda it: it.add_fibers(100_000))),
+            Candidate("10, and 10,000 other runs", trips(10, lambda it: it.add_runs(10_000))),
+        ],
+        (500, 200, 10),
+        goal="flat",
+        says="Only the machine is timed: there is neither a socket nor another process.",
+    ),
+    Question(
+        __file__,
+        "coordinator-runs",
+        "What does a run without children cost it?",
+        "µs",
+        [
+            Candidate("10 workers", empty_runs(10)),
+            Candidate("100 workers", empty_runs(100)),
+            Candidate("1,000 workers", empty_runs(1_000)),
+        ],
+        (500, 0, 10),
+        goal="flat",
+    ),
+]
 
 if __name__ == "__main__":
-    main()
+    main(QUESTIONS)
