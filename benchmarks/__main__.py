@@ -28,7 +28,8 @@ def main() -> None:
         return
     from benchmarks.harness.report import write_report
 
-    write_report(questions, size, options.to, scripts=size == "full" and not options.names)
+    scripts = size == "full" and not options.names
+    write_report(questions, size, options.to, scripts=scripts, peers=not options.no_peers)
     print(options.to / "report.md", file=sys.stderr)
 
 

@@ -2,9 +2,9 @@
 
     make bench-glance
 
-asks a few of the questions that other files have, and prints the table of README in Markdown, with
-the sentence below it. Each peer is asked the same, in its own words, in turns. One that takes too
-long is ended, and one that isn't installed is left out; both are said.
+asks a few of the questions that other files have, and prints the table of README in Markdown. Each
+library is asked the same, in its own words, in turns. One that takes too long is ended, and one
+that isn't installed is left out; the table says so.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from statistics import median
 from typing import Final
 
 from benchmarks.harness.asking import Answer, Entry, ask
@@ -22,20 +21,18 @@ from benchmarks.harness.peers import AT_A_GLANCE
 from benchmarks.harness.question import Question, Size, find_questions, versions_of
 from benchmarks.harness.tables import figure, in_markdown, spread
 
-__all__ = ["COLUMNS", "NAMES", "main"]
+__all__ = ["COLUMNS", "ROWS", "main"]
 
-COLUMNS: Final = {
-    "tiny-calls": "10,000 tiny calls, each",
-    "busy-calls": "64 calls of 50 ms",
-    "round-trip": "one call, there and back",
-    "cold-script": "a script with one call",
-    "idle-memory": "memory while idle",
+ROWS: Final = {
+    "tiny-calls": "each of 10,000 calls that do nothing",
+    "busy-calls": "64 calls of 50 ms of CPU",
+    "round-trip": "one call, until its value is there",
+    "cold-script": "a script that has one call made",
+    "idle-memory": "memory of all processes, idle",
     "killed-worker": "a worker is killed amid 64 calls",
 }
-"""By question, the head of its column."""
-NAMES: Final = AT_A_GLANCE
-"""The rows."""
-_FORMS: Final = {"µs": "{} µs", "s": "{} s", "MiB": "{} MiB"}
+"""By question, the head of its row."""
+COLUMNS: Final = AT_A_GLANCE
 _OURS: Final = {"round-trip": "distio, Executor.submit"}
 """Who stands for distio where a program isn't what the others are asked for."""
 
@@ -44,32 +41,29 @@ def asked(question: Question, size: Size) -> Answer:
     """What those of the table have taken."""
     by_name = {each.name: each for each in question.candidates}
     ours = _OURS.get(question.name, "distio")
-    found = [by_name[ours if name == "distio" else name] for name in NAMES]
+    found = [by_name[ours if name == "distio" else name] for name in COLUMNS]
     return ask(question, size, [Entry(each) for each in found], say=say)
 
 
 def cell(answer: Answer, entry: Entry) -> str:
-    """What stands in the table for one of them."""
+    """What stands in the table for one of them: what distio takes, or how many times as much."""
     if not entry.values:
         return entry.failure
-    middle = median(entry.values)
     if answer.question.name == "killed-worker":
-        return f"all results, {max(middle, 0.0):.2f} s later"
-    text = _FORMS[answer.question.unit].format(figure(middle))
+        return f"all values, {max(entry.middle, 0.0):.2f} s later"
     ours = answer.entries[0]
     if entry is ours or not ours.values:
-        return text
-    return f"{text} (× {figure(middle / ours.middle)})"
+        return f"{figure(entry.middle)} {answer.question.unit}"
+    return f"{figure(entry.middle / ours.middle)} ×"
 
 
 def table(answers: Sequence[Answer]) -> str:
-    """A row for each library, a column for each question."""
-    columns = ["", *[COLUMNS[each.question.name] for each in answers]]
+    """A row for each question, a column for each library."""
     rows = [
-        [name, *[cell(each, each.entries[number]) for each in answers]]
-        for number, name in enumerate(NAMES)
+        [ROWS[each.question.name], *[cell(each, entry) for entry in each.entries]]
+        for each in answers
     ]
-    return in_markdown(columns, rows)
+    return in_markdown(["", *COLUMNS], rows)
 
 
 def caption(answers: Sequence[Answer]) -> str:
@@ -88,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser_of("Prints the table of README.").parse_args(arguments)
     size = size_of(options)
     questions = find_questions()
-    answers = [asked(questions[name], size) for name in COLUMNS]
+    answers = [asked(questions[name], size) for name in ROWS]
     say("")
     print(table(answers))
     print(caption(answers))

@@ -140,7 +140,8 @@ def ask(
             say(f"{question.name}: starts {entry.name}")
             hosts[number] = stack.enter_context(_host(question, size, entry))
         for turn in range(-question.warms_up, question.rounds_of(size)):
-            for number, host in hosts.items():
+            # there and back again, so that nobody always comes after the same one
+            for number, host in list(hosts.items())[:: -1 if turn % 2 else 1]:
                 if not entries[number].failure:
                     say(f"{question.name}, round {turn + 1}: {entries[number].name}")
                     host.measure(counts=turn >= 0)

@@ -38,7 +38,12 @@ _SCRIPT_SECONDS: Final = 300.0
 
 
 def write_report(
-    questions: Sequence[Question], size: Size, directory: Path, *, scripts: bool
+    questions: Sequence[Question],
+    size: Size,
+    directory: Path,
+    *,
+    scripts: bool,
+    peers: bool = True,
 ) -> None:
     """Ask the questions, and write `report.md`, `report.json`, and a picture each.
 
@@ -64,8 +69,10 @@ def write_report(
     for old in (directory / "report").glob("*.svg"):
         old.unlink()
     for question in questions:
+        if not (candidates := question.candidates_for(size, peers=peers)):
+            continue
         _tell(question.name)
-        entries = [Entry(each) for each in question.candidates_for(size)]
+        entries = [Entry(each) for each in candidates]
         answers.append(ask(question, size, entries))
         draw(answers[-1], _picture(directory, question))
         write()
