@@ -6,10 +6,12 @@ On one thread they take 3.2 s. Two workers that did nothing else would take the 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from benchmarks._timing import seconds
 from benchmarks.harness import Candidate, Measure, Question, main
-from benchmarks.harness.peers import Peer, candidates_of
+from benchmarks.harness.peers import Peer, candidates_of, local_cluster
 from benchmarks.harness.question import each_time
 from distio import Cluster, io
 
@@ -35,10 +37,21 @@ def mapped(peer: Peer, count: int) -> Measure:
     return lambda: seconds(lambda: peer.map(burn, range(count)))
 
 
+@contextmanager
+def a_fiber_each(count: int) -> Iterator[Measure]:
+    with local_cluster() as cluster:
+        yield lambda: seconds(lambda: run(cluster, count))
+
+
 def candidates() -> list[Candidate]:
     one_thread = each_time(lambda count: seconds(lambda: run(None, count)))
     distio, *others = candidates_of(mapped)
-    return [distio, *others, Candidate("distio, one thread", one_thread)]
+    return [
+        distio,
+        Candidate("distio, a fiber each", a_fiber_each),
+        *others,
+        Candidate("distio, one thread", one_thread),
+    ]
 
 
 QUESTIONS = [

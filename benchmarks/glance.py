@@ -48,13 +48,20 @@ def asked(question: Question, size: Size) -> Answer:
 def cell(answer: Answer, entry: Entry) -> str:
     """What stands in the table for one of them: what distio takes, or how many times as much."""
     if not entry.values:
-        return entry.failure
+        return entry.failure.partition(":")[0]
     if answer.question.name == "killed-worker":
-        return f"all values, {max(entry.middle, 0.0):.2f} s later"
+        return f"{max(entry.middle, 0.0):.2f} s later"
     ours = answer.entries[0]
     if entry is ours or not ours.values:
         return f"{figure(entry.middle)} {answer.question.unit}"
-    return f"{figure(entry.middle / ours.middle)} ×"
+    return f"{two_digits(entry.middle / ours.middle)} ×"
+
+
+def two_digits(ratio: float) -> str:
+    """A ratio, as exact as it is elsewhere."""
+    if ratio < 10:
+        return f"{ratio:.1f}" if ratio >= 1 else f"{ratio:.2g}"
+    return f"{round(ratio, 2 - len(str(int(ratio)))):,.0f}"
 
 
 def table(answers: Sequence[Answer]) -> str:
@@ -63,7 +70,7 @@ def table(answers: Sequence[Answer]) -> str:
         [ROWS[each.question.name], *[cell(each, entry) for entry in each.entries]]
         for each in answers
     ]
-    return in_markdown(["", *COLUMNS], rows)
+    return in_markdown(["", *COLUMNS], rows, remarks=False)
 
 
 def caption(answers: Sequence[Answer]) -> str:

@@ -38,7 +38,7 @@ def compare(questions: Sequence[Question], size: Size, name: str) -> Iterator[st
                 pairs = zip(entries[::2], entries[1::2])
                 rows = [_row(before, after) for before, after in pairs]
                 columns = ["", f"{other.name}, {question.unit}", "work tree", "ratio", "processor"]
-                table = in_markdown([*columns, "remark"], rows)
+                table = in_markdown([*columns, "remark"], rows, remarks=True)
                 yield f"## {question.name}\n\n{question.asks}\n\n{table}"
 
 

@@ -13,8 +13,6 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final, NamedTuple
 
-import psutil
-
 import distio
 from benchmarks._timing import SPAWN
 from benchmarks.harness.question import Candidate, Measure
@@ -33,8 +31,6 @@ class Peer(NamedTuple):
     """All results, in the way in which its users call a function for each item of a list."""
     submit: Callable[..., Callable[[], Any]]
     """Begins a call of a function with its arguments; what it returns waits for the value."""
-    workers: Callable[[], list[int]]
-    """The processes of its workers."""
 
 
 Opens = Callable[[], AbstractContextManager[Peer]]
@@ -42,12 +38,6 @@ Opens = Callable[[], AbstractContextManager[Peer]]
 
 def same(n: int) -> int:
     return n
-
-
-def children(word: str) -> list[int]:
-    """Processes below this one whose command has the word."""
-    found = psutil.Process().children(recursive=True)
-    return [each.pid for each in found if word in " ".join(each.cmdline())]
 
 
 @contextmanager
@@ -64,7 +54,6 @@ def of_distio() -> Iterator[Peer]:
         yield Peer(
             lambda f, items: list(distio.map(f, items, on=cluster)),
             lambda f, *arguments: executor.submit(f, *arguments).result,
-            lambda: [each.pid for each in cluster.members() if each.kind == "worker"],
         )
 
 
@@ -75,7 +64,6 @@ def of_pool() -> Iterator[Peer]:
         yield Peer(
             pool.map,
             lambda f, *arguments: pool.apply_async(f, arguments).get,
-            lambda: children("spawn_main"),
         )
 
 
@@ -86,7 +74,6 @@ def of_executor() -> Iterator[Peer]:
         yield Peer(
             lambda f, items: list(executor.map(f, items)),
             lambda f, *arguments: executor.submit(f, *arguments).result,
-            lambda: children("spawn_main"),
         )
 
 
@@ -102,7 +89,7 @@ def of_joblib() -> Iterator[Peer]:
         waits: Callable[[], Any] = get_reusable_executor(WORKERS).submit(f, *arguments).result
         return waits
 
-    yield Peer(run, submit, lambda: children("popen_loky"))
+    yield Peer(run, submit)
     get_reusable_executor(WORKERS).shutdown(kill_workers=True)
 
 
@@ -115,7 +102,6 @@ def of_mpire() -> Iterator[Peer]:
         yield Peer(
             pool.map,
             lambda f, *arguments: pool.apply_async(f, arguments).get,
-            lambda: children("spawn_main"),
         )
 
 
@@ -131,7 +117,6 @@ def of_dask() -> Iterator[Peer]:
         yield Peer(
             lambda f, items: list(client.gather(client.map(f, items, pure=False))),
             lambda f, *arguments: client.submit(f, *arguments, pure=False).result,
-            lambda: [each.process.pid for each in hosts.workers.values()],
         )
 
 
@@ -167,7 +152,7 @@ def of_ray() -> Iterator[Peer]:
 
     try:
         run(same, _BATCH)
-        yield Peer(run, submit, lambda: children("ray::"))
+        yield Peer(run, submit)
     finally:
         ray.shutdown()
 

@@ -1,4 +1,4 @@
-"""An answer as a picture: a bar for each candidate, from nought, and a whisker from min to max."""
+"""An answer as a picture: a bar for each candidate, and a whisker from minimum to maximum."""
 
 from __future__ import annotations
 
@@ -33,11 +33,12 @@ def draw(answer: Answer, path: Path) -> bool:
     colours = ["#3f51b5" if each.candidate.of == "distio" else "#b0bec5" for each in shown]
     bars = axes.barh(names, middles, xerr=[low, high], color=colours, ecolor="#455a64", capsize=2)
     axes.bar_label(bars, [figure(each) for each in middles], padding=4)
-    if max(middles) > _SPREAD * min(middles):
+    is_wide = max(middles) > _SPREAD * min(middles)
+    if is_wide:
         axes.set_xscale("log")
     axes.margins(x=0.15)
     axes.invert_yaxis()
-    axes.set_xlabel(answer.question.unit)
+    axes.set_xlabel(f"{answer.question.unit}, logarithmic" if is_wide else answer.question.unit)
     axes.spines[["top", "right"]].set_visible(False)
     drawing.savefig(path, metadata={"Date": None})
     pyplot.close(drawing)

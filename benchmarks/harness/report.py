@@ -12,27 +12,13 @@ from typing import Any, Final
 from benchmarks.harness.asking import HERE, Answer, Entry, ask, bounded_run
 from benchmarks.harness.machine import describe_machine, in_words
 from benchmarks.harness.pictures import draw
-from benchmarks.harness.question import Question, Size
+from benchmarks.harness.question import BENCHMARKS, Question, Size, find_questions
 from benchmarks.harness.tables import cells, columns, in_markdown, title
 
-__all__ = ["SCRIPTS", "write_report"]
+__all__ = ["find_scripts", "write_report"]
 
-SCRIPTS: Final = [
-    "cancelling",
-    "curve",
-    "drain",
-    "dump",
-    "durable",
-    "engines",
-    "hosts",
-    "main_job",
-    "memory",
-    "simulation",
-    "sleepers",
-    "snapshot",
-    "suspension",
-]
-"""Files that print tables of their own: what they ask has no peers, or a course of its own."""
+_NO_PART: Final = {"__init__", "__main__", "_timing", "glance", "soak"}
+"""Files that the report leaves out: `make bench-glance` and `make soak` run two of them."""
 _SCRIPT_SECONDS: Final = 300.0
 """A script that takes longer is ended."""
 
@@ -76,7 +62,7 @@ def write_report(
         answers.append(ask(question, size, entries))
         draw(answers[-1], _picture(directory, question))
         write()
-    for name in SCRIPTS if scripts else []:
+    for name in find_scripts() if scripts else []:
         _tell(name)
         printed[name] = _output_of(name)
         write()
@@ -95,6 +81,16 @@ def _output_of(script: str) -> str:
     command = [sys.executable, "-m", f"benchmarks.{script}"]
     done = bounded_run(command, HERE, _SCRIPT_SECONDS)
     return done or f"takes more than {_SCRIPT_SECONDS:.0f} s"
+
+
+def find_scripts() -> list[str]:
+    """The files that print tables of their own.
+
+    What these ask has no peers, or a course that isn't that of a question.
+    """
+    names = {path.stem for path in BENCHMARKS.glob("*.py")}
+    asked = {Path(each.file).stem for each in find_questions().values()}
+    return sorted(names - asked - _NO_PART)
 
 
 # -- the page ---------------------------------------------------------------------------------
@@ -128,7 +124,7 @@ def _section(answer: Answer) -> str:
     lines += [f"Goal: {question.goal}." if question.goal else ""]
     lines += [f"Load: {answer.load[0]:.1f} before, {answer.load[1]:.1f} after."]
     text = "\n".join(line for line in lines if line)
-    table = in_markdown(columns(answer), cells(answer))
+    table = in_markdown(columns(answer), cells(answer), remarks=True)
     picture = ""
     if any(each.values for each in answer.entries):
         picture = f"\n![{question.name}](report/{question.name}.svg)\n"

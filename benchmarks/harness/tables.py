@@ -49,8 +49,9 @@ def _row(answer: Answer, entry: Entry, first: Entry | None) -> list[str]:
     return [entry.name, spread(entry.values), ratio, used, ", ".join(remarks)]
 
 
-def in_markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table whose columns, but the first and the last one, are numbers."""
-    rules = ["---", *["---:"] * (len(columns) - 2), "---"]
+def in_markdown(columns: Sequence[str], rows: Sequence[Sequence[str]], *, remarks: bool) -> str:
+    """A table whose columns are numbers, but the first one, and the last one if it has remarks."""
+    rules = ["---", *["---:"] * (len(columns) - 1)]
+    rules[-1] = "---" if remarks else "---:"
     lines = [columns, rules, *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
