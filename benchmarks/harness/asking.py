@@ -133,16 +133,20 @@ def ask(
     load, began = os.getloadavg()[0], time.monotonic()
     with ExitStack() as stack:
         hosts: dict[int, _Host] = {}
+        ends: dict[int, ExitStack] = {}
         for number, entry in enumerate(entries):
             if entry.candidate.version is None:
                 entry.failure = "isn't installed"
                 continue
             say(f"{question.name}: starts {entry.name}")
-            hosts[number] = stack.enter_context(_host(question, size, entry))
+            ends[number] = stack.enter_context(ExitStack())
+            hosts[number] = ends[number].enter_context(_host(question, size, entry))
         for turn in range(-question.warms_up, question.rounds_of(size)):
             # there and back again, so that nobody always comes after the same one
             for number, host in list(hosts.items())[:: -1 if turn % 2 else 1]:
-                if not entries[number].failure:
+                if entries[number].failure:
+                    ends[number].close()  # whatever it still does would be in the way of the others
+                else:
                     say(f"{question.name}, round {turn + 1}: {entries[number].name}")
                     host.measure(counts=turn >= 0)
     loads = load, os.getloadavg()[0]

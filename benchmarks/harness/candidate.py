@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
 from multiprocessing.connection import Connection
+from traceback import print_exc
 from typing import NamedTuple
 
 import psutil
@@ -73,9 +74,10 @@ def serve(connection: Connection, candidate: Candidate, count: int) -> None:
                 except EOFError:
                     break
                 connection.send(measured(measure))
-    except Exception as error:
-        connection.send(Failed(f"fails: {type(error).__name__}"))
-        raise
+    except Exception as error:  # noqa: BLE001 (each library has its own)
+        print_exc()  # first: who hears of the failure looks here
+        with suppress(OSError):  # nobody listens any more
+            connection.send(Failed(f"fails: {type(error).__name__}"))
 
 
 def main(arguments: Sequence[str]) -> None:
