@@ -93,7 +93,7 @@ def question(
 QUESTIONS = [
     question("job", "the standard library indexed", index, (1, 0, 0), "s", 1.0),
     question("closures", "each of 10,000 fibers that do nothing", closures, (10_000, 0, 0)),
-    question("puts", "an item put into a queue by a worker", puts, (2_000, 500, 10)),
+    question("puts", "an item put into a queue by a worker", puts, (2_000, 0, 10)),
     question("passes", "an item from worker to worker", passes, (2_000, 0, 0)),
     question("update", "an update of a Var", partial(updates, fibers=1), (2_000, 0, 0)),
     question("updates", "the same by two fibers", partial(updates, fibers=2), (2_000, 0, 10)),

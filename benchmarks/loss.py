@@ -133,6 +133,7 @@ QUESTIONS = [
         (CALLS, 24, 8),
         rounds=3,
         warms_up=False,
+        limit=30,
         goal="0.3 s",
         says="What fails raises an exception of its own, and the values are lost. Each call that "
         "was under way in the killed worker is made again, which takes 0.05 s.",

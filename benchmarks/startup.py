@@ -100,7 +100,7 @@ QUESTIONS = [
         "How much memory do a program and its two idle workers take?",
         "MiB",
         candidates_of(memory),
-        (1, 1, 1),
+        (1, 0, 1),
         rounds=1,
         says="PSS: pages that several processes share are counted once.",
     ),

@@ -40,7 +40,7 @@ def cells(answer: Answer) -> list[list[str]]:
 
 def _row(answer: Answer, entry: Entry, first: Entry | None) -> list[str]:
     count = count_for(entry.candidate, answer.question, answer.size)
-    remarks = [f"of {count:,}"] if entry.candidate.share != 1 else []
+    remarks = [f"of {count:,}"] if count != answer.question.count("full") else []
     remarks += [entry.failure] if entry.failure else []
     if not entry.values or first is None:
         return [entry.name, "—", "", "", ", ".join(remarks)]

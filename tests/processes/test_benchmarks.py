@@ -93,8 +93,8 @@ def test_report_has_a_table_of_what_was_measured_and_why_the_rest_was_not(
     monkeypatch.setattr("benchmarks.harness.report.draw", lambda _, path: drawn.append(path))
     write_report([WAITS], "quick", tmp_path, scripts=False)
     page = (tmp_path / "report.md").read_text()
-    assert "| one | 4.00 (4.00–4.00) | 1.00 |" in page
-    assert "| fails | — |  |  | fails: ZeroDivisionError |" in page
+    assert "| one | 4.00 (4.00–4.00) | 1.00 | " in page
+    assert "| fails | — |  |  | of 4, fails: ZeroDivisionError |" in page
     assert [path.relative_to(tmp_path).as_posix() for path in drawn] == ["report/waits.svg"]
     assert "(report/waits.svg)" in page
     found = json.loads((tmp_path / "report.json").read_text())
