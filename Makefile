@@ -15,18 +15,18 @@ IS_NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 LOCK := requirements/dev.txt
 OLDEST := requirements/oldest.txt
 # what has an environment of its own, by the name of its group in pyproject.toml
-GROUPS := docs packaging
+GROUPS := bench docs packaging
 COMPILE := .venvs/lock/bin/python -m uv pip compile --quiet --no-config --universal \
 	--python-version 3.11 --generate-hashes --upgrade --custom-compile-command 'make lock'
 
 .DEFAULT_GOAL := help
 # the longest first: two run at a time
 LINTS := lint-types lint-typing lint-rules lint-format lint-imports
-.PHONY: help demo check test test-all test-engines test-newest test-oldest lint $(LINTS) docs wheel-test lock bench attack soak campaign chaos clean
+.PHONY: help demo check test test-all test-engines test-newest test-oldest lint $(LINTS) docs wheel-test lock bench bench-compare bench-glance attack soak campaign chaos clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1|/p' Makefile | while IFS='|' read -r name what; \
-	do printf '  make %-13s %s\n' "$$name" "$$what"; done
+	do printf '  make %-14s %s\n' "$$name" "$$what"; done
 
 demo: .venv/installed ## index the standard library on local workers, and on one thread
 	$(PY) examples/index_sources.py --compare --workers 2
@@ -72,10 +72,21 @@ lock: .venv/bin/python ## renew the locked versions of all packages
 	$(COMPILE) pyproject.toml --extra dev --output-file $(LOCK)
 	$(COMPILE) pyproject.toml --extra dev --output-file $(OLDEST) --resolution lowest-direct
 	for group in $(GROUPS); do \
-	$(COMPILE) --group "$$group" --output-file "requirements/$$group.txt" || exit 1; done
+	$(COMPILE) $$([ "$$group" != bench ] || echo pyproject.toml) --group "$$group" \
+	--output-file "requirements/$$group.txt" || exit 1; done
 
-bench: .venv/installed-dev ## run the benchmarks
-	@for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(PY) "$$file" || exit 1; done
+# as the locked environment has no distio, the work tree is where it is imported from
+BENCH := PYTHONPATH='$(CURDIR):$(CURDIR)/worker' .venvs/bench/bin/python -m
+bench: .venvs/bench/installed ## measure distio beside its peers, and write benchmarks/report.md; QUICK=1: a first look
+	$(BENCH) benchmarks $(if $(QUICK),--quick --to build/bench) $(BENCH_FLAGS)
+
+# make bench-compare REV=v1 BENCH_FLAGS='round-trip tiny-calls' asks these questions alone
+bench-compare: .venvs/bench/installed ## compare the work tree with the commit REV, in turns
+	@[ -n '$(REV)' ] || { echo 'Name a commit: make bench-compare REV=HEAD' >&2; exit 1; }
+	$(BENCH) benchmarks --against '$(REV)' $(if $(QUICK),--quick) $(BENCH_FLAGS)
+
+bench-glance: .venvs/bench/installed ## print the table of README, measured anew
+	$(BENCH) benchmarks.glance $(BENCH_FLAGS)
 
 attack: .venv/installed-dev ## let attackers and liars do a hundred times as much as in the suite
 	TESTS_ATTACK=100 TESTS_LIARS=500 $(PY) -m pytest -s tests/processes/test_attacks.py tests/coordination/test_liars.py

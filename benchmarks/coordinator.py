@@ -8,13 +8,13 @@ that wait; so is that of an empty run, and of the loss of a worker that has noth
 
 from __future__ import annotations
 
-import gc
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from statistics import median
 from typing import Final
 
-from benchmarks._timing import show
+from benchmarks.harness import Candidate, Measure, Question, Start, main
 from distio.coordination.coordinator import Coordinator
 from distio.coordination.state.events import Disconnected, Joined, Received, Send
 from distio.protocol import messages as m
@@ -25,8 +25,6 @@ from distio.protocol.version import PROTOCOL, PYTHON
 CLIENT: Final = 1
 FAR: Final = 10**9
 """The numbers of fibers that are there beside those that are timed begin here."""
-ROUNDS: Final = 5
-TRIPS: Final = 100
 
 
 class Cluster:
@@ -72,10 +70,9 @@ class Cluster:
         run, fiber = self.run, fiber_id(CLIENT, number)
         if self._before:
             self.say(CLIENT, m.GiveBack([(self._before, 1)]))
-        self.tell(CLIENT, m.RunProgress(run, [(number, 1)], 0, [], 0))
-        said = self.say(CLIENT, m.Offer([m.Chunk(run, [(fiber, 0)], b"payload")]))
+        chunk = m.Chunk(run, [(fiber, 0)], b"payload")
+        said = self.say(CLIENT, m.Offer([chunk], are_new=True, are_awaited=True))
         (host,) = [each.member for each in said if type(each.message) is m.Place]
-        self.say(CLIENT, m.AwaitOutcomes(run, [fiber]))
         self.tell(CLIENT, m.RunProgress(run, [], 0, [], 1))
         self.say(host, m.OutcomesReady([fiber], [b"outcome"]))
         self.tell(host, m.RunProgress(run, [], 0, [(fiber, 1)], 0))
@@ -112,50 +109,105 @@ class Cluster:
             self.say(2, m.AcquireTokens(f"lock {n}", 0, 0.0, self.run, [fiber_id(2, n)]))
 
 
-def micros(action: Callable[[], None], count: int) -> float:
-    gc.collect()
+# -- what is measured -------------------------------------------------------------------------
+
+
+def micros(action: Callable[[], object], count: int) -> float:
+    """Of processor time, for each of so many."""
     start = time.process_time()
     for _ in range(count):
         action()
     return (time.process_time() - start) / count * 1e6
 
 
-def costs(cluster: Cluster) -> list[str]:
-    """Of a trip, of a run without children, and of the loss of a worker that has nothing."""
-    numbers = iter(range(2 * FAR, 3 * FAR))
+def trips(workers: int, add: Callable[[Cluster], None] = lambda _: None) -> Start:
+    """Shipped fibers, beside what is added to the cluster before."""
 
-    def start_and_end() -> None:
-        run = cluster.start_run(next(numbers))
-        cluster.tell(CLIENT, m.RunProgress(run, [], 1, [], 0))
+    @contextmanager
+    def start(count: int) -> Iterator[Measure]:
+        cluster = Cluster(workers)
+        add(cluster)
+        yield lambda: micros(cluster.trip, count)
 
-    for _ in range(20):
-        cluster.trip()
-    found = [
-        median(micros(cluster.trip, TRIPS) for _ in range(ROUNDS)),
-        median(micros(start_and_end, TRIPS) for _ in range(ROUNDS)),
-        median(cluster.lose_a_worker() for _ in range(ROUNDS)),
-    ]
-    return [f"{each:,.1f}" for each in found]
+    return start
 
 
-def main() -> None:
-    rows = [[f"{workers:,} workers", *costs(Cluster(workers))] for workers in (10, 100, 1_000)]
-    for what, counts, add in (
-        ("fibers", (1_000, 100_000, 1_000_000), Cluster.add_fibers),
-        ("runs", (10, 10_000), Cluster.add_runs),
-        ("timers", (100_000,), Cluster.add_timers),
-        ("locks", (100_000,), Cluster.add_locks),
-    ):
-        for count in counts:
-            cluster = Cluster(10)
-            add(cluster, count)
-            rows.append([f"10 workers, {count:,} other {what}", *costs(cluster)])
-    show(
-        "µs of processor time in the machine, median",
-        ["", "a shipped fiber", "an empty run", "a lost idle worker"],
-        rows,
-    )
+def empty_runs(workers: int) -> Start:
+    """Runs without children."""
 
+    @contextmanager
+    def start(count: int) -> Iterator[Measure]:
+        cluster, numbers = Cluster(workers), iter(range(FAR, 2 * FAR))
+
+        def start_and_end() -> None:
+            run = cluster.start_run(next(numbers))
+            cluster.tell(CLIENT, m.RunProgress(run, [], 1, [], 0))
+
+        yield lambda: micros(start_and_end, count)
+
+    return start
+
+
+def losses(add: Callable[[Cluster, int], None], others: int) -> Start:
+    """Losses of a worker that has nothing, beside what others have."""
+
+    @contextmanager
+    def start(count: int) -> Iterator[Measure]:
+        cluster = Cluster(10)
+        add(cluster, others)
+        yield lambda: median(cluster.lose_a_worker() for _ in range(count))
+
+    return start
+
+
+QUESTIONS = [
+    Question(
+        __file__,
+        "coordinator",
+        "What does a shipped fiber cost the coordinator's machine, in processor time?",
+        "µs",
+        [
+            Candidate("10 workers", trips(10)),
+            Candidate("100 workers", trips(100)),
+            Candidate("1,000 workers", trips(1_000)),
+            Candidate("10, and 1,000 other fibers", trips(10, lambda it: it.add_fibers(1_000))),
+            Candidate("10, and 100,000 others", trips(10, lambda it: it.add_fibers(100_000))),
+            Candidate("10, and 10,000 other runs", trips(10, lambda it: it.add_runs(10_000))),
+            Candidate("10, and 100,000 timers", trips(10, lambda it: it.add_timers(100_000))),
+            Candidate("10, and 100,000 locks", trips(10, lambda it: it.add_locks(100_000))),
+        ],
+        (500, 200, 10),
+        goal="flat",
+        says="Only the machine is timed: there is neither a socket nor another process.",
+    ),
+    Question(
+        __file__,
+        "coordinator-runs",
+        "What does a run without children cost it?",
+        "µs",
+        [
+            Candidate("10 workers", empty_runs(10)),
+            Candidate("100 workers", empty_runs(100)),
+            Candidate("1,000 workers", empty_runs(1_000)),
+        ],
+        (500, 0, 10),
+        goal="flat",
+    ),
+    Question(
+        __file__,
+        "coordinator-losses",
+        "What does the loss of an idle worker cost it?",
+        "µs",
+        [
+            Candidate("1,000 fibers elsewhere", losses(Cluster.add_fibers, 1_000)),
+            Candidate("100,000 fibers elsewhere", losses(Cluster.add_fibers, 100_000)),
+            Candidate("100,000 timers elsewhere", losses(Cluster.add_timers, 100_000)),
+            Candidate("100,000 locks elsewhere", losses(Cluster.add_locks, 100_000)),
+        ],
+        (5, 0, 1),
+        goal="flat",
+    ),
+]
 
 if __name__ == "__main__":
-    main()
+    main(QUESTIONS)

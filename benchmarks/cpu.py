@@ -1,16 +1,22 @@
-"""How much faster are two worker processes than one thread on pure CPU work? Goal: 1.8 times."""
+"""How long do 64 calls take that compute for 50 ms, on two workers?
+
+On one thread they take 3.2 s. Two workers that did nothing else would take the half of that.
+"""
 
 from __future__ import annotations
 
 import time
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from benchmarks._timing import SPAWN, medians, seconds, show, take_turns
+from benchmarks._timing import seconds
+from benchmarks.harness import Candidate, Measure, Question, main
+from benchmarks.harness.peers import Peer, candidates_of, local_cluster
+from benchmarks.harness.question import each_time
 from distio import Cluster, io
 
 FIBERS = 64
 CPU_SECONDS = 0.05
-ROUNDS = 3
 
 
 def burn(_: int = 0) -> int:
@@ -21,35 +27,45 @@ def burn(_: int = 0) -> int:
     return turns
 
 
-def run(on: Cluster | None) -> None:
-    program = io.parallel([io.defer(burn) for _ in range(FIBERS)]).flat_map(io.wait)
+def run(on: Cluster | None, fibers: int = FIBERS) -> None:
+    program = io.parallel([io.defer(burn) for _ in range(fibers)]).flat_map(io.wait)
     results = program.run(None, on=on).unsafe_get()
     assert all(result.is_ok() for result in results)
 
 
-def main() -> None:
-    with (
-        Cluster.local(workers=2, threads=1) as cluster,
-        ProcessPoolExecutor(2, mp_context=SPAWN) as pool,
-    ):
-        list(pool.map(burn, range(2)))
-        run(cluster)
-        found = take_turns(
-            {
-                "distio, one thread": lambda: seconds(lambda: run(None)),
-                "distio, 2 workers": lambda: seconds(lambda: run(cluster)),
-                "process pool of 2": lambda: seconds(lambda: list(pool.map(burn, range(FIBERS)))),
-            },
-            ROUNDS,
-        )
-    middle = medians(found)
-    alone = middle["distio, one thread"]
-    show(
-        f"{FIBERS} fibers of {CPU_SECONDS * 1000:.0f} ms of CPU, median of {ROUNDS}; goal: 1.80",
-        ["", "seconds", "speed-up"],
-        [[name, f"{t:.2f}", f"{alone / t:.2f}"] for name, t in middle.items()],
-    )
+def mapped(peer: Peer, count: int) -> Measure:
+    return lambda: seconds(lambda: peer.map(burn, range(count)))
 
+
+@contextmanager
+def a_fiber_each(count: int) -> Iterator[Measure]:
+    with local_cluster() as cluster:
+        yield lambda: seconds(lambda: run(cluster, count))
+
+
+def candidates() -> list[Candidate]:
+    one_thread = each_time(lambda count: seconds(lambda: run(None, count)))
+    distio, *others = candidates_of(mapped)
+    return [
+        distio,
+        Candidate("distio, a fiber each", a_fiber_each),
+        *others,
+        Candidate("distio, one thread", one_thread),
+    ]
+
+
+QUESTIONS = [
+    Question(
+        __file__,
+        "busy-calls",
+        f"How long do {FIBERS} calls of 50 ms of CPU take on two workers?",
+        "s",
+        candidates(),
+        (FIBERS, 16, 2),
+        rounds=3,
+        goal="at most 1/1.8 of one thread",
+    )
+]
 
 if __name__ == "__main__":
-    main()
+    main(QUESTIONS)

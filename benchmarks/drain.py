@@ -52,7 +52,8 @@ def settled(fiber: Any) -> IO[Any, Any, float]:
             return io.defer(time.perf_counter)
         return io.sleep(LOOKS_EACH_SECONDS).then(settled(fiber))
 
-    return fiber.status().flat_map(look)
+    waits: IO[Any, Any, float] = fiber.status().flat_map(look)
+    return waits
 
 
 def measure(fibers: int) -> Move:

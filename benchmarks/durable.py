@@ -1,8 +1,8 @@
 """What does a journal cost, how many fibers a second are durable, how soon is a cluster back?
 
 A suspension is durable when the coordinator has the snapshot in its journal, and the fiber goes on
-after that (`io.checkpoint`). The peer, DBOS Transact on SQLite, commits each step of a workflow. It
-is measured if `--dbos` names the Python of an environment that has it; then both take turns.
+after that (`io.checkpoint`). The peer, DBOS Transact on SQLite, commits each step of a workflow; it
+takes turns with distio if it is installed.
 
 The coordinator is killed while fibers are parked; it is back when a program that was begun after
 the kill has its Result. DBOS is back when the first step runs in another process.
@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -32,7 +33,8 @@ WORKERS = 2
 STEPS = {1: 300, 64: 100}
 """By number of fibers at once: the suspensions of each."""
 PARKED = 10_000
-PEER = Path(__file__).parent / "peers" / "dbos_steps.py"
+HAS_PEER = find_spec("dbos") is not None
+PEER = Path(__file__).parent / "harness" / "dbos_steps.py"
 
 
 def chain(left: int) -> IO[Any, Any, Any]:
@@ -59,20 +61,22 @@ def daemons(sync: str) -> Iterator[str]:
     """The URL of a coordinator whose journal survives so much, with workers."""
     with tempfile.TemporaryDirectory() as directory, ExitStack() as ends:
 
-        def start(program: str, *arguments: str) -> subprocess.Popen[str]:
-            command = Path(sys.executable).with_name(program)
+        def start(module: str, *arguments: str) -> subprocess.Popen[str]:
+            command = [sys.executable, "-m", module, *arguments]
             process = subprocess.Popen(
-                [command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+                command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
             )
             ends.callback(process.communicate)
             ends.callback(process.terminate)
             return process
 
         journal = "--journal", f"{directory}/journal", "--sync", sync
-        coordinator = start("distio", "coordinator", "--bind", "tcp://127.0.0.1:0", *journal)
+        coordinator = start(
+            "distio.cli.main", "coordinator", "--bind", "tcp://127.0.0.1:0", *journal
+        )
         assert coordinator.stdout is not None
         url = coordinator.stdout.readline().split()[-1]
-        start("distio-worker", url, "--processes", str(WORKERS))
+        start("distio_worker.main", url, "--processes", str(WORKERS))
         yield url
 
 
@@ -85,10 +89,10 @@ def durable_on_daemons(fibers: int, steps: int, sync: str) -> float:
         return fibers * steps / (time.perf_counter() - begun)
 
 
-def of_peer(python: str, *arguments: object) -> float:
+def of_peer(*arguments: object) -> float:
     """What the peer prints."""
     done = subprocess.run(
-        [python, str(PEER), *map(str, arguments)],
+        [sys.executable, str(PEER), *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         check=True,
@@ -137,7 +141,6 @@ def row(question: str, values: Sequence[float], unit: str, digits: int = 0) -> l
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dbos", metavar="PYTHON", help="the Python of an environment with dbos")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     asked = parser.parse_args()
     steps: dict[tuple[str, int], list[float]] = {}
@@ -147,8 +150,8 @@ def main() -> None:
             for sync in ("process", "power"):
                 found_here = durable_on_daemons(fibers, each, sync)
                 steps.setdefault((f"distio, --sync {sync}", fibers), []).append(found_here)
-            if asked.dbos:
-                found = of_peer(asked.dbos, "steps", min(fibers, 8), 100)
+            if HAS_PEER:
+                found = of_peer("steps", min(fibers, 8), 100)
                 steps.setdefault(("DBOS", min(fibers, 8)), []).append(found)
     rows = [
         row(f"{who}, {fibers} at once", found, "steps/s") for (who, fibers), found in steps.items()
@@ -161,9 +164,9 @@ def main() -> None:
             2,
         )
     )
-    if asked.dbos:
-        found = [of_peer(asked.dbos, "resume") for _ in range(asked.rounds)]
-        rows.append(row("DBOS, process killed amid a workflow", found, "s until back", 2))
+    if HAS_PEER:
+        back = [of_peer("resume") for _ in range(asked.rounds)]
+        rows.append(row("DBOS, process killed amid a workflow", back, "s until back", 2))
     prices = [price() for _ in range(asked.rounds)]
     rows.append(row("main job without a journal", [each[0] for each in prices], "s", 2))
     for n, what in enumerate(("a private journal", "a journal in a directory"), 1):
@@ -173,4 +176,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

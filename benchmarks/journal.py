@@ -14,12 +14,13 @@ from typing import Any, NamedTuple
 
 from benchmarks._timing import processor_of, show
 from benchmarks.main_job import index
-from benchmarks.roundtrip import TIMES, of_distio
-from benchmarks.throughput import TASKS
-from benchmarks.throughput import of_distio as closures
+from benchmarks.roundtrip import trips_of_cluster
+from benchmarks.tiny_calls import closures
 from distio import Cluster, io
 
 ROUNDS = 7
+TRIPS = 300
+CLOSURES = 10_000
 
 
 class Cost(NamedTuple):
@@ -45,8 +46,8 @@ def measured(cluster: Cluster, action: Callable[[Cluster], Any]) -> Cost:
 
 
 ACTIONS: dict[str, tuple[Callable[[Cluster], Any], int, int]] = {
-    f"round trip, of {TIMES}": (of_distio, 15, TIMES),
-    f"{TASKS:,} closures": (closures, 7, 1),
+    f"round trip, of {TRIPS}": (lambda cluster: trips_of_cluster(cluster)(TRIPS), 15, TRIPS),
+    f"{CLOSURES:,} closures": (lambda cluster: closures(cluster, CLOSURES), 7, 1),
     "main job": (index, 1, 1),
 }
 """What is done, how often with each pair of clusters, and by what its costs are divided."""

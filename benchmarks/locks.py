@@ -1,30 +1,27 @@
-"""How fast does a lock go from hand to hand, in one process and between processes?
+"""How long does it take until a contended lock has gone to the next one?
 
-In one process the peer is asyncio's lock; between processes a lock of multiprocessing's manager
-and, if it is installed (`pip install distributed`), that of dask. Whoever has it in one process
-gives way once before giving it back, so that everybody has to wait.
-
-A bare frame that goes from one process to a second by a third, and nothing else, tells what there
-is to be had: with a lock whose turns are kept in one place, no hand-off between processes is
-faster than that.
+In one process, whoever has it gives way once before giving it back, so that everybody has to wait.
 """
 
 from __future__ import annotations
 
 import asyncio
-import tempfile
-from importlib.util import find_spec
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing.synchronize import Barrier
 from typing import Any
 
 import zmq
 
-from benchmarks._timing import SPAWN, START_SECONDS, medians, seconds, show, take_turns
+from benchmarks._timing import SPAWN, START_SECONDS, seconds
+from benchmarks.harness import Candidate, Measure, Question, main
+from benchmarks.harness.peers import WORKERS
+from benchmarks.harness.question import each_time
 from distio import IO, Cluster, Resource, io, resource
 
-FIBERS, EACH = 100, 500
-PROCESSES, EACH_OF_CLUSTER, EACH_OF_DASK = 4, 500, 50
-ROUNDS = 3
+FIBERS = 100
+PROCESSES = 4
 
 
 def hand_offs(fibers: int, each: int) -> IO[Any, Any, Any]:
@@ -38,40 +35,60 @@ def hand_offs(fibers: int, each: int) -> IO[Any, Any, Any]:
     )
 
 
-async def hand_offs_of_asyncio() -> None:
-    lock = asyncio.Lock()
-
-    async def take() -> None:
-        for _ in range(EACH):
-            async with lock:
-                await asyncio.sleep(0)
-
-    await asyncio.gather(*[take() for _ in range(FIBERS)])
+def of_distio(turns: int) -> float:
+    program = hand_offs(FIBERS, turns // FIBERS)
+    return seconds(lambda: program.run(None).unsafe_get()) / turns * 1e6
 
 
-def take_of_manager(lock: Any, ready: Barrier) -> None:
+def of_asyncio(turns: int) -> float:
+    async def main() -> None:
+        lock = asyncio.Lock()
+
+        async def take() -> None:
+            for _ in range(turns // FIBERS):
+                async with lock:
+                    await asyncio.sleep(0)
+
+        await asyncio.gather(*[take() for _ in range(FIBERS)])
+
+    return seconds(lambda: asyncio.run(main())) / turns * 1e6
+
+
+# -- between processes ------------------------------------------------------------------------
+
+
+@contextmanager
+def of_cluster(turns: int) -> Iterator[Measure]:
+    with Cluster.local(workers=WORKERS) as cluster:
+        cluster.wait_for(workers=WORKERS)
+        program = hand_offs(PROCESSES, turns // PROCESSES)
+        yield lambda: seconds(lambda: program.run(None, on=cluster).unsafe_get()) / turns * 1e6
+
+
+def take_of_manager(lock: Any, ready: Barrier, turns: int) -> None:
     ready.wait()
-    for _ in range(EACH_OF_CLUSTER):
+    for _ in range(turns):
         with lock:
             pass
+    ready.wait()
 
 
-def hand_offs_of_manager() -> float:
+def of_manager(turns: int) -> float:
     with SPAWN.Manager() as manager:
         lock, ready = manager.Lock(), SPAWN.Barrier(PROCESSES + 1, timeout=START_SECONDS)
+        arguments = lock, ready, turns // PROCESSES
         takers = [
-            SPAWN.Process(target=take_of_manager, args=(lock, ready), daemon=True)
+            SPAWN.Process(target=take_of_manager, args=arguments, daemon=True)
             for _ in range(PROCESSES)
         ]
         for taker in takers:
             taker.start()
 
-        def all_of_them() -> None:
-            ready.wait()
-            for taker in takers:
-                taker.join()
-
-        return seconds(all_of_them)
+        ready.wait()
+        took = seconds(ready.wait)
+        for taker in takers:
+            taker.join()
+        return took / turns * 1e6
 
 
 def give_back(url: str) -> None:
@@ -82,13 +99,10 @@ def give_back(url: str) -> None:
             dealer.send(token)
 
 
-def hand_offs_of_a_frame() -> float:
-    with (
-        tempfile.TemporaryDirectory() as directory,
-        zmq.Context() as context,
-        context.socket(zmq.ROUTER) as router,
-    ):
-        url = f"ipc://{directory}/router"
+@contextmanager
+def of_a_frame(turns: int) -> Iterator[Measure]:
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as router:
+        url = f"ipc://{os.getcwd()}/router"
         router.bind(url)
         router.rcvtimeo = int(START_SECONDS * 1e3)
         takers = [SPAWN.Process(target=give_back, args=(url,), daemon=True) for _ in range(2)]
@@ -98,63 +112,72 @@ def hand_offs_of_a_frame() -> float:
         addresses = [router.recv_multipart()[0] for _ in takers]
 
         def all_of_them() -> None:
-            for _ in range(PROCESSES * EACH_OF_CLUSTER // 2):
+            for _ in range(turns // 2):
                 for address in addresses:
                     router.send_multipart([address, b"token"])
                     router.recv_multipart()
 
-        took = seconds(all_of_them)
+        yield lambda: seconds(all_of_them) / turns * 1e6
         for address in addresses:
             router.send_multipart([address, b""])
         for taker in takers:
             taker.join()
-    return took
 
 
-def take_of_dask(_: int) -> None:
+def take_of_dask(_: int, turns: int) -> None:
     from distributed import Lock
 
     lock = Lock("contended")
-    for _ in range(EACH_OF_DASK):
+    for _ in range(turns):
         with lock:
             pass
 
 
-def hand_offs_of_dask() -> float:
+@contextmanager
+def of_dask(turns: int) -> Iterator[Measure]:
     from distributed import Client
 
-    with Client(n_workers=2, threads_per_worker=2, dashboard_address=None) as client:
-        client.gather(client.map(take_of_dask, range(PROCESSES), pure=False))
-        return seconds(
-            lambda: client.gather(client.map(take_of_dask, range(PROCESSES), pure=False))
-        )
+    with Client(n_workers=WORKERS, threads_per_worker=2, dashboard_address=None) as client:
+
+        def all_of_them() -> None:
+            each = turns // PROCESSES
+            client.gather(client.map(take_of_dask, range(PROCESSES), turns=each, pure=False))
+
+        yield lambda: seconds(all_of_them) / turns * 1e6
 
 
-def main() -> None:
-    peers = {"dask, 2 workers": hand_offs_of_dask} if find_spec("distributed") else {}
-    with Cluster.local(workers=2) as cluster:
-        on_cluster = hand_offs(PROCESSES, EACH_OF_CLUSTER)
-        on_cluster.run(None, on=cluster)
-        found = medians(
-            take_turns(
-                {
-                    "distio": lambda: seconds(lambda: hand_offs(FIBERS, EACH).run(None)),
-                    "asyncio": lambda: seconds(lambda: asyncio.run(hand_offs_of_asyncio())),
-                    "distio, 2 workers": lambda: seconds(lambda: on_cluster.run(None, on=cluster)),
-                    "bare ZeroMQ, 3 processes": hand_offs_of_a_frame,
-                    "manager, 4 processes": hand_offs_of_manager,
-                    **peers,
-                },
-                ROUNDS,
-            )
-        )
-    counts = [FIBERS * EACH] * 2 + [PROCESSES * EACH_OF_CLUSTER] * 3 + [PROCESSES * EACH_OF_DASK]
-    rows = [
-        [name, f"{count / took:,.0f}", f"{took / count * 1e6:.0f}"]
-        for (name, took), count in zip(found.items(), counts)
-    ]
-    show(f"a contended lock, median of {ROUNDS}", ["", "hand-offs/s", "µs each"], rows)
-
+QUESTIONS = [
+    Question(
+        __file__,
+        "lock",
+        f"How long does each turn of {FIBERS} fibers take at a lock, in one process?",
+        "µs",
+        [
+            Candidate("distio", each_time(of_distio)),
+            Candidate("asyncio", each_time(of_asyncio), "Python"),
+        ],
+        (50_000, 5_000, 100),
+        rounds=3,
+        goal="1.5 times asyncio",
+    ),
+    Question(
+        __file__,
+        "lock-between-workers",
+        f"How long does each turn of {PROCESSES} take at a lock, on several processes?",
+        "µs",
+        [
+            Candidate("distio, 2 workers", of_cluster),
+            Candidate("multiprocessing.Manager, 4 processes", each_time(of_manager), "Python"),
+            Candidate("dask, 2 workers", of_dask, "distributed", 0.1),
+            Candidate("bare ZeroMQ, 3 processes", of_a_frame, "pyzmq"),
+        ],
+        (2_000, 400, 8),
+        rounds=3,
+        says="Two fibers on each worker of distio take turns, so about half of its turns stay in a "
+        "process. Bare ZeroMQ is a frame that goes from one process to a second by a third: no "
+        "lock that is kept in one place goes faster from process to process.",
+    ),
+]
 
 if __name__ == "__main__":
-    main()
+    main(QUESTIONS)

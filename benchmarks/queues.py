@@ -1,24 +1,23 @@
-"""How fast do items go through a queue, in one process and between processes?
+"""How long does an item take through a queue?
 
-In one process the queue keeps one item, so giver and taker have to take turns; the peer is
-asyncio's queue. Between processes it keeps one item, or any number; the peers are that of
-multiprocessing's manager and, if it is installed (`pip install distributed`), that of dask. There,
-giver and taker are on different workers.
+In one process the queue keeps one item, so giver and taker have to take turns. Between processes it
+keeps one item, or any number; giver and taker are on different workers.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from importlib.util import find_spec
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing.synchronize import Barrier
 from typing import Any
 
-from benchmarks._timing import SPAWN, START_SECONDS, medians, seconds, show, take_turns
+from benchmarks._timing import SPAWN, START_SECONDS, seconds
+from benchmarks.harness import Candidate, Measure, Question, Start, main
+from benchmarks.harness.peers import WORKERS
+from benchmarks.harness.question import each_time
 from distio import IO, Cluster, Queue, io
-
-ITEMS, ITEMS_OF_CLUSTER, ITEMS_OF_DASK = 50_000, 2_000, 200
-ROUNDS = 3
 
 
 def give(queue: Queue[int], left: int) -> IO[Any, Any, int]:
@@ -53,52 +52,89 @@ async def direct_take(queue: Queue[int], items: int) -> None:
 
 @io.do
 async def direct_hand_offs(items: int) -> None:
-    queue = await Queue.create(1)
+    queue: Queue[int] = await Queue.create(1)
     await io.zip_par(direct_give(queue, items), direct_take(queue, items))
 
 
-async def hand_offs_of_asyncio() -> None:
-    queue: asyncio.Queue[int] = asyncio.Queue(1)
-
-    async def give() -> None:
-        for n in range(ITEMS):
-            await queue.put(n)
-
-    async def take() -> None:
-        for _ in range(ITEMS):
-            await queue.get()
-
-    await asyncio.gather(give(), take())
+def in_process(program: IO[Any, Any, Any], items: int) -> float:
+    return seconds(lambda: program.run(None).unsafe_get()) / items * 1e6
 
 
-def give_to_manager(queue: Any, ready: Barrier) -> None:
+def of_asyncio(items: int) -> float:
+    async def main() -> None:
+        queue: asyncio.Queue[int] = asyncio.Queue(1)
+
+        async def give() -> None:
+            for n in range(items):
+                await queue.put(n)
+
+        async def take() -> None:
+            for _ in range(items):
+                await queue.get()
+
+        await asyncio.gather(give(), take())
+
+    return seconds(lambda: asyncio.run(main())) / items * 1e6
+
+
+# -- between processes ------------------------------------------------------------------------
+
+
+def of_cluster(capacity: int | None) -> Start:
+    @contextmanager
+    def start(items: int) -> Iterator[Measure]:
+        with Cluster.local(workers=WORKERS) as cluster:
+            cluster.wait_for(workers=WORKERS)
+            yield lambda: between_workers(cluster, capacity, items)
+
+    return start
+
+
+def between_workers(cluster: Cluster, capacity: int | None, items: int) -> float:
+    """Only a round in which giver and taker were on different workers counts."""
+    places: list[int] = []
+
+    def run() -> None:
+        places[:] = hand_offs(items, capacity).run(None, on=cluster).unsafe_get()
+
+    while True:
+        took = seconds(run)
+        if places[0] != places[1]:
+            return took / items * 1e6
+
+
+def give_to_manager(queue: Any, ready: Barrier, items: int) -> None:
     ready.wait()
-    for n in range(ITEMS_OF_CLUSTER):
+    for n in range(items):
         queue.put(n)
-
-
-def take_of_manager(queue: Any, ready: Barrier) -> None:
     ready.wait()
-    for _ in range(ITEMS_OF_CLUSTER):
+
+
+def take_of_manager(queue: Any, ready: Barrier, items: int) -> None:
+    ready.wait()
+    for _ in range(items):
         queue.get()
+    ready.wait()
 
 
-def hand_offs_of_manager(capacity: int) -> float:
-    with SPAWN.Manager() as manager:
-        queue, ready = manager.Queue(capacity), SPAWN.Barrier(3, timeout=START_SECONDS)
-        both = [
-            SPAWN.Process(target=target, args=(queue, ready), daemon=True)
-            for target in (give_to_manager, take_of_manager)
-        ]
-        for process in both:
-            process.start()
+def of_manager(capacity: int) -> Start:
+    def measure(items: int) -> float:
+        with SPAWN.Manager() as manager:
+            queue, ready = manager.Queue(capacity), SPAWN.Barrier(3, timeout=START_SECONDS)
+            both = [
+                SPAWN.Process(target=target, args=(queue, ready, items), daemon=True)
+                for target in (give_to_manager, take_of_manager)
+            ]
+            for process in both:
+                process.start()
 
-        def all_of_them() -> None:
             ready.wait()
+            took = seconds(ready.wait)
             for process in both:
                 process.join()
+            return took / items * 1e6
 
-        return seconds(all_of_them)
+    return each_time(measure)
 
 
 def give_to_dask(items: int, capacity: int) -> None:
@@ -117,65 +153,70 @@ def take_of_dask(items: int, capacity: int) -> None:
         queue.get()
 
 
-def hand_offs_of_dask(capacity: int) -> float:
-    from distributed import Client
+def of_dask(capacity: int) -> Start:
+    @contextmanager
+    def start(items: int) -> Iterator[Measure]:
+        from distributed import Client
 
-    with Client(n_workers=2, threads_per_worker=1, dashboard_address=None) as client:
-        giver, taker = client.scheduler_info()["workers"]
+        with Client(n_workers=WORKERS, threads_per_worker=1, dashboard_address=None) as client:
+            giver, taker = client.scheduler_info()["workers"]
 
-        def all_of_them(items: int) -> None:
-            given = client.submit(give_to_dask, items, capacity, workers=[giver], pure=False)
-            taken = client.submit(take_of_dask, items, capacity, workers=[taker], pure=False)
-            client.gather([given, taken])
+            def all_of_them() -> None:
+                given = client.submit(give_to_dask, items, capacity, workers=[giver], pure=False)
+                taken = client.submit(take_of_dask, items, capacity, workers=[taker], pure=False)
+                client.gather([given, taken])
 
-        all_of_them(10)
-        return seconds(lambda: all_of_them(ITEMS_OF_DASK))
+            yield lambda: seconds(all_of_them) / items * 1e6
 
-
-def hand_offs_of_cluster(cluster: Cluster, capacity: int | None) -> float:
-    """Only a round in which they were on different workers counts."""
-    places: list[int] = []
-
-    def run() -> None:
-        places[:] = hand_offs(ITEMS_OF_CLUSTER, capacity).run(None, on=cluster).unsafe_get()
-
-    while True:
-        took = seconds(run)
-        if places[0] != places[1]:
-            return took
+    return start
 
 
-def main() -> None:
-    in_process = {
-        "distio": lambda: seconds(lambda: hand_offs(ITEMS).run(None)),
-        "distio, io.do": lambda: seconds(lambda: direct_hand_offs(ITEMS).run(None)),
-        "asyncio": lambda: seconds(lambda: asyncio.run(hand_offs_of_asyncio())),
-    }
-    with Cluster.local(workers=2) as cluster:
-        hand_offs(100).run(None, on=cluster)
-        of_one = {
-            "distio, 2 workers": lambda: hand_offs_of_cluster(cluster, 1),
-            "manager, 2 processes": lambda: hand_offs_of_manager(1),
-        }
-        of_any = {
-            "distio, 2 workers, no limit": lambda: hand_offs_of_cluster(cluster, None),
-            "manager, 2 processes, no limit": lambda: hand_offs_of_manager(0),
-        }
-        dask = {}
-        if find_spec("distributed"):
-            dask["dask, 2 workers"] = lambda: hand_offs_of_dask(1)
-            dask["dask, 2 workers, no limit"] = lambda: hand_offs_of_dask(0)
-        found = medians(take_turns({**in_process, **of_one, **of_any, **dask}, ROUNDS))
-    counts = dict.fromkeys(in_process, ITEMS)
-    counts |= dict.fromkeys([*of_one, *of_any], ITEMS_OF_CLUSTER)
-    counts |= dict.fromkeys(dask, ITEMS_OF_DASK)
-    rows = [
-        [name, f"{counts[name] / took:,.0f}", f"{took / counts[name] * 1e6:.0f}"]
-        for name, took in found.items()
+def between_processes(capacity: int | None) -> list[Candidate]:
+    most = capacity or 0
+    return [
+        Candidate("distio, 2 workers", of_cluster(capacity)),
+        Candidate("multiprocessing.Manager, 2 processes", of_manager(most), "Python"),
+        Candidate("dask, 2 workers", of_dask(most), "distributed", 0.1),
     ]
-    title = f"items through a queue of one, or without limit, median of {ROUNDS}"
-    show(title, ["", "items/s", "µs each"], rows)
 
+
+QUESTIONS = [
+    Question(
+        __file__,
+        "queue",
+        "How long does an item take through a queue of one, in one process?",
+        "µs",
+        [
+            Candidate("distio", each_time(lambda items: in_process(hand_offs(items), items))),
+            Candidate(
+                "distio, io.do", each_time(lambda items: in_process(direct_hand_offs(items), items))
+            ),
+            Candidate("asyncio", each_time(of_asyncio), "Python"),
+        ],
+        (50_000, 5_000, 50),
+        rounds=3,
+        goal="2 times asyncio",
+    ),
+    Question(
+        __file__,
+        "queue-between-workers",
+        "How long does an item take through a queue of one, from process to process?",
+        "µs",
+        between_processes(1),
+        (2_000, 500, 10),
+        rounds=3,
+    ),
+    Question(
+        __file__,
+        "queue-without-limit",
+        "How long does an item take through a queue without a limit, from process to process?",
+        "µs",
+        between_processes(None),
+        (2_000, 0, 0),
+        rounds=3,
+        goal="a fifth of multiprocessing.Manager",
+    ),
+]
 
 if __name__ == "__main__":
-    main()
+    main(QUESTIONS)

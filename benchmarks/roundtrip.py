@@ -1,27 +1,27 @@
-"""How long until a no-op child on a worker has answered? Goal: 10 echoes of bare ZeroMQ.
-
-Beside it: `multiprocessing.Pool`, and how long each of distio's processes computes for it.
-"""
+"""How long until another process has answered a call that does nothing?"""
 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-import tempfile
+import threading
 import time
-from collections.abc import Callable
-from multiprocessing.pool import Pool
-from statistics import median, quantiles
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from statistics import median
 from typing import Any
 
 import zmq
 
-from benchmarks._timing import SPAWN, processor_of, show
+from benchmarks._timing import SPAWN
+from benchmarks.harness import Candidate, Measure, Question, Start, main
+from benchmarks.harness.peers import Peer, candidates_of, local_cluster, same
 from distio import Cluster, io
 
-TIMES = 300
-ROUNDS = 3
+Trips = Callable[[int], list[float]]
+"""Makes so many round trips, one after another; returns the seconds of each."""
+
+
+# -- ours, in a program ----------------------------------------------------------------------
 
 
 def one_round_trip(_: int) -> Any:
@@ -32,133 +32,144 @@ def one_round_trip(_: int) -> Any:
     )
 
 
-def of_distio(cluster: Cluster) -> list[float]:
-    times: list[float] = (
-        io.traverse(range(TIMES), one_round_trip).run(None, on=cluster).unsafe_get()
+def trips_of_cluster(cluster: Cluster) -> Trips:
+    return lambda count: list(
+        io.traverse(range(count), one_round_trip).run(None, on=cluster).unsafe_get()
     )
-    return times
 
 
-def of_pool(pool: Pool) -> list[float]:
-    times = []
-    for n in range(TIMES):
-        start = time.perf_counter()
-        pool.apply(same, (n,))
-        times.append(time.perf_counter() - start)
-    return times
+# -- the others' ------------------------------------------------------------------------------
 
 
-def same(n: int) -> int:
-    return n
-
-
-def processes_of(cluster: Cluster) -> dict[str, list[int]]:
-    local = cluster._processes
-    assert local is not None
-    workers = [each.pid for each in local.workers]
-    return {"client": [os.getpid()], "coordinator": [local.coordinator.pid], "workers": workers}
-
-
-class Echo:
-    """A process that sends back what it gets, on a core of its own or on ours.
-
-    The kernel puts two such processes now on one core and now on two, and the latter takes three
-    times as long; so both are measured, each with its processes tied to where they are to be.
-    """
-
-    def __init__(self, url: str, own: int, other: int) -> None:
-        self._cores = os.sched_getaffinity(0)
-        self._own = own
-        self._peer = subprocess.Popen([sys.executable, __file__, url, str(other)])
-        os.sched_setaffinity(0, {own})  # the threads of the context inherit it
-        self._context: zmq.Context[Any] = zmq.Context()
-        self._dealer = self._context.socket(zmq.DEALER)
-        self._dealer.connect(url)
-        os.sched_setaffinity(0, self._cores)
-
-    def measure(self) -> list[float]:
-        os.sched_setaffinity(0, {self._own})
+def trips_of_peer(peer: Peer) -> Trips:
+    def trips(count: int) -> list[float]:
         times = []
-        for _ in range(TIMES):
+        for n in range(count):
             start = time.perf_counter()
-            self._dealer.send(b"x")
-            self._dealer.recv()
+            assert peer.submit(same, n)() == n
             times.append(time.perf_counter() - start)
-        os.sched_setaffinity(0, self._cores)
         return times
 
-    def close(self) -> None:
-        self._dealer.send(b"")
-        self._peer.wait()
-        self._context.destroy()
+    return trips
 
 
-def echo(url: str, core: int) -> None:
+def echo(url: str) -> None:
     """What the other process does, until it is told to stop."""
-    os.sched_setaffinity(0, {core})
     with zmq.Context() as context, context.socket(zmq.ROUTER) as router:
         router.bind(url)
         while (parts := router.recv_multipart())[-1]:
             router.send_multipart(parts)
 
 
-def main() -> None:
-    first, *_, last = sorted(os.sched_getaffinity(0))
-    with (
-        tempfile.TemporaryDirectory() as directory,
-        Cluster.local(workers=2, threads=1) as cluster,
-        SPAWN.Pool(2) as pool,
-    ):
-        echoes = {
-            "ZeroMQ echo, two cores": Echo(f"ipc://{directory}/two", first, last),
-            "ZeroMQ echo, one core": Echo(f"ipc://{directory}/one", first, first),
-        }
-        pids = processes_of(cluster)
-        used = dict.fromkeys(pids, 0.0)
+@contextmanager
+def trips_of_zeromq() -> Iterator[Trips]:
+    url = f"ipc://{os.getcwd()}/echo"
+    process = SPAWN.Process(target=echo, args=(url,), daemon=True)
+    process.start()
+    with zmq.Context() as context, context.socket(zmq.DEALER) as dealer:
+        dealer.connect(url)
 
-        def measured_distio() -> list[float]:
-            before = {who: processor_of(*each) for who, each in pids.items()}
-            found = of_distio(cluster)
-            for who, each in pids.items():
-                used[who] += processor_of(*each) - before[who]
-            return found
+        def trips(count: int) -> list[float]:
+            times = []
+            for _ in range(count):
+                start = time.perf_counter()
+                dealer.send(b"x")
+                dealer.recv()
+                times.append(time.perf_counter() - start)
+            return times
 
-        measures: dict[str, Callable[[], list[float]]] = {
-            "distio": measured_distio,
-            "multiprocessing.Pool": lambda: of_pool(pool),
-        }
-        measures |= {name: each.measure for name, each in echoes.items()}
-        times: dict[str, list[float]] = {name: [] for name in measures}
-        for turn in range(ROUNDS + 1):
-            for name, measure in measures.items():
-                measured = measure()
-                times[name] += measured if turn else []  # the first is to warm up
-        for each in echoes.values():
-            each.close()
-    ours = median(times["distio"])
-    show(
-        f"round trip, median of {TIMES * ROUNDS}; goal: 10 echoes",
-        ["", "µs", "99 % below, µs", "distio takes so many"],
-        [
-            [
-                name,
-                f"{median(found) * 1e6:.0f}",
-                f"{quantiles(found, n=100)[98] * 1e6:.0f}",
-                f"{ours / median(found):.1f}",
-            ]
-            for name, found in times.items()
-        ],
+        trips(1)
+        yield trips
+        dealer.send(b"")
+        process.join()
+
+
+# -- how they are measured --------------------------------------------------------------------
+
+
+def quiet(trips: Trips, count: int) -> float:
+    return median(trips(count)) * 1e6
+
+
+def beside_a_busy_thread(trips: Trips, count: int) -> float:
+    """The main thread computes meanwhile, in pure Python."""
+    times: list[float] = []
+    thread = threading.Thread(target=lambda: times.extend(trips(count)))
+    thread.start()
+    while thread.is_alive():
+        sum(range(1_000))
+    return median(times) * 1e6
+
+
+def stay_on_one_core() -> None:
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+
+
+def candidates(
+    how: Callable[[Trips, int], float], prepare: Callable[[], object] = lambda: None
+) -> list[Candidate]:
+    def of_cluster() -> Start:
+        @contextmanager
+        def start(count: int) -> Iterator[Measure]:
+            prepare()
+            with local_cluster() as cluster:
+                yield lambda: how(trips_of_cluster(cluster), count)
+
+        return start
+
+    def of_zeromq() -> Start:
+        @contextmanager
+        def start(count: int) -> Iterator[Measure]:
+            prepare()
+            with ExitStack() as stack:
+                trips = stack.enter_context(trips_of_zeromq())
+                yield lambda: how(trips, count)
+
+        return start
+
+    ours, *others = candidates_of(
+        lambda peer, count: lambda: how(trips_of_peer(peer), count), prepare=prepare
     )
-    trips = TIMES * (ROUNDS + 1)
-    show(
-        "processor time of distio for a round trip",
-        ["", "µs"],
-        [[who, f"{seconds / trips * 1e6:.0f}"] for who, seconds in used.items()],
-    )
+    return [
+        Candidate("distio", of_cluster()),
+        Candidate("distio, Executor.submit", ours.start),
+        *others,
+        Candidate("bare ZeroMQ", of_zeromq(), "pyzmq"),
+    ]
 
+
+QUESTIONS = [
+    Question(
+        __file__,
+        "round-trip",
+        "How long until a worker has answered a call that does nothing?",
+        "µs",
+        candidates(quiet),
+        (500, 200, 5),
+        goal="10 echoes of bare ZeroMQ",
+        says="distio's program starts a fiber, which may go to any worker and survives the loss of "
+        "it, and waits for its outcome. The others submit a call, and wait for its value. Bare "
+        "ZeroMQ is a frame to a second process and back, and nothing else.",
+    ),
+    Question(
+        __file__,
+        "round-trip-busy",
+        "How long does that take while the main thread of the client computes?",
+        "µs",
+        candidates(beside_a_busy_thread),
+        (30, 0, 3),
+        rounds=3,
+        says="Another thread gets hold of the interpreter every 5 ms, whatever it wants to do.",
+    ),
+    Question(
+        __file__,
+        "round-trip-one-core",
+        "How long does it take if all processes are on one core?",
+        "µs",
+        candidates(quiet, stay_on_one_core),
+        (500, 0, 0),
+    ),
+]
 
 if __name__ == "__main__":
-    if len(sys.argv) == 3:
-        echo(sys.argv[1], int(sys.argv[2]))
-    else:
-        main()
+    main(QUESTIONS)

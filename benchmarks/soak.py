@@ -177,7 +177,7 @@ def on_threads(program: Program) -> Callable[[], Any]:
 
 def main() -> int:
     """Soak in the places that the command line names."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description="Does a server keep its memory flat?")
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--place", choices=["threads", "cluster", "both"], default="both")
     options = parser.parse_args()

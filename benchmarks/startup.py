@@ -1,70 +1,110 @@
-"""How long does a cluster take to start, and what does it cost while it is idle?"""
+"""How long does it take to start two workers, and what do they cost while they are idle?"""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import psutil
 
-from benchmarks._timing import medians, seconds, show, take_turns
-from distio import Cluster, io
+from benchmarks._timing import seconds
+from benchmarks.harness import Candidate, Measure, Question, Start, main
+from benchmarks.harness.candidate import processor_of_children
+from benchmarks.harness.peers import PEERS, Peer, candidates_of, same
+from benchmarks.harness.question import each_time
 
-ROUNDS = 5
 IDLE_SECONDS = 5.0
 
-
-def first_result(cluster: Cluster) -> None:
-    assert io.parallel(io.defer(int)).flat_map(io.wait).run(None, on=cluster).is_ok()
-
-
-def until_first_result() -> float:
-    start = time.perf_counter()
-    with Cluster.local(workers=2) as cluster:
-        first_result(cluster)
-        return time.perf_counter() - start
-
-
-def whole_life() -> None:
-    with Cluster.local(workers=2) as cluster:
-        first_result(cluster)
-
-
-def processes() -> list[psutil.Process]:
-    me = psutil.Process()
-    return [me, *me.children(recursive=True)]
-
-
-def cpu_seconds(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return times.user + times.system
+SCRIPTS = {
+    "distio": "import distio\nlist(distio.map(abs, [1], workers=2))",
+    "Pool": "import multiprocessing\n"
+    "with multiprocessing.get_context('spawn').Pool(2) as pool: pool.map(abs, [1])",
+    "ProcessPoolExecutor": "import multiprocessing\n"
+    "from concurrent.futures import ProcessPoolExecutor\n"
+    "with ProcessPoolExecutor(2, multiprocessing.get_context('spawn')) as pool:\n"
+    "    list(pool.map(abs, [1]))",
+    "joblib": "from joblib import Parallel, delayed\nParallel(2)([delayed(abs)(1)])",
+    "mpire": "from mpire import WorkerPool\n"
+    "with WorkerPool(2, start_method='spawn') as pool: pool.map(abs, [1])",
+    "dask": "from distributed import Client\n"
+    "with Client(n_workers=2, threads_per_worker=1, dashboard_address=None) as client:\n"
+    "    client.gather(client.map(abs, [1]))",
+    "Ray": "import ray\n"
+    "ray.init(num_cpus=2, _node_ip_address='127.0.0.1', include_dashboard=False,\n"
+    "         log_to_driver=False, object_store_memory=100 * 2**20, _temp_dir=_HERE)\n"
+    "ray.get(ray.remote(lambda: 1).remote())",
+}
+"""Each has a first result and ends. Below `if __name__ …`, as workers import some of them."""
 
 
-def main() -> None:
-    middle = medians(
-        take_turns({"first": until_first_result, "life": lambda: seconds(whole_life)}, ROUNDS)
-    )
-    with Cluster.local(workers=2) as cluster:
-        first_result(cluster)
-        time.sleep(1.0)
-        alive = processes()
-        before = [cpu_seconds(process) for process in alive]
-        time.sleep(IDLE_SECONDS)
-        after = [cpu_seconds(process) for process in alive]
-        memory = [process.memory_full_info().pss for process in alive]
-    show(
-        f"a local cluster of 2 workers: {len(alive)} processes, this one included",
-        ["", ""],
-        [
-            [f"start to first result, median of {ROUNDS}", f"{middle['first']:.2f} s"],
-            [f"the same and the end of it, median of {ROUNDS}", f"{middle['life']:.2f} s"],
-            [
-                f"CPU of all while idle for {IDLE_SECONDS:.0f} s",
-                f"{(sum(after) - sum(before)) / IDLE_SECONDS:.2%} of a core",
-            ],
-            ["memory of all (PSS)", f"{sum(memory) / 2**20:.0f} MiB"],
-        ],
-    )
+def script(name: str) -> Start:
+    def measure(_: int) -> float:
+        path = Path("cold.py").absolute()
+        body = SCRIPTS[name].replace("_HERE", repr(str(path.parent))).replace("\n", "\n    ")
+        path.write_text(f"if __name__ == '__main__':\n    {body}\n")
+        run = [sys.executable, str(path)]
+        return seconds(lambda: subprocess.run(run, check=True, stdout=subprocess.DEVNULL))
 
+    return each_time(measure)
+
+
+def idle(_: Peer, count: int) -> Measure:
+    """Of a core, in thousandths."""
+
+    def measure() -> float:
+        duration = IDLE_SECONDS * count
+        before = processor_of_children()
+        time.sleep(duration)
+        return (processor_of_children() - before) / duration * 1e3
+
+    return measure
+
+
+def memory(peer: Peer, _: int) -> Measure:
+    """Of this process and those below it, what they share counted once."""
+
+    def measure() -> float:
+        this = psutil.Process()
+        processes = [this, *this.children(recursive=True)]
+        return sum(each.memory_full_info().pss for each in processes) / 2**20
+
+    assert peer.map(same, [1]) == [1]
+    return measure
+
+
+QUESTIONS = [
+    Question(
+        __file__,
+        "cold-script",
+        "How long does a script take that has one call made by two workers, all of it?",
+        "s",
+        [Candidate(name, script(name), of) for name, (of, _) in PEERS.items()],
+        (1, 1, 1),
+        goal="0.6 s",
+    ),
+    Question(
+        __file__,
+        "idle",
+        "What do two idle workers and what belongs to them compute, in a second?",
+        "ms",
+        candidates_of(idle),
+        (1, 0, 0),
+        rounds=2,
+        says="All candidates are idle at the same time.",
+    ),
+    Question(
+        __file__,
+        "idle-memory",
+        "How much memory do a program and its two idle workers take?",
+        "MiB",
+        candidates_of(memory),
+        (1, 0, 1),
+        rounds=1,
+        says="PSS: pages that several processes share are counted once.",
+    ),
+]
 
 if __name__ == "__main__":
-    main()
+    main(QUESTIONS)

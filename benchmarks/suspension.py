@@ -116,13 +116,13 @@ class Machines:
         for message in from_member.decode(frames):
             commands += self._gate.handle(0.0, Received(member, message))
         batches: dict[int, list[m.CoordinatorMessage]] = {}
-        for to, message in commands:
+        for to, answer in commands:
             if to in self._members:
-                batches.setdefault(to, []).append(message)
+                batches.setdefault(to, []).append(answer)
         frames_to = {to: from_coordinator.encode(batch) for to, batch in batches.items()}
         self.seconds += time.process_time() - began
-        for to, answer in frames_to.items():
-            self._members[to].told(answer)
+        for to, frames in frames_to.items():
+            self._members[to].told(frames)
 
     def run(self, program: Any, level: Snapshots) -> None:
         """Run a program to its end."""

@@ -13,7 +13,8 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).parents[2]
-LOCKS = [ROOT / "requirements" / f"{name}.txt" for name in ("dev", "oldest", "docs", "packaging")]
+NAMES = ["dev", "oldest", "bench", "docs", "packaging"]
+LOCKS = [ROOT / "requirements" / f"{name}.txt" for name in NAMES]
 DEVELOPMENT, OLDEST, *_ = LOCKS
 
 # the parts are apart, so that this file names no host either

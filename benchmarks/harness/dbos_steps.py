@@ -1,6 +1,6 @@
 """DBOS Transact on SQLite: steps a second, and how soon a killed process's workflow goes on.
 
-Run by `benchmarks.durable`, with the Python of an environment of its own: `steps WORKFLOWS STEPS`
+Run by `benchmarks.durable`, in a process of its own: `steps WORKFLOWS STEPS`
 or `resume`; prints one number.
 """
 
