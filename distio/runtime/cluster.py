@@ -163,11 +163,11 @@ class Cluster(OnEngines):
                 seconds. Then the process is killed, and its fibers go on elsewhere. A process
                 that computes for long isn't stopped, in whatever code.
             journal: whether all that the coordinator is told is kept on the disk. If the
-                coordinator's process is lost, it is started again, and goes on from there. True: in
-                a temporary directory, which is removed with the cluster. A directory: in that one.
-                If this program ends, in whatever way, so do its processes; a cluster that is
-                started with the same directory later goes on with the runs that have a name. False:
-                nowhere, so the cluster ends with its coordinator.
+                coordinator's process is lost, it is started again, and goes on from there. True,
+                the default: in a temporary directory, which is removed with the cluster. A
+                directory: in that one. If this program ends, in whatever way, so do its processes;
+                a cluster that is started with the same directory later goes on with the runs that
+                have a name. False: nowhere, so the cluster ends with its coordinator.
             accept_changed_code: whether fibers go on here that are in the journal, and were saved
                 when functions or classes that they name had other code. Otherwise they wait for
                 that code, and a warning names what has changed.

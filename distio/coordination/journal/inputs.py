@@ -58,7 +58,7 @@ class Heard(_Input, frozen=True, array_like=True, tag=True, gc=False):
     """A batch of messages came from this address."""
 
     address: bytes
-    frames: list[Frame]
+    frames: Sequence[Frame]
     identity: Identity = ANYBODY
     """Whose key the connection has."""
 
