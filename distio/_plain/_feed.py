@@ -32,6 +32,10 @@ __all__ = ["Feed", "Piece", "Work"]
 _UNDER_WAY: Final = 2
 _AHEAD: Final = 8
 """How many pieces there are at most for each worker, and how many of these it is given."""
+_LEAST_BYTES: Final = 64 * 1024 * 1024
+_TIMES_THE_FIRST: Final = 4
+"""A session that has sent more than this, and so many times what the first piece in it needed, is
+left for another one: then what the function takes along goes once more, and old items are freed."""
 _TAKING_SECONDS: Final = 0.015
 """For how long items are taken before those that are there go."""
 
@@ -80,13 +84,18 @@ class Feed:
     ) -> None:
         self._work = work._replace(f=session.prepared(work.f))
         self._session = session
+        self._shared = session
+        """That which was there before, and ends after this map."""
+        self._most_bytes: int | None = None
+        """How much this session may send; None: that isn't known before its first piece is over."""
         self._progress = progress
         self._sizes = ChunkSizes(_UNDER_WAY * session.slots)
         self._taken = self._done = 0
         self._has_more = True
         self._source_failure: Exception | None = None
         self._ended: SimpleQueue[Piece] = SimpleQueue()
-        self._under_way: dict[Piece, None] = {}
+        self._under_way: dict[Piece, Session] = {}
+        """The pieces that are, and where."""
         self._order: deque[Piece] = deque()
         """Those whose values weren't handed out, as their items come."""
         self._finished: deque[Piece] | None = None
@@ -128,8 +137,10 @@ class Feed:
     def close(self) -> None:
         """Cancel what is under way; close the iterable, if that is a generator."""
         self._has_more = False
-        self._session.cancel(*self._under_way)
+        for session in {*self._under_way.values()}:
+            session.cancel(*[each for each, at in self._under_way.items() if at is session])
         self._under_way.clear()
+        self._leave_session()
         close = getattr(self._work.items, "close", None)
         if close is not None:
             close()
@@ -175,9 +186,17 @@ class Feed:
         return Piece(calls, self._ended.put)
 
     def _start(self, piece: Piece) -> None:
+        if self._most_bytes is not None and self._session.sent_bytes > self._most_bytes:
+            self._leave_session()
+            self._session, self._most_bytes = self._shared.beside(), None
         self._order.append(piece)
-        self._under_way[piece] = None
+        self._under_way[piece] = self._session
         self._session.start(piece)
+
+    def _leave_session(self) -> None:
+        """Nothing more is started in it; unless others use it as well, it ends with its pieces."""
+        if self._session is not self._shared:
+            self._session.retire()
 
     # -- results that come ----------------------------------------------------------------
 
@@ -190,7 +209,9 @@ class Feed:
         self._take_up(piece)
 
     def _take_up(self, piece: Piece) -> None:
-        self._under_way.pop(piece, None)
+        where = self._under_way.pop(piece, None)
+        if where is self._session and self._most_bytes is None:
+            self._most_bytes = max(_LEAST_BYTES, _TIMES_THE_FIRST * where.sent_bytes)
         piece.is_over = True
         if self._finished is not None:
             self._finished.append(piece)
@@ -231,7 +252,7 @@ class Feed:
         pieces = [self._piece(rest[start : start + size], first + start) for start in starts]
         for offset, each in enumerate(pieces):
             self._order.insert(place + offset, each)
-            self._under_way[each] = None
+            self._under_way[each] = self._session
         self._session.start(*pieces)
 
     def _raise_of_source(self) -> None:

@@ -9,6 +9,8 @@ Rules
 - A thread that waits for errands within an errand of the same session has its place taken by
   another one meanwhile. So errands may wait for others, however few run at a time.
 - An errand that is under way is told its end, also when the session is lost.
+- Large arrays that have come with errands stay with the workers until the session ends. So whoever
+  sends many goes on in a session beside it, and lets the former one end.
 """
 
 from __future__ import annotations
@@ -21,12 +23,14 @@ from functools import partial
 from typing import Any, Final, Protocol, final
 
 from distio._plain._calls import Calls
+from distio.coordination.state.local_run import LocalRun
 from distio.core.fiber import Handle
 from distio.core.ops import Async, Cancel, FlatMap, Parallel, Pure, Sequence, Wait, WaitSome
 from distio.core.ops.base import IO
 from distio.core.ops.bounded import ChunkResult
 from distio.core.ops.elsewhere import StartHere
 from distio.result import Ok, Panic, Result
+from distio.runtime.current import origin
 from distio.runtime.nesting import waiting
 from distio.runtime.pending_runs import closed
 from distio.runtime.threads import start_thread
@@ -134,6 +138,11 @@ class Session:
         self._mean_seconds: float | None = None
         """How long an errand takes; None: nobody knows yet."""
         self._orphans = 0
+        self._run_here: LocalRun | None = None
+        """The part of its run in this process, once that is known."""
+        self._besides: list[Session] = []
+        """The sessions beside this one that aren't known to be over."""
+        self._is_retiring = False
         self._end: Panic[Any, Any] | None = None
         """Why it takes no errands any more."""
         self._thread = start_thread("distio-session", self._run)
@@ -147,8 +156,34 @@ class Session:
 
     @property
     def orphans(self) -> int:
-        """How many errands still run though they were cancelled."""
-        return self._orphans
+        """How many errands still run though they were cancelled, here or in one beside it."""
+        return self._orphans + sum(each.orphans for each in self._others())
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing of it is left."""
+        return self._end is not None
+
+    @property
+    def sent_bytes(self) -> int:
+        """How large the parts of errands were that stay with the workers until it ends."""
+        return 0 if self._run_here is None else self._run_here.attached_bytes
+
+    def beside(self) -> Session:
+        """Begin another one at the same place, which ends before this one does.
+
+        Raises:
+            CannotStartThread: the system allows this process no more threads.
+        """
+        other = Session(self._place)
+        with self._mutex:
+            self._besides.append(other)
+        return other
+
+    def _others(self) -> list[Session]:
+        with self._mutex:
+            self._besides = [each for each in self._besides if not each.has_ended]
+            return self._besides.copy()
 
     @property
     def slots(self) -> int:
@@ -196,8 +231,16 @@ class Session:
             taken, self._waiting = self._waiting, deque()
         return list(taken)
 
+    def retire(self) -> None:
+        """End when all errands have ended that were handed in."""
+        with self._mutex:
+            self._is_retiring = True
+        self._go_on()
+
     def close(self) -> None:
         """Start no more errands; the session ends when those under way have ended."""
+        for other in self._others():
+            other.close()
         with self._mutex:
             self._is_closing = True
         for errand in self.take_waiting():
@@ -206,6 +249,8 @@ class Session:
 
     def join(self, seconds: float) -> None:
         """Wait for the end of a closed session; for so long at most while a call is under way."""
+        for other in self._others():
+            other.join(seconds)
         self._thread.join(seconds if self._under_way else None)
 
     def make(self, calls: Calls) -> ChunkResult:
@@ -242,6 +287,8 @@ class Session:
                 if errand.starts():
                     self._under_way[errand] = None
                     self._starting.append(errand)
+            if self._is_retiring and not (self._waiting or self._under_way):
+                self._is_closing = True
             if self._starting or self._cancelling or self._is_closing:
                 hears, self._hears = self._hears, None
         if hears is not None:
@@ -284,6 +331,8 @@ class Session:
         return FlatMap(Async(self._listen, (), {}), self._obey)
 
     def _listen(self, context: Any, hears: Callable[[Result[Any, Any]], None]) -> None:
+        if self._run_here is None and (here := origin()) is not None:
+            self._run_here = here.host.member.state.runs.get(here.run)
         with self._mutex:
             has_any = bool(self._starting or self._cancelling or self._is_closing)
             self._hears = None if has_any else hears

@@ -74,7 +74,8 @@ def test_truth_of_a_program_is_refused_with_what_to_do(program: Program) -> None
 def test_program_whose_await_was_forgotten_in_a_condition_is_a_panic_that_says_so() -> None:
     @io.do
     async def bought() -> str:
-        return "yes" if io.pure(False) else "no"  # type: ignore[truthy-bool]
+        forgotten: Any = io.pure(False)
+        return "yes" if forgotten else "no"
 
     assert "await it in a function of io.do" in text(bought().run(None))
 

@@ -14,13 +14,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 
 import distio
-from distio._plain import _places
+from distio._plain import _feed, _places
 from distio._plain._session import Session
 from distio.errors import ClusterClosed, MatchError, NotPicklable, WorkerLost
 from distio.protocol.messages import AwaitOutcomes, Offer
+from distio.runtime.current import origin
 from tests.conftest import PATIENCE
 
 Place = dict[str, Any]
@@ -277,6 +279,27 @@ def test_outcomes_of_calls_that_start_together_are_asked_for_by_one_message(
     asked += [chunk.fibers for each in offers for chunk in each.chunks]
     assert sum(groups) == sum(map(len, asked)) == 101
     assert len(asked) <= len(groups)
+
+
+def attached_here(item: Any) -> int:
+    """How many bytes of attachments the process that makes this call has."""
+    time.sleep(0.005)  # so that few items travel together
+    here: Any = origin()
+    runs = [*here.host.member.state.runs.values()]
+    return sum(len(data) for run in runs for data in [*run.attachments.values()])
+
+
+@pytest.mark.slow
+def test_large_items_of_a_long_map_do_not_all_stay_until_it_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_feed, "_LEAST_BYTES", 2**20)
+    size, count = 2**18, 100
+    items = (numpy.full(size, n, dtype=numpy.uint8) for n in range(count))
+    with distio.Cluster.local(workers=1) as cluster:
+        seen = list(distio.map(attached_here, items, on=cluster))
+        assert max(seen) < size * count / 2
+        assert list(distio.map(abs, range(3), on=cluster)) == [0, 1, 2]
 
 
 class Table:

@@ -98,7 +98,7 @@ def test_value_that_is_large_goes_from_worker_to_worker(cluster: Cluster) -> Non
     def go_round(home: Var[int], fibers: list[Any]) -> Program:
         one = home.get().flat_map(lambda maker: look(maker, fibers) if maker else io.pure(None))
         return io.zip_par([one] * 4).flat_map(
-            lambda seen: next((io.pure(it) for it in seen if it), None) or go_round(home, fibers)
+            lambda seen: next((io.pure(it) for it in seen if it), go_round(home, fibers))
         )
 
     def program(home: Var[int]) -> Program:

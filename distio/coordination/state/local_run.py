@@ -32,6 +32,7 @@ class LocalRun:
         "alive",
         "archives",
         "asked",
+        "attached_bytes",
         "attachments",
         "blocked",
         "bound",
@@ -91,6 +92,8 @@ class LocalRun:
         """By digest, the bundles that the fibers which came here share."""
         self.attachments: dict[bytes, bytes] = {}
         """By digest, what came with fibers for others as well."""
+        self.attached_bytes = 0
+        """How large those were that have left here."""
         self.known_attachments: set[bytes] = set()
         """The digests of those that the coordinator has."""
         self.archives: dict[bytes, bytes] = {}
@@ -207,6 +210,7 @@ class LocalRun:
             (digest, b"" if digest in self.known_attachments else data)
             for digest, data in {**dumped.attachments, **self.archives}.items()
         ]
+        self.attached_bytes += sum([len(data) for _, data in attachments])
         self.known_attachments.update(dumped.attachments, self.archives)
         references = keys_of(dumped.references, dumped.handles)
         ids = [(fiber.id, fiber.epoch) for fiber in fibers]

@@ -13,7 +13,7 @@ from distio.core.ops.arguments import container_of, programs, require_exceptions
 from distio.core.ops.frame import Frame
 from distio.core.ops.operation import Operation
 from distio.core.outside import is_outside, value_of
-from distio.core.type_vars import A2, A3, A4, A5, A6, E2, E3, E4, E5, E6, R2
+from distio.core.type_vars import A2, A3, A4, A5, A6, E2, E3, E4, E5, E6, MYPY, R2
 from distio.errors import MatchError, TimedOut, TracedException
 from distio.result import Result
 from distio.schedule import Schedule, require_schedule
@@ -52,12 +52,14 @@ class IO(Operation, Generic[R, E, A]):
 
     __slots__ = ()
 
-    def __bool__(self) -> Never:
-        """Refuse: whoever asks has forgotten to run the program, and would always hear True."""
-        raise MatchError(
-            "a program is neither true nor false before it has run: await it in a function of "
-            "io.do, use its value in flat_map, or run it; whether there is one says `is not None`"
-        )
+    if not MYPY:  # which would take a condition for one that is never true, in silence
+
+        def __bool__(self) -> Never:
+            """Refuse: whoever asks has forgotten to run it, and would always hear True."""
+            raise MatchError(
+                "a program is neither true nor false before it has run: await it in a function of "
+                "io.do, use its value in flat_map, or run it; `is not None` asks if there is one"
+            )
 
     def __await__(self) -> Generator[Any, Any, A]:
         """Run this: the `await` has its value, or raises its failure as an exception.
