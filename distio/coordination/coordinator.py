@@ -337,6 +337,11 @@ class Coordinator:
         """Check that nothing is left of runs that have ended, or raise a DistioBug."""
         check_at_rest(self.state)
 
+    def take_apart(self) -> None:
+        """The machine is done with: no circle keeps its parts from dying when it does."""
+        self.state.hooks = Hooks(())
+        self.features.timers.forget_listener()
+
     # -- pickling: handlers are bound anew ------------------------------------------------
 
     def __getstate__(self) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from distio.core.ops.base import IO
 from distio.core.type_vars import A, Context, E, P, R
 from distio.result import Result
 
+_new = object.__new__
+
 __all__ = [
     "defer",
     "defer_io",
@@ -84,7 +86,10 @@ def defer_io(deferred: Callable[P, IO[R, E, A]], *args: P.args, **kwargs: P.kwar
     >>> count_down(50_000).run(None)
     Ok(success='done')
     """
-    return ops.DeferIO(deferred, args, kwargs)
+    made = _new(ops.DeferIO)  # without a call of `__init__`: recursion makes them in numbers
+    made.f = deferred if callable(deferred) else expect.function(deferred, "defer_io")  # type: ignore[redundant-expr]  # quick
+    made.args, made.kwargs = args, kwargs
+    return made
 
 
 def rec(f: Callable[[IO[Any, Any, Any]], IO[R, E, A]]) -> IO[R, E, A]:

@@ -55,6 +55,10 @@ _KEYS: Final = count(fiber_id(0, 1))
 ids of an incarnation that no member has."""
 
 
+_OVER: Final = Coordinator()
+"""Takes the place of one whose run is over: what is told late means nothing to it."""
+
+
 class LocalHost(Host):
     """Hosts one run: the thread that calls `run` is the first of the pool."""
 
@@ -118,6 +122,15 @@ class LocalHost(Host):
         if self.failures.has_to_tell_of([self._run]):
             self.failures.runs_ended([self._run])
         spare_in_children(self)
+
+    def take_apart(self) -> None:
+        """The run is over: let the coordinator's parts die now, and not as garbage.
+
+        A program may make thousands of short runs, and the parts are a hundred objects in circles.
+        """
+        if not self._is_given_up:
+            self._coordinator.take_apart()
+            self._coordinator = _OVER
 
     def _start_others(self) -> list[threading.Thread]:
         """The other threads of the pool, or as many of them as the system allows."""

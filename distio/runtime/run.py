@@ -41,12 +41,14 @@ def run(
 ) -> Result[Any, Any]:
     """Run `io` in this process, or with its children on the cluster `on`."""
     needs = _needs(pool_size, on, has)
-    runner = _local_host()(pool_size, has=needs) if on is None else _run_on(on)
+    runner: Any = _local_host()(pool_size, has=needs) if on is None else _run_on(on)
     began = time.monotonic()
     try:
         result = run_showing(runner, io, context, expect.progress(progress, "run"))
     except CannotStartThread as error:
         return Panic([TracedException.in_except_clause(error)], [])
+    if on is None:
+        runner.take_apart()
     if time.monotonic() - began >= _LONG_SECONDS and is_on_a_loop():
         _advise_to_await()
     return result

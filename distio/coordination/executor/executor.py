@@ -29,6 +29,7 @@ __all__ = ["Executor"]
 _LONGEST_STREAK: Final = 100
 """How many requests of a fiber are answered at once, before other fibers have their turn."""
 _NO_TURNS: Final[Iterator[None]] = iter(())
+_YIELDED, _AWAITS_FIBERS = rq.YIELDED, rq.AwaitFibers
 
 
 class Executor:
@@ -83,7 +84,7 @@ class Executor:
             else:
                 work = state.ready.popleft()
             if type(work) is Fiber:
-                if type(work.request) is rq.AwaitFibers:
+                if type(work.request) is _AWAITS_FIBERS:
                     self._mark_observed(work)
                 if self._cancellation.is_pending:
                     if state.is_leaving and self._drain.keeps(work):
@@ -119,10 +120,10 @@ class Executor:
         if type(work) is Fiber:
             variables = work.variables
             if variables is not None:
-                variables.run(_step, work, self)
+                self._step(work, variables)
                 return
             work.variables = empty = self._empty
-            empty.run(_step, work, self)
+            self._step(work, empty)
             if not empty:
                 if work.variables is empty:
                     work.variables = None
@@ -132,6 +133,35 @@ class Executor:
             self._empty.run(work.run, self._host)
         if self._empty:  # something was set in it: it is the fiber's now
             self._empty = Context()
+
+    def _step(self, fiber: Fiber, variables: Context) -> None:
+        """Step a fiber until it asks for something, and leave that in `fiber.request`."""
+        if type(fiber.request) in self._opening:
+            variables.run(_open, fiber)
+        while True:
+            try:
+                fiber.request = request = variables.run(step, fiber, FUEL, self._tank)
+            except BaseException as interrupt:
+                if not is_interrupt(interrupt):
+                    raise  # a bug: else it were the fiber's panic
+                if not self._host.interrupted(interrupt, fiber):
+                    fiber.request = None
+                    return
+                fiber.crash(interrupt)
+            else:
+                if type(request) in self._preparing:
+                    self._prepare(fiber, request)
+                return
+
+    def _prepare(self, fiber: Fiber, request: rq.Request) -> None:
+        """Do what belongs to a request and may run user code, or asks the host."""
+        if request is rq.NOW:
+            fiber.value = self._host.wall_clock()
+        elif request is rq.RANDOM:
+            fiber.value = self._host.random()
+        else:
+            assert fiber.variables is not None
+            fiber.variables.run(_pack, fiber, request)
 
     def commit(self) -> bool:
         """Tell the member what came of the work (mutex held).
@@ -152,6 +182,9 @@ class Executor:
             elif work.pending_cancels and _is_to_unwind(work):
                 work.unwind(waits=True)
                 following = work
+            elif work.request is _YIELDED:  # as `Turns` answers, which is the most frequent one
+                self._state.ready.append(work)
+                following = None
             else:
                 following = self._answers[type(work.request)](work, work.request)
             if following is work:
@@ -196,34 +229,12 @@ def _handled_outside(*, leaves: bool) -> tuple[frozenset[type], frozenset[type]]
     return frozenset(opening), frozenset(preparing)
 
 
-def _step(fiber: Fiber, executor: Executor) -> None:
-    """Step a fiber until it asks for something, and leave that in `fiber.request`."""
-    answered = type(fiber.request)
-    if answered in executor._opening:
-        if answered is rq.AwaitFibers:
-            fiber.value = [_opened(outcome_in(each)) for each in fiber.value]
-        elif type(fiber.value) is PackedValue:
-            _unpack(fiber)
-    while True:
-        try:
-            request = step(fiber, FUEL, executor._tank)
-        except BaseException as interrupt:
-            if not is_interrupt(interrupt):
-                raise  # a bug: else it were the fiber's panic
-            if not executor._host.interrupted(interrupt, fiber):
-                fiber.request = None
-                return
-            fiber.crash(interrupt)
-        else:
-            fiber.request = request
-            if type(request) in executor._preparing:
-                if request is rq.NOW:
-                    fiber.value = executor._host.wall_clock()
-                elif request is rq.RANDOM:
-                    fiber.value = executor._host.random()
-                else:
-                    _pack(fiber, request)
-            return
+def _open(fiber: Fiber) -> None:
+    """Open what the fiber has just got."""
+    if type(fiber.request) is _AWAITS_FIBERS:
+        fiber.value = [_opened(outcome_in(each)) for each in fiber.value]
+    elif type(fiber.value) is PackedValue:
+        _unpack(fiber)
 
 
 def _unpack(fiber: Fiber) -> None:

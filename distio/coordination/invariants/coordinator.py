@@ -50,16 +50,15 @@ def wrong_runs(state: CoordinatorState) -> Iterator[tuple[int, str]]:
             yield id, f"run {name_of(id)} has fibers without records"
         if any(id not in each.runs for each in map(state.members.get, run.members) if each):
             yield id, f"run {name_of(id)} isn't known where it has been"
-    for member in state.members.values():
-        for fiber in member.fibers:
-            record = state.fibers.get(fiber)
-            if record is None or record.host != member.id:
-                yield 0 if record is None else record.run, f"fiber {name_of(fiber)} has moved"
     for id in waiting:
         yield id, f"fibers wait for a place or sleep, of run {name_of(id)}, which has ended"
+    at_members = 0
     for fiber, record in state.fibers.items():
+        at_members += record.host in state.members
         if wrong := _wrong_record(state, fiber, record, on_their_way):
             yield record.run, f"fiber {name_of(fiber)} {wrong}"
+    if sum([len(member.fibers) for member in state.members.values()]) != at_members:
+        yield 0, "members have fibers that have moved"
 
 
 def _wrong_record(
@@ -70,9 +69,9 @@ def _wrong_record(
         return "outlives its run"
     if record.rare.lost is not None:
         return "is lost, but not all who wait were told" if record.waiters else ""
-    if not state.is_somewhere(record.host):
-        return "is at a member that is gone, but not lost"
     host = state.members.get(record.host)
+    if host is None and record.host != NOWHERE:
+        return "is at a member that is gone, but not lost"
     if host is not None and not (fiber in host.fibers and record.run in host.runs):
         return "isn't among those of its host"
     if (fiber in run.due) != bool(record.ended and record.waiters):

@@ -486,7 +486,8 @@ class Locks(CoordinatorFeature):
             raise DistioBug(f"{in_queues} fibers wait for locks, but {self._waiting} are counted")
         at: dict[int, dict[Key, int]] = {}
         for key, lock in self._locks.items():
-            for member in (*lock.lent, *[each.member for each in lock.queue]):
+            queue = [*lock.queue] if lock.queue else []
+            for member in (*lock.lent, *[each.member for each in queue]):
                 locks = at.setdefault(member, {})
                 locks[key] = locks.get(key, 0) + 1
             if lock.free + sum(lock.lent.values()) != (lock.tokens or 1) or lock.free < 0:
@@ -499,15 +500,15 @@ class Locks(CoordinatorFeature):
                 raise DistioBug(f"lock {key!r} is free, but {len(lock.queue)} wait for it")
             if lock.is_idle:
                 raise DistioBug(f"lock {key!r} is kept for nobody")
-            self._validate_places(key, lock)
+            self._validate_places(key, lock, queue)
         if at != self._at:
             raise DistioBug(f"members have or wait for the locks {at}, but {self._at} are counted")
 
-    def _validate_places(self, key: Key, lock: LockRecord) -> None:
-        places = [each.place for each in lock.queue]
+    def _validate_places(self, key: Key, lock: LockRecord, queue: list[Waiting]) -> None:
+        places = [each.place for each in queue]
         if places != sorted(places):
             raise DistioBug(f"the queue of lock {key!r} is in disorder")
-        at = {each.member for each in lock.queue}
+        at = {each.member for each in queue}
         if NOWHERE in at:
             raise DistioBug(f"lock {key!r} is waited for from nowhere")
         for member in (*lock.lent, *at):

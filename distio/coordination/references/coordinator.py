@@ -253,15 +253,23 @@ class References(CoordinatorFeature):
 
     def validate(self) -> None:
         """Check that counts are above zero, and that each key is counted in one place."""
+        fibers = self._state.fibers
         for key, known in self._known.items():
-            counts = [known.payloads, *known.members.values(), *known.contents.values()]
-            if key in self._state.fibers and self._state.fibers[key].is_unwanted:
-                raise DistioBug(f"fiber {name_of(key)} is unwanted, but counts for {counts}")
-            if min(counts) < 0 or not (known.members or known.payloads):
-                raise DistioBug(f"references to {key} are miscounted: {known.members}, {counts}")
+            record = fibers.get(key)
+            if record is not None and record.is_unwanted:
+                raise DistioBug(f"fiber {name_of(key)} is unwanted, but counts for {known.members}")
+            counts = known.members.values()
+            is_counted = known.payloads > 0 or (known.payloads == 0 and counts)
+            if not is_counted or (counts and min(counts) < 0) or _is_below_zero(known.contents):
+                every = known.payloads, known.members, known.contents
+                raise DistioBug(f"references to {key} are miscounted: {every}")
 
     def leftovers(self) -> Mapping[str, Sized]:
         return {"references": self._known}
+
+
+def _is_below_zero(counts: dict[int, int]) -> bool:
+    return bool(counts) and min(counts.values()) < 0
 
 
 def _take_away(counts: dict[int, int], key: int, count: int) -> None:

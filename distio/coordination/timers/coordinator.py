@@ -62,6 +62,10 @@ class Timers(CoordinatorFeature):
         """How many are running."""
         return len(self._running)
 
+    def forget_listener(self) -> None:
+        """Tell nobody of fibers that fall asleep."""
+        self.fell_asleep = _nothing
+
     # -- what members say -----------------------------------------------------------------
 
     @admits

@@ -33,6 +33,7 @@ R = TypeVar("R", contravariant=True)
 E = TypeVar("E", covariant=True)
 A = TypeVar("A", covariant=True)
 X = TypeVar("X")
+_new = object.__new__
 ES = TypeVar("ES")
 """The errors of the program itself, in a method that needs a value of a certain type."""
 
@@ -79,11 +80,15 @@ class IO(Operation, Generic[R, E, A]):
 
     def map(self, f: Callable[[A], A2]) -> IO[R, E, A2]:
         """Apply `f` to the value."""
-        return ops.Map(self, f)
+        made = _new(ops.Map)  # without a call of `__init__`: these two are made in numbers
+        made.io, made.f = self, f if callable(f) else expect.function(f, "map")  # type: ignore[redundant-expr]  # quick
+        return made
 
     def flat_map(self, f: Callable[[A], IO[R, E2, A2]]) -> IO[R, E | E2, A2]:
         """Go on with the IO that `f` makes of the value."""
-        return ops.FlatMap(self, f)
+        made = _new(ops.FlatMap)
+        made.io, made.f = self, f if callable(f) else expect.function(f, "flat_map")  # type: ignore[redundant-expr]  # quick
+        return made
 
     def flatten(self: IO[R2, E2, IO[R2, E3, A2]]) -> IO[R2, E2 | E3, A2]:
         """Run the IO that this one computes."""
