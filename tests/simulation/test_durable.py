@@ -218,14 +218,14 @@ def test_simulation_finds_an_outcome_that_is_not_kept(monkeypatch: pytest.Monkey
 
 @pytest.mark.slow
 def test_simulation_finds_an_outcome_that_nobody_asks_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    original = Outcomes.fibers_placed
+    original = Outcomes.move_waits
 
-    def fibers_placed(self: Outcomes, member: Any, chunk: m.Chunk) -> None:
+    def move_waits(self: Outcomes, host: int, chunk: m.Chunk) -> bool:
         for fiber, _ in chunk.fibers:
             self._state.fibers[fiber].drop_waiter(NOBODY)
-        original(self, member, chunk)
+        return original(self, host, chunk)
 
-    assert broken_by(monkeypatch, Outcomes, "fibers_placed", fibers_placed, "off")
+    assert broken_by(monkeypatch, Outcomes, "move_waits", move_waits, "off")
 
 
 @pytest.mark.slow
