@@ -136,7 +136,7 @@ def kind_of(result: Result[Any, Any]) -> OutcomeKind:
 
 
 def _needs_no_rules(result: Result[Any, Any]) -> bool:
-    """Whether it has plain values of items, or is a mere cancellation: a race, a run may have many."""
+    """Whether it has plain values of items, or is a mere cancellation: runs may have many."""
     if type(result) is Ok:
         value = result.success
         is_worked = type(value) is ChunkResult and not value.failures
