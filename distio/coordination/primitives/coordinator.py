@@ -17,14 +17,17 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence, Set, Sized
-from typing import Any, Final, NamedTuple, Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import msgspec
 
 from distio.coordination.admission import Inadmissible, Late, part_of, require, require_host
 from distio.coordination.dispatch import admits, handles, unchecked
 from distio.coordination.feature.coordinator import CoordinatorFeature
-from distio.coordination.primitives.delegations import Delegations
+from distio.coordination.primitives.checks import Books
+from distio.coordination.primitives.delegations import DelegatedQueues, Delegations
+from distio.coordination.primitives.items import Item, item_of
+from distio.coordination.primitives.kept_replies import KeptReplies
 from distio.coordination.primitives.kinds import make_primitive
 from distio.coordination.primitives.primitive import NOT_OURS, Primitive, Reply, Unknown
 from distio.coordination.primitives.queues import Queue
@@ -33,7 +36,6 @@ from distio.coordination.references.coordinator import References
 from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.members import MemberRecord
 from distio.coordination.state.registry import NOWHERE, Run
-from distio.coordination.state.store import Stored
 from distio.errors import DistioBug
 from distio.protocol import messages as m
 from distio.protocol.ids import home_of, name_of
@@ -43,21 +45,11 @@ __all__ = ["Primitives"]
 
 NOBODY: Final = -1
 """Stands for a fiber that isn't to be answered."""
-_LARGE_BYTES: Final = 64 * 1024
-"""Items that are larger may be kept in a file, as snapshots are."""
-
 _WITH_ITEM: Final = frozenset({"offer", "publish", "put", "set"})
 _LEAST_SIZE: Final = {"barrier": 1, "deferred": -1, "latch": 0, "queue": -1, "topic": -1}
 
 
 Putting = TypeVar("Putting", m.PrimitiveCall, m.DelegatedPut)
-
-
-class _Item(NamedTuple):
-    """An item that is large, or has references to primitives, variables or fibers."""
-
-    payload: bytes | Stored
-    references: Sequence[int]
 
 
 class Readers(Protocol):
@@ -85,8 +77,7 @@ class Primitives(CoordinatorFeature):
         """By key: the run, and the primitive."""
         self._delegations: dict[int, Delegations] = {}
         """By key: what members may do with a queue without asking."""
-        self._delegated: dict[int, dict[int, None]] = {}
-        """By member: the queues that were ever delegated to it, and some that are no more."""
+        self._delegated = DelegatedQueues()
         self._held: list[int] = []
         """Runs from whose queues all that was delegated is to come back."""
         self._recalls: dict[int, int] = {}
@@ -94,6 +85,7 @@ class Primitives(CoordinatorFeature):
         self._keys: dict[int, dict[int, None]] = {}
         """By run."""
         self._waiters = Waiters()
+        self._kept = KeptReplies(state, references)
 
     def __len__(self) -> int:
         return (
@@ -154,7 +146,7 @@ class Primitives(CoordinatorFeature):
             self._state.send(sender.id, m.Replied(message.fiber, refused=NOT_OURS))
             return
         message = self._with_counted(sender, message)
-        self._forget_reply(message.fiber)
+        self._kept.forget(message.fiber)
         waiter = Waiter(sender.id, message.run, message.key, message.references)
         if message.references:
             self._references.came(message.references, message.key)
@@ -184,7 +176,7 @@ class Primitives(CoordinatorFeature):
             are_others_next: whether others have called already: then what is left is theirs, and
                 not for the member to take ahead.
         """
-        item = self._item_of(call.item, call.references)
+        item = item_of(self._state, call.item, call.references)
         try:
             replies = primitive.ask(call.fiber, call.method, call.number, item)
         except Unknown as method:
@@ -207,7 +199,7 @@ class Primitives(CoordinatorFeature):
                 got_item = reply.item is not NOTHING
                 self._reply(reply, *delegations.delegate(member, call, got_item=got_item))
                 if member in delegations.ever:
-                    self._delegated.setdefault(member, {})[call.key] = None
+                    self._delegated.note(member, call.key)
 
     @handles
     @unchecked
@@ -232,23 +224,15 @@ class Primitives(CoordinatorFeature):
     @handles
     def repeat(self, sender: MemberRecord, message: m.RepeatCall) -> None:
         """A fiber goes on in the middle of a call: it is told the reply, or waits on."""
-        record, waiter = self._state.fibers.get(message.fiber), self._waiters.get(message.fiber)
-        if record is not None and record.rare.reply is not None:
-            self._references.sent(record.rare.reply.references, sender.id)
-            self._state.send(sender.id, record.rare.reply)
+        reply, waiter = self._kept.of(message.fiber), self._waiters.get(message.fiber)
+        if reply is not None:
+            self._references.sent(reply.references, sender.id)
+            self._state.send(sender.id, reply)
         elif waiter is not None:
             self._waiters.move(message.fiber, sender.id)
             self._state.probe(waiter.run, self._state.runs[waiter.run])
         else:  # it has withdrawn the call, or its run is over
             self._state.send(sender.id, m.CallWithdrawn(message.fiber))
-
-    def _item_of(self, payload: bytes | None, references: Sequence[int]) -> Any:
-        """An item as the primitive has it; large ones are kept where there is room for them."""
-        if payload is None:
-            return NOTHING
-        if len(payload) > _LARGE_BYTES:
-            return _Item(self._state.keep(payload), references)
-        return _Item(payload, references) if references else payload
 
     # -- delegations ----------------------------------------------------------------------
 
@@ -286,7 +270,7 @@ class Primitives(CoordinatorFeature):
 
     def member_leaves(self, member: MemberRecord) -> None:
         """What it has done without asking is to be known, for its fibers go on elsewhere."""
-        for key in self._delegated.get(member.id, ()):
+        for key in self._delegated.at(member.id):
             delegations = self._delegations.get(key)
             if delegations is not None and member.id in delegations.holders:
                 self._recall(self._primitives[key][0], key, delegations, {member.id})
@@ -313,11 +297,11 @@ class Primitives(CoordinatorFeature):
             return
         _, primitive = self._primitives[message.key]
         message = self._with_counted(sender, message)
-        item = self._item_of(message.item, message.references)
+        item = item_of(self._state, message.item, message.references)
         self._references.came(message.references, message.key)
         self._delegations[message.key].note_put(sender.id)
         plain = True if message.is_offer else None
-        self._note_reply(sender, m.Replied(message.fiber, plain))
+        self._kept.keep_told(sender, m.Replied(message.fiber, plain))
         for reply in primitive.ask(NOBODY, "put", 0, item):
             if reply.fiber != NOBODY:
                 self._reply(reply)
@@ -333,7 +317,7 @@ class Primitives(CoordinatorFeature):
             self._state.stale += 1
             return
         if message.fiber:
-            self._note_reply(sender, m.Replied(message.fiber, item=items[-1]))
+            self._kept.keep_told(sender, m.Replied(message.fiber, item=items[-1]))
         self._admit(message.key)
 
     def _admit(self, key: int) -> None:
@@ -383,16 +367,16 @@ class Primitives(CoordinatorFeature):
         fiber, plain, item, is_closed = reply
         waiter = self._waiters.leave(fiber)
         references: Sequence[int] = ()
-        if type(item) is _Item:
-            item, references = item
-            item = item if isinstance(item, bytes) else item.load()
+        if type(item) is Item:
+            references = item.references
+            item = item.load()
             if waiter.member != NOWHERE:
                 self._references.sent(references, waiter.member)
             if isinstance(self._primitives[waiter.key][1], Queue):
                 self._references.gone(references, waiter.key)
         said = fiber, plain, None if item is NOTHING else item, is_closed, ""
         replied = m.Replied(*said, references=list(references))
-        self._keep(fiber, replied)
+        self._kept.keep(fiber, replied)
         if puts or ahead:  # that member may, and no other one
             has_limit = self._delegations[waiter.key].has_limit
             replied = m.Replied(*said, puts, list(ahead), list(references), has_limit)
@@ -401,33 +385,12 @@ class Primitives(CoordinatorFeature):
         self._state.send_if_member(waiter.member, replied)
         self._readers.said(waiter.run, waiter.member)
 
-    def _keep(self, fiber: int, reply: m.Replied) -> None:
-        """Keep the reply to a fiber that waits for it in its snapshot."""
-        record = self._state.fibers.get(fiber)
-        if record is not None and record.snapshot is not None and record.snapshot.chunk.is_waiting:
-            record.own.reply = reply
-            self._references.came(reply.references)
-
-    def _note_reply(self, sender: MemberRecord, reply: m.Replied) -> None:
-        """A member has answered the call of a fiber there itself."""
-        record = self._state.fibers.get(reply.fiber)
-        if record is not None and record.host == sender.id:
-            self._forget_reply(reply.fiber)
-            self._keep(reply.fiber, reply)
-
     def _with_counted(self, sender: MemberRecord, message: Putting) -> Putting:
         """The message, with those of its references that count."""
         if not message.references:
             return message
         keys = self._references.counted(sender.id, message.run, message.references)
         return msgspec.structs.replace(message, references=keys)
-
-    def _forget_reply(self, fiber: int) -> None:
-        """A fiber calls anew: nobody asks for the reply to its last call any more."""
-        record = self._state.fibers.get(fiber)
-        if record is not None and record.rare.reply is not None:
-            reply, record.own.reply = record.rare.reply, None
-            self._references.gone(reply.references)
 
     def _withdraw(self, fiber: int, waiter: Waiter) -> None:
         self._waiters.leave(fiber)
@@ -463,14 +426,7 @@ class Primitives(CoordinatorFeature):
         delegations = self._delegations.pop(key, None)
         for member in delegations.ever if delegations is not None else ():
             self._state.send_if_member(member, m.PrimitivesFreed([key]))
-            self._forget_delegation(member, key)
-
-    def _forget_delegation(self, member: int, key: int) -> None:
-        queues = self._delegated.get(member)
-        if queues is not None:
-            queues.pop(key, None)
-            if not queues:
-                del self._delegated[member]
+            self._delegated.forget(member, key)
 
     def member_lost(self, lost: MemberRecord, reason: str) -> None:
         """The fibers of the member wait no longer, and what was delegated to it is back."""
@@ -483,7 +439,7 @@ class Primitives(CoordinatorFeature):
                 self._waiters.move(fiber, NOWHERE)
             else:
                 self._withdraw(fiber, waiter)
-        for key in [*self._delegated.pop(lost.id, ())]:
+        for key in self._delegated.take(lost.id):
             delegations = self._delegations.get(key)
             if delegations is None:
                 continue  # what came back may have freed it
@@ -500,7 +456,7 @@ class Primitives(CoordinatorFeature):
                 if fiber in self._waiters:
                     self._waiters.leave(fiber)
             for member in delegations.ever if delegations is not None else ():
-                self._forget_delegation(member, key)
+                self._delegated.forget(member, key)
         self._recalls.pop(id, None)
 
     # -- mistakes of distio's own ---------------------------------------------------------
@@ -526,34 +482,15 @@ class Primitives(CoordinatorFeature):
 
     def spoilt_runs(self) -> set[int]:
         """The runs of which a primitive isn't what it must be."""
-        members = self._state.members.keys()
-        waiters = self._waiters.values()
-        spoilt = {each.run for each in waiters if not self._state.is_somewhere(each.member)}
-        for key, (run, primitive) in self._primitives.items():
-            delegations = self._delegations.get(key)
-            holders: Sequence[int] = ()
-            delayed: Mapping[int, Any] = {}
-            if delegations is not None:
-                holders = *delegations.holders, *delegations.recalled
-                delayed = delegations.delayed
-            waiting = {*primitive.waiting(), *delayed}
-            known = {fiber for fiber, each in self._waiters.items() if each.key == key}
-            try:
-                primitive.validate()
-            except DistioBug:
-                spoilt.add(run)
-            is_stuck = bool(delayed) and not (delegations and delegations.recalled)
-            if waiting != known or is_stuck or not members >= {*holders}:
-                spoilt.add(run)
-        return spoilt
+        return self._books.spoilt_runs()
 
     def count_anew(self) -> None:
         """Count the fibers that wait, now that nothing is left that is spoilt."""
-        self._delegated = {}
+        self._delegated = DelegatedQueues()
         for key, delegations in self._delegations.items():
             for member in delegations.ever:
                 if member in self._state.members:
-                    self._delegated.setdefault(member, {})[key] = None
+                    self._delegated.note(member, key)
         waiters, self._waiters = self._waiters, Waiters()
         for fiber, waiter in waiters.items():
             if waiter.key in self._primitives and self._state.is_somewhere(waiter.member):
@@ -564,28 +501,13 @@ class Primitives(CoordinatorFeature):
     def leftovers(self) -> Mapping[str, Sized]:
         return {"primitives": self}
 
-    def _validate_references(self) -> None:
+    def validate(self) -> None:
+        """Check that somebody counts for each primitive, and what `Books` says."""
         for key in self._primitives:
             if key not in self._references:
                 raise DistioBug(f"a primitive has the key {key}, which nobody counts")
+        self._books.validate()
 
-    def validate(self) -> None:
-        """Check each primitive, and that its fibers wait, its run goes on, its members exist."""
-        self._validate_references()
-        waiting: dict[int, int] = {}
-        for key, (run, primitive) in self._primitives.items():
-            primitive.validate()
-            if run not in self._state.runs:
-                raise DistioBug(f"a primitive outlives run {name_of(run)}")
-            delayed = self._delegations[key].delayed if key in self._delegations else ()
-            waiting.update(dict.fromkeys([*primitive.waiting(), *delayed], key))
-        if waiting != {fiber: waiter.key for fiber, waiter in self._waiters.items()}:
-            raise DistioBug(f"{waiting} wait to be answered, but {self._waiters} are known")
-        for each in self._delegations.values():
-            if not self._state.members.keys() >= {*each.holders, *each.recalled}:
-                raise DistioBug("a member is gone, but may do something with a queue")
-            if each.delayed and not each.recalled:
-                raise DistioBug("fibers wait until a queue has come back, and it has")
-        for waiter in self._waiters.values():
-            if not self._state.is_somewhere(waiter.member):
-                raise DistioBug(f"member {waiter.member} is gone, but its fibers wait for answers")
+    @property
+    def _books(self) -> Books:
+        return Books(self._state, self._primitives, self._delegations, self._waiters)

@@ -20,13 +20,13 @@ Rules
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Iterable, Sequence
+from typing import Final, final
 
 from distio.coordination.primitives.queues import NO_LIMIT, Queue
 from distio.protocol import messages as m
 
-__all__ = ["Delegations"]
+__all__ = ["DelegatedQueues", "Delegations"]
 
 _MOST_AHEAD: Final = 64
 _TAKES: Final = ("take", "poll")
@@ -171,3 +171,34 @@ class Delegations:
     def holders(self) -> Sequence[int]:
         """The members that have anything."""
         return [*self._writers, *([] if self._reader is None else [self._reader])]
+
+
+@final
+class DelegatedQueues:
+    """By member: the queues that were ever delegated to it, and some that are no more."""
+
+    def __init__(self) -> None:
+        self._at: dict[int, dict[int, None]] = {}
+
+    def note(self, member: int, key: int) -> None:
+        """Something of a queue is delegated to a member."""
+        self._at.setdefault(member, {})[key] = None
+
+    def at(self, member: int) -> Iterable[int]:
+        """The queues of a member."""
+        return self._at.get(member, ())
+
+    def take(self, member: int) -> list[int]:
+        """Take out the queues of a member."""
+        return [*self._at.pop(member, ())]
+
+    def forget(self, member: int, key: int) -> None:
+        """The queue is gone."""
+        queues = self._at.get(member)
+        if queues is not None:
+            queues.pop(key, None)
+            if not queues:
+                del self._at[member]
+
+    def __len__(self) -> int:
+        return len(self._at)
