@@ -24,8 +24,11 @@ from benchmarks.harness.question import BENCHMARKS, Candidate, Question, Size
 
 __all__ = ["HERE", "Answer", "Entry", "Place", "ask", "bounded_run", "count_for"]
 
-_MARK: Final = "DISTIO_BENCHMARK"
-"""All processes of a candidate have this variable, those too that outlive what started them."""
+_MARK: Final = "BENCHMARK_OF_DISTIO"
+"""All processes of a candidate have this variable, those too that outlive what started them.
+
+The commands of distio refuse a variable that begins with its name and that they do not know.
+"""
 _MAIN: Final = "import sys; from benchmarks.harness.candidate import main; main(sys.argv[1:])"
 """Not `-m`: then its classes would be those of `__main__`, which this process has none of."""
 _END_SECONDS: Final = 10.0
