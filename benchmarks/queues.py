@@ -1,7 +1,7 @@
 """How fast do items go through a queue, in one process and between processes?
 
 In one process the queue keeps one item, so giver and taker have to take turns; the peer is
-asyncio's queue. Between processes it keeps one item, or any number; the peers are that of
+asyncio's queue. Between processes it keeps one item, a few, or any number; the peers are that of
 multiprocessing's manager and, if it is installed (`pip install distributed`), that of dask. There,
 giver and taker are on different workers.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from functools import partial
 from importlib.util import find_spec
 from multiprocessing.synchronize import Barrier
 from typing import Any
@@ -18,6 +19,7 @@ from benchmarks._timing import SPAWN, START_SECONDS, medians, seconds, show, tak
 from distio import IO, Cluster, Queue, io
 
 ITEMS, ITEMS_OF_CLUSTER, ITEMS_OF_DASK = 50_000, 2_000, 200
+FEW = 8, 64
 ROUNDS = 3
 
 
@@ -157,6 +159,9 @@ def main() -> None:
             "distio, 2 workers": lambda: hand_offs_of_cluster(cluster, 1),
             "manager, 2 processes": lambda: hand_offs_of_manager(1),
         }
+        of_few = {
+            f"distio, 2 workers, {few}": partial(hand_offs_of_cluster, cluster, few) for few in FEW
+        }
         of_any = {
             "distio, 2 workers, no limit": lambda: hand_offs_of_cluster(cluster, None),
             "manager, 2 processes, no limit": lambda: hand_offs_of_manager(0),
@@ -165,15 +170,15 @@ def main() -> None:
         if find_spec("distributed"):
             dask["dask, 2 workers"] = lambda: hand_offs_of_dask(1)
             dask["dask, 2 workers, no limit"] = lambda: hand_offs_of_dask(0)
-        found = medians(take_turns({**in_process, **of_one, **of_any, **dask}, ROUNDS))
+        found = medians(take_turns({**in_process, **of_one, **of_few, **of_any, **dask}, ROUNDS))
     counts = dict.fromkeys(in_process, ITEMS)
-    counts |= dict.fromkeys([*of_one, *of_any], ITEMS_OF_CLUSTER)
+    counts |= dict.fromkeys([*of_one, *of_few, *of_any], ITEMS_OF_CLUSTER)
     counts |= dict.fromkeys(dask, ITEMS_OF_DASK)
     rows = [
         [name, f"{counts[name] / took:,.0f}", f"{took / counts[name] * 1e6:.0f}"]
         for name, took in found.items()
     ]
-    title = f"items through a queue of one, or without limit, median of {ROUNDS}"
+    title = f"items through a queue of one, of some, or without limit, median of {ROUNDS}"
     show(title, ["", "items/s", "µs each"], rows)
 
 
