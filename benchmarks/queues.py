@@ -208,6 +208,15 @@ QUESTIONS = [
     ),
     Question(
         __file__,
+        "queue-of-64",
+        "How long does an item take through a queue with room for 64, from process to process?",
+        "µs",
+        between_processes(64),
+        (2_000, 0, 0),
+        rounds=3,
+    ),
+    Question(
+        __file__,
         "queue-without-limit",
         "How long does an item take through a queue without a limit, from process to process?",
         "µs",
