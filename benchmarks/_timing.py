@@ -20,6 +20,8 @@ throughput.py   how many tiny tasks a second?                          process p
 plain.py        how fast are map, Executor and the backend of          joblib,         ≤ 1.3,
                 joblib?                                                process pool,   ≥ 5,
                                                                        loky            ≤ 1.1
+large.py        what do large values cost, and in memory?              process pool,   —
+                                                                       joblib
 bounded.py      how long do many items take, four at a time?           process pool    —
 locks.py        how fast does a contended lock go from hand to hand?   asyncio,        ≤ 1.5
                                                                        a manager,
