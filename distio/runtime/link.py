@@ -30,6 +30,7 @@ from distio.coordination.membership.identity import ANYBODY, Identity, refusal_o
 from distio.coordination.placement.words import describe_unfit
 from distio.coordination.recovery.words import describe_loss
 from distio.coordination.state.local_run import LocalRun
+from distio.core.pickling.spaces import current_space
 from distio.errors import ClusterClosed, KeyRefused, TracedException
 from distio.protocol import messages as m
 from distio.protocol.codec import Batch
@@ -122,6 +123,8 @@ class LinkedHost(FencedHost):
         self.standalone: StandaloneDriver | None = None
         """Decides in place of the coordinator, once that is lost."""
         self.waker = Waker()
+        if lines.memory is not None:
+            current_space().buffers = lines.memory
         self.fence = lines.fence
         if self.fence is not None:
             self.fence.wake = self.waker.wake
@@ -381,6 +384,8 @@ class LinkedHost(FencedHost):
             with self.mutex:  # before the last words are on their way, which may take a moment
                 self.pending_runs.cut_short(reason or "the cluster was closed")
                 self.cut_short(reason or "the cluster was closed")
+        if current_space().buffers is self._lines.memory:
+            current_space().buffers = None
         self._lines.close(linger=_FAREWELL_MS)
         self.waker.close()
 

@@ -33,6 +33,7 @@ from distio.errors import ClusterClosed, DistioBug, MatchError, TracedException
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
 from distio.protocol.ids import name_of
+from distio.protocol.pieces import Bytes
 from distio.protocol.requests import NOTHING, Acquire, Lock, conflict
 from distio.result import Panic
 
@@ -76,7 +77,7 @@ class _Lock:
         """Fibers that wait for turns, for which the coordinator was asked, in this order."""
         self.is_delegated = False
         """Whether there is no need to ask it: all of them are."""
-        self.value = b""
+        self.value: Bytes = b""
         """Of a variable; empty while there is no token here."""
         self.is_changed = False
         """Whether the coordinator doesn't know the value yet."""
@@ -168,7 +169,7 @@ class Locks(MemberFeature):
         self,
         fiber: Fiber,
         key: Key,
-        payload: bytes | None = None,
+        payload: Bytes | None = None,
         handles: Sequence[Handle[Any, Any, Any]] = (),
     ) -> None:
         """The fiber holds a token of this lock no longer."""

@@ -307,6 +307,7 @@ class Placement(MemberFeature):
             if chunk.actor:
                 state.bind(run, id, chunk.actor)
         state.in_chunks += len(chunk.fibers) - 1
+        run.remember(chunk.payload)
         for digest, data in chunk.attachments:
             run.known_attachments.add(digest)
             if data:

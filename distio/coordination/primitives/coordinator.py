@@ -37,6 +37,7 @@ from distio.coordination.state.store import Stored
 from distio.errors import DistioBug
 from distio.protocol import messages as m
 from distio.protocol.ids import home_of, name_of
+from distio.protocol.pieces import Bytes
 from distio.protocol.requests import NOTHING
 
 __all__ = ["Primitives"]
@@ -56,7 +57,7 @@ Putting = TypeVar("Putting", m.PrimitiveCall, m.DelegatedPut)
 class _Item(NamedTuple):
     """An item that is large, or has references to primitives, variables or fibers."""
 
-    payload: bytes | Stored
+    payload: Bytes | Stored
     references: Sequence[int]
 
 
@@ -234,7 +235,7 @@ class Primitives(CoordinatorFeature):
         else:  # it has withdrawn the call, or its run is over
             self._state.send(sender.id, m.CallWithdrawn(message.fiber))
 
-    def _item_of(self, payload: bytes | None, references: Sequence[int]) -> Any:
+    def _item_of(self, payload: Bytes | None, references: Sequence[int]) -> Any:
         """An item as the primitive has it; large ones are kept where there is room for them."""
         if payload is None:
             return NOTHING
@@ -359,7 +360,7 @@ class Primitives(CoordinatorFeature):
 
     # -- the fibers that wait -------------------------------------------------------------
 
-    def _reply(self, reply: Reply, may_put: bool = False, ahead: Sequence[bytes] = ()) -> None:
+    def _reply(self, reply: Reply, may_put: bool = False, ahead: Sequence[Bytes] = ()) -> None:
         fiber, plain, item, is_closed = reply
         waiter = self._waiters.leave(fiber)
         references: Sequence[int] = ()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
+from typing import Final
 
 from distio.coordination.state.destination import ANYWHERE, Destination
 from distio.coordination.state.failure import Failure
@@ -14,8 +16,11 @@ from distio.core.pickling.payloads import Dumped
 from distio.core.references import keys_of
 from distio.protocol.domains import Snapshots
 from distio.protocol.messages import Chunk, RunProgress
+from distio.protocol.pieces import Bytes, is_shared
 
 __all__ = ["LocalRun"]
+
+_MOST_REMEMBERED: Final = 4
 
 
 class LocalRun:
@@ -47,6 +52,7 @@ class LocalRun:
         "primitives",
         "restored",
         "sent_outcomes",
+        "shared",
         "snapshots",
         "trees",
         "unobserved",
@@ -88,8 +94,10 @@ class LocalRun:
         """The objects that are kept for it; dropped with the run."""
         self.bundles: dict[bytes, Bundle] = {}
         """By digest, the bundles that the fibers which came here share."""
-        self.attachments: dict[bytes, bytes] = {}
+        self.attachments: dict[bytes, Bytes] = {}
         """By digest, what came with fibers for others as well."""
+        self.shared: deque[Bytes] = deque(maxlen=_MOST_REMEMBERED)
+        """The last payloads that left or came with large values in shared memory."""
         self.known_attachments: set[bytes] = set()
         """The digests of those that the coordinator has."""
         self.archives: dict[bytes, bytes] = {}
@@ -181,9 +189,11 @@ class LocalRun:
             for digest, data in {**dumped.attachments, **self.archives}.items()
         ]
         self.known_attachments.update(dumped.attachments, self.archives)
+        payload = dumped.payload
+        self.remember(payload)
         references = keys_of(dumped.references, dumped.handles)
         ids = [(fiber.id, fiber.epoch) for fiber in fibers]
-        packed = dumped.payload, [*held], *destination, attachments, references
+        packed = payload, [*held], *destination, attachments, references
         owners = [fiber.owner for fiber in fibers]
         scopes = [fiber.scope for fiber in fibers]
         return Chunk(
@@ -197,9 +207,15 @@ class LocalRun:
             needs=fibers[0].needs if len(fibers) == 1 else None,
         )
 
+    def remember(self, payload: Bytes) -> None:
+        """Keep what processes share of a payload for a while: it may be dumped, or come, again."""
+        if is_shared(payload):
+            self.shared.append(payload)
+
     def release(self) -> None:
         """Free what its fibers have shared; it has ended, and this may run user code."""
         self.attachments.clear()
+        self.shared.clear()
         while self.bundles:
             self.bundles.popitem()[1].release()
 

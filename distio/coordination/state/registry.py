@@ -18,6 +18,7 @@ from distio.coordination.state.store import Keep, Stored
 from distio.protocol.domains import Snapshots
 from distio.protocol.endings import Cause
 from distio.protocol.messages import Chunk, Replied, WaitGraph
+from distio.protocol.pieces import Bytes
 
 __all__ = ["NOWHERE", "ColdGroup", "FiberRecord", "KeptOutcome", "Run", "Snapshot"]
 
@@ -414,5 +415,5 @@ class Run:
         self.count(target, count)
 
 
-def _with(chunk: Chunk, attachments: list[tuple[bytes, bytes]]) -> Chunk:
+def _with(chunk: Chunk, attachments: list[tuple[bytes, Bytes]]) -> Chunk:
     return msgspec.structs.replace(chunk, attachments=attachments) if attachments else chunk
