@@ -7,6 +7,7 @@ one after another.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import Any, Final, Protocol, TypeAlias, final
 
@@ -18,6 +19,7 @@ __all__ = [
     "SharedPart",
     "bytes_of",
     "bytes_to_send",
+    "digest_of",
     "is_shared",
     "joined",
 ]
@@ -92,6 +94,11 @@ class Pieces:
 
 Bytes: TypeAlias = "bytes | Pieces"
 """A payload, in one piece or in several."""
+
+
+def digest_of(data: bytes | memoryview) -> bytes:
+    """Names a bundle, or another attachment."""
+    return hashlib.blake2b(data, digest_size=16).digest()
 
 
 def bytes_to_send(payload: Bytes) -> int:

@@ -37,11 +37,9 @@ from resource import RLIMIT_NOFILE, getrlimit
 from typing import Final, final
 from weakref import WeakValueDictionary, ref
 
-from distio.core.pickling.payloads import digest_of
 from distio.errors import ClusterClosed
 from distio.protocol.codec import MalformedFrame, Share, Take
-from distio.protocol.pieces import Piece, SharedPart
-from distio.runtime.memory import usable_memory
+from distio.protocol.pieces import Piece, SharedPart, digest_of
 from distio.runtime.systems import make_file_to_name, name_file
 
 __all__ = ["CoordinatorMemory", "MemberMemory", "SharedDirectory"]
@@ -237,6 +235,8 @@ class MemberMemory:
 
     def __init__(self, directory: Path, incarnation: int) -> None:
         self._own = -1
+        from distio.runtime.memory import usable_memory  # which a coordinator does without
+
         found = directory.lstat()
         if found.st_uid != os.geteuid() or not stat.S_ISDIR(found.st_mode) or found.st_mode & 0o077:
             raise PermissionError(f"{directory} isn't a private directory of this user")

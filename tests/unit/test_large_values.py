@@ -46,7 +46,7 @@ def test_large_values_are_no_part_of_the_payload_and_come_back_as_they_were() ->
     assert [type(value) for value in plain] == [type(value) for value in values[:6]]
     assert np.array_equal(array, ARRAY)
     assert np.array_equal(transposed, values[-1])
-    assert len(dumped.payload) < 2 * LARGE_VALUE  # one of them is too small by a byte
+    assert len(dumped.bare) < 2 * LARGE_VALUE  # one of them is too small by a byte
 
 
 @pytest.mark.parametrize("join", [False, True])

@@ -16,6 +16,7 @@ from distio.core.pickling.dumping import dump
 from distio.core.pickling.leftovers import release
 from distio.core.pickling.loading import load
 from distio.core.pickling.payloads import LARGE_BUNDLE, LARGE_VALUE, Writer
+from distio.core.pickling.spaces import current_space
 from distio.protocol.pieces import joined
 from tests.harness.scripts import Elsewhere, Script, script_in
 
@@ -250,7 +251,8 @@ LARGE: list[Any] = [
 
 
 @pytest.mark.parametrize("value", LARGE, ids=lambda value: type(value).__name__)
-def test_large_value_is_attached_in_any_place(value: Any) -> None:
+def test_large_value_is_attached_in_any_place(value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(current_space(), "buffers", None)  # a cluster of tests may be there
     writer = Writer(attaches=True)
     dumped = dump([1, {"a": value, "b": (value, "small")}], writer=writer)
     again = dump(("other", value), writer=writer)

@@ -7,14 +7,13 @@ own has them behind it.
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from itertools import accumulate
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, final
 
-from distio.protocol.pieces import Bytes, Piece, Pieces, SharedPart, is_shared, joined
+from distio.protocol.pieces import Bytes, Piece, Pieces, SharedPart, digest_of, is_shared, joined
 
 if TYPE_CHECKING:
     from distio.core.fiber import Handle
@@ -67,11 +66,6 @@ Opening = MutableMapping[bytes, Bytes]
 """By name, what something that is being opened may refer to."""
 _DIGEST_BYTES: Final = 16
 _LENGTH_BYTES: Final = 8
-
-
-def digest_of(data: bytes | memoryview) -> bytes:
-    """Names a bundle, or another attachment."""
-    return hashlib.blake2b(data, digest_size=_DIGEST_BYTES).digest()
 
 
 class Bundled(NamedTuple):
