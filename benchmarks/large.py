@@ -105,7 +105,7 @@ def by_joblib() -> Iterator[Map]:
     from joblib import Parallel, delayed
 
     with Parallel(n_jobs=WORKERS) as parallel:
-        yield lambda f, items: parallel(delayed(f)(item) for item in items)
+        yield lambda f, items: list(parallel(delayed(f)(item) for item in items) or [])
 
 
 LIBRARIES: Final = {
@@ -180,7 +180,7 @@ def main() -> None:
     drivers = {name: Driver(name) for name in names}
     times, peaks = [], []
     for case in CASES:
-        measures = {name: lambda each=each: each.seconds(case) for name, each in drivers.items()}  # type: ignore[misc]  # noqa: B023
+        measures = {name: lambda each=each: each.seconds(case) for name, each in drivers.items()}  # noqa: B023
         took = medians(take_turns(measures, ROUNDS))
         times.append([case, *[f"{each:.3f}" for each in took.values()]])
         peaks.append([case, *[f"{driver.peak(case):,.0f}" for driver in drivers.values()]])

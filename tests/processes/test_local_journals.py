@@ -35,9 +35,9 @@ def coordinator_of(cluster: Cluster) -> int:
 def test_run_goes_on_when_the_coordinator_of_a_local_cluster_is_ended(
     directory: str, number: signal.Signals, tmp_path: Path
 ) -> None:
-    options: dict[str, Any] = {"journal": tmp_path / directory} if directory else {}
+    journal: Any = tmp_path / directory if directory else True
     large = bytes(10_000)  # which is a blob of the journal
-    with Cluster.local(workers=2, **options) as cluster:
+    with Cluster.local(workers=2, journal=journal) as cluster:
         started = tmp_path / "started"
         begin = io.defer(Path.touch, started)
         children = [begin.then(io.sleep(0.5), io.pure(each)) for each in (large, b"")]
@@ -66,7 +66,7 @@ def test_run_on_workers_of_a_provider_goes_on_when_the_coordinator_is_ended(
 
 
 def test_directory_of_a_cluster_is_gone_with_it_though_its_coordinator_was_killed() -> None:
-    with Cluster.local(workers=1) as cluster:
+    with Cluster.local(workers=1, journal=True) as cluster:
         assert cluster._processes is not None
         directory = cluster._processes._equipment.directory
         os.kill(coordinator_of(cluster), signal.SIGKILL)
