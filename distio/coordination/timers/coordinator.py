@@ -125,6 +125,7 @@ class Timers(CoordinatorFeature):
         self._running[timer.fiber] = timer
         at = self._of_run.setdefault(timer.run, {}).setdefault(timer.member, {})
         at[timer.fiber] = None
+        self._clear_top()
 
     def stop(self, member: int, fiber: int, number: int) -> bool:
         """Forget a timer of this member; False if there is none: it has fired."""
@@ -136,7 +137,6 @@ class Timers(CoordinatorFeature):
 
     def next_deadline(self) -> float | None:
         """When the next timer fires; None: there is none."""
-        self._clear_top()
         return self.heap[0].deadline if self.heap else None
 
     def due(self, now: float) -> list[Timer]:
@@ -147,6 +147,7 @@ class Timers(CoordinatorFeature):
             if self._running.get(timer.fiber) is timer:
                 self._end(timer)
                 due.append(timer)
+        self._clear_top()
         return due
 
     def tick(self, now: float) -> None:
@@ -213,9 +214,13 @@ class Timers(CoordinatorFeature):
         if len(self.heap) > 2 * len(self._running) + _FEW:
             self.heap = list(self._running.values())
             heapify(self.heap)
+        self._clear_top()
 
     def _clear_top(self) -> None:
-        """Take timers away that were stopped: nothing is to be done at their deadlines."""
+        """Take timers away that were stopped, until the first one runs.
+
+        That is done with each change, never when somebody looks: the state depends on inputs alone.
+        """
         while self.heap and self._running.get(self.heap[0].fiber) is not self.heap[0]:
             heappop(self.heap)
 
