@@ -114,6 +114,7 @@ class LinkedHost(LeadingHost):
         """May know more of why the coordinator is lost than its broken connection tells."""
         self._lifeline = lifeline
         self._early = early
+        self.lead.reserve(is_reserved=True)  # until the link thread has taken that up
         self._identity = identity
         self.process = os.getpid()
         self._last_sent = 0.0
@@ -276,6 +277,8 @@ class LinkedHost(LeadingHost):
         keeper, leaving = self.keeper, self.leaving
         keeper.begin()
         reason = self._take_up(self._early)
+        with self.mutex:
+            self.release_socket()
         while not (self._is_closed or reason):
             with self.mutex:
                 plan = self.lead.look()

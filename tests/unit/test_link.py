@@ -26,21 +26,28 @@ _PATIENCE_MS = 10_000
 class Counterpart:
     """A coordinator that sends what the test wants, and one member."""
 
-    def __init__(self, router: zmq.Socket[bytes]) -> None:
+    def __init__(self, router: zmq.Socket[bytes], *early: m.CoordinatorMessage) -> None:
+        """
+        Args:
+            router: where the member is.
+            early: what it is told together with its welcome.
+        """
         self._router = router
         port = router.bind_to_random_port("tcp://127.0.0.1")
         with ThreadPoolExecutor(1) as pool:
             joining = pool.submit(connect, f"tcp://127.0.0.1:{port}", "worker", 1)
             first, second = self.hear(), self.hear()
             self._listener, _ = first if isinstance(first[1][0], m.Listen) else second
-            self.say(m.Welcome(1))
+            self.say(m.Welcome(1), *early, first=1 if early else 0)
             self.host: LinkedHost = joining.result()
         self.host.start(1, "test")
         self._link = threading.Thread(target=self.host.listen)
+
+    def listen(self) -> None:
         self._link.start()
 
-    def say(self, *messages: m.CoordinatorMessage) -> None:
-        self._router.send_multipart([self._listener, *from_coordinator.encode(messages)])
+    def say(self, *messages: m.CoordinatorMessage, first: int = 0) -> None:
+        self._router.send_multipart([self._listener, *from_coordinator.encode(messages, first)])
 
     def hear(self) -> tuple[bytes, list[m.MemberMessage]]:
         """The sender of the next messages, and the messages."""
@@ -73,8 +80,23 @@ class Counterpart:
 def counterpart() -> Iterator[Counterpart]:
     with zmq.Context() as context, context.socket(zmq.ROUTER) as router:
         counterpart = Counterpart(router)
+        counterpart.listen()
         yield counterpart
         counterpart.close()
+
+
+def test_thread_without_work_listens_when_what_came_with_the_welcome_was_taken_up() -> None:
+    """Else it might take up what was said after that before it."""
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as router:
+        counterpart = Counterpart(router, m.DropOutcomes([]))
+        counterpart.wait_until_idle()
+        assert not counterpart.host.lead.is_with_pool
+        counterpart.say(m.DropOutcomes([]), first=2)
+        counterpart.listen()
+        counterpart.wait_until(lambda host: host.lead.is_with_pool)
+        counterpart.wait_until(lambda host: host.member.state.progress.received == 2)
+        counterpart.close()
+        assert counterpart.host.failure is None
 
 
 def test_link_reports_messages_that_wake_no_thread_as_received(counterpart: Counterpart) -> None:
