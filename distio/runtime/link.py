@@ -293,6 +293,8 @@ class LinkedHost(LeadingHost):
                     self.send_outbox()
             if self._handed_over:
                 reason = self._take_over()
+                with self.mutex:
+                    self.release_socket()
             if self._lines.listener in events:
                 reason = reason or self._hear_as_guard()
             if self._lines.has_broken(events):
@@ -349,7 +351,7 @@ class LinkedHost(LeadingHost):
         """A connection broke: take up what was sent before, which is there already."""
         with self.mutex:
             self.take_socket()
-        reason = self._hear()
+        reason = self._take_over() or self._hear()
         with self.mutex:
             self.release_socket()
         return reason
@@ -430,9 +432,13 @@ class LinkedHost(LeadingHost):
         while self._handed_over:
             if reason := self._take_up(self._handed_over.popleft()):
                 return reason
-        with self.mutex:
-            self.release_socket()
         return ""
+
+    def release_socket(self) -> None:
+        """Let threads of the pool listen again, unless what they have heard is still to be taken up
+        (mutex held)."""
+        if not self._handed_over:
+            super().release_socket()
 
     def _answered(self, answer: Answer | MembersListed) -> Callable[[], None] | None:
         """Something has come that threads may wait for; what is left to do then (mutex held)."""

@@ -99,6 +99,25 @@ def test_thread_without_work_listens_when_what_came_with_the_welcome_was_taken_u
         assert counterpart.host.failure is None
 
 
+def test_pool_does_not_listen_before_what_it_has_handed_over_was_taken_up() -> None:
+    with zmq.Context() as context, context.socket(zmq.ROUTER) as router:
+        counterpart = Counterpart(router)
+        host = counterpart.host
+        counterpart.wait_until_idle()
+        of_link, of_fibers = m.LeaseRenewed(0.0), m.DropOutcomes([])
+        frames = from_coordinator.encode([of_link]), from_coordinator.encode([of_fibers], 1)
+        with host.mutex:
+            host.take_up_in_turn([from_coordinator.read(each) for each in frames])
+            with host.alone_listening():  # the link thread makes another connection
+                pass
+            assert not host.lead.is_free
+        counterpart.say(of_fibers, first=2)
+        counterpart.listen()
+        counterpart.wait_until(lambda host: host.member.state.progress.received == 2)
+        counterpart.close()
+        assert host.failure is None
+
+
 def test_link_reports_messages_that_wake_no_thread_as_received(counterpart: Counterpart) -> None:
     """Else the coordinator would never again take a member that is idle for up to date."""
     counterpart.wait_until_idle()
