@@ -51,6 +51,8 @@ class Leaving:
         """
         self.because = ""
         self._began_at = 0.0
+        self._ends_by: float | None = None
+        """When what is left here is given up; None: it isn't leaving."""
         self.belongs_to_program = True
         """Whether this process is of no use when the one that has started it has ended."""
         self.orphaned_until: float | None = None
@@ -106,10 +108,16 @@ class Leaving:
             return
         self._request = None
         self._began_at = time.monotonic()
+        self._ends_by = self._began_at + grace
         with host.fail_stop:
             host.member.leave(grace)
             host.wake()
             host.send_outbox(full=True)
+
+    def connection_broke(self) -> None:
+        """A member that is leaving waits for a coordinator no longer than its fibers may take."""
+        if self._ends_by is not None:
+            self._lines.absence.end_by(self._ends_by)
 
     def story(self) -> str:
         """Why the member has left, what has become of its fibers, and how long that took."""

@@ -115,6 +115,7 @@ class LinkKeeper:
             return _BROKE
         with self._host.mutex:
             self._lines.broke(time.monotonic())
+        self._host.leaving.connection_broke()
         return ""
 
     def keep(self) -> str:

@@ -26,11 +26,14 @@ _PATIENCE_MS = 10_000
 class Counterpart:
     """A coordinator that sends what the test wants, and one member."""
 
-    def __init__(self, router: zmq.Socket[bytes], *early: m.CoordinatorMessage) -> None:
+    def __init__(
+        self, router: zmq.Socket[bytes], *early: m.CoordinatorMessage, absence: float = 0.0
+    ) -> None:
         """
         Args:
             router: where the member is.
             early: what it is told together with its welcome.
+            absence: for how many seconds it may be absent.
         """
         self._router = router
         port = router.bind_to_random_port("tcp://127.0.0.1")
@@ -38,7 +41,7 @@ class Counterpart:
             joining = pool.submit(connect, f"tcp://127.0.0.1:{port}", "worker", 1)
             first, second = self.hear(), self.hear()
             self._listener, _ = first if isinstance(first[1][0], m.Listen) else second
-            self.say(m.Welcome(1), *early, first=1 if early else 0)
+            self.say(m.Welcome(1, absence), *early, first=1 if early else 0)
             self.host: LinkedHost = joining.result()
         self.host.start(1, "test")
         self._link = threading.Thread(target=self.host.listen)
@@ -116,6 +119,18 @@ def test_pool_does_not_listen_before_what_it_has_handed_over_was_taken_up() -> N
         counterpart.wait_until(lambda host: host.member.state.progress.received == 2)
         counterpart.close()
         assert host.failure is None
+
+
+def test_member_whose_connection_breaks_while_it_leaves_waits_no_longer_than_its_grace() -> None:
+    with zmq.Context() as context:
+        with context.socket(zmq.ROUTER) as router:
+            counterpart = Counterpart(router, absence=1000.0)
+            counterpart.listen()
+            counterpart.wait_until_idle()
+            counterpart.host.leaving.request("it was told to", 0.1)
+            counterpart.wait_until(lambda host: host.member.state.is_leaving)
+        counterpart.join()
+        assert "could not be made again" in counterpart.host.closed_because
 
 
 def test_link_reports_messages_that_wake_no_thread_as_received(counterpart: Counterpart) -> None:
