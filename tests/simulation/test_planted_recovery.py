@@ -11,6 +11,7 @@ import pytest
 from distio import IO, Ok, Queue, Var, io, resource
 from distio.coordination.outcomes.coordinator import Outcomes
 from distio.coordination.primitives.coordinator import Primitives
+from distio.coordination.primitives.kept_replies import KeptReplies
 from distio.coordination.primitives.primitive import Reply
 from distio.coordination.recovery.coordinator import Recovery
 from distio.coordination.recovery.effects import EFFECTS
@@ -87,7 +88,7 @@ def does_not_ask_again(patch: Patch) -> None:
 
 
 def keeps_no_reply(patch: Patch) -> None:
-    patch.setattr(Primitives, "_keep", lambda primitives, fiber, reply: None)
+    patch.setattr(KeptReplies, "keep", lambda kept, fiber, reply: None)
 
 
 def keeps_no_reply_to_delegated_puts(patch: Patch) -> None:

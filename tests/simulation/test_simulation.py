@@ -915,7 +915,8 @@ def test_fiber_that_sleeps_while_workers_are_lost_is_not_blamed_for_that() -> No
     breaks = [
         Disconnect(f"worker-{1 + n % 2}", at=10.0 * (n + 1), returns_after=5.0) for n in range(6)
     ]
-    main = io.parallel(io.sleep(1000)).flat_map(
+    # who sleeps for longer than a minute is with the coordinator, and no worker's loss concerns it
+    main = io.parallel(io.sleep(59)).flat_map(
         lambda started: io.wait(started).map(lambda results: (started[0], results[0]))
     )
     for seed in range(10):
@@ -924,7 +925,7 @@ def test_fiber_that_sleeps_while_workers_are_lost_is_not_blamed_for_that() -> No
         fiber, outcome = simulation.result.success
         assert outcome == Ok(None)
         assert len(lines(simulation.history.of(fiber), "goes on from its snapshot")) >= 3
-        assert 1000 <= simulation.virtual_seconds < 1010
+        assert 59 <= simulation.virtual_seconds < 130  # it was saved before it began to sleep
 
 
 @pytest.mark.slow
