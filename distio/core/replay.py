@@ -44,7 +44,6 @@ from distio.core.references import (
     opening_with,
 )
 from distio.errors import NotDeterministic, NotPicklable
-from distio.protocol.pieces import Bytes
 from distio.protocol.requests import NOTHING
 
 __all__ = [
@@ -77,7 +76,7 @@ class _Kept:
 
     def __init__(
         self,
-        payload: Bytes,
+        payload: bytes,
         handles: Sequence[Handle[Any, Any, Any]],
         references: Sequence[Reference],
         is_failure: bool,

@@ -18,13 +18,12 @@ from distio.core.fiber import Fiber
 from distio.core.outcomes import dump_value
 from distio.core.pickling import context_vars
 from distio.core.snapshot import dump_fibers, load_fibers
-from distio.protocol.pieces import joined
 
 user = carry(ContextVar("user", default="nobody"))
 
 
 def test_variable_of_a_module_travels_by_name() -> None:
-    payload = joined(dump_value(user, "it")[0])
+    payload, _ = dump_value(user, "it")
     assert pickle.loads(payload) is user
     assert b"test_context_variable_bytes" in payload
 
@@ -52,7 +51,7 @@ def test_variable_of_a_script_is_made_once_with_its_default(
     script: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script.request = ContextVar("request", default=("home",))
-    payload = joined(dump_value(script.request, "it")[0])
+    payload, _ = dump_value(script.request, "it")
     first, second = elsewhere(payload, monkeypatch, payload)
     assert first is second
     assert first is not script.request
@@ -63,13 +62,13 @@ def test_variable_of_a_script_that_comes_home_is_the_scripts(
     script: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script.request = ContextVar("request")
-    payload = joined(dump_value(script.request, "it")[0])
+    payload, _ = dump_value(script.request, "it")
     with monkeypatch.context() as there:
         there.setattr(context_vars, "_MADE", {})
         there.setattr(context_vars, "_NAMES", {})
         copy = pickle.loads(payload)
         assert copy.get("no default") == "no default"
-        back = joined(dump_value(copy, "it")[0])
+        back, _ = dump_value(copy, "it")
     assert pickle.loads(back) is script.request
 
 
@@ -79,20 +78,20 @@ def test_script_that_is_changed_has_another_variable(
     payloads = []
     for default in ("old", "new"):
         script.request = ContextVar("request", default=default)
-        payloads.append(joined(dump_value(script.request, "it")[0]))
+        payloads.append(dump_value(script.request, "it")[0])
     old, new = elsewhere(payloads[0], monkeypatch, payloads[1])
     assert (old.get(), new.get()) == ("old", "new")
 
 
 def test_variable_with_another_name_than_its_attribute_is_found(script: Any) -> None:
     script.request = ContextVar("the request that is served", default=1)
-    payload = joined(dump_value(script.request, "it")[0])
+    payload, _ = dump_value(script.request, "it")
     assert pickle.loads(payload) is script.request
 
 
 def test_variable_that_a_script_has_imported_travels_as_that_of_its_module(script: Any) -> None:
     script.user = user
-    payload = joined(dump_value(user, "it")[0])
+    payload, _ = dump_value(user, "it")
     assert b"a_script" not in payload
 
 
@@ -101,7 +100,7 @@ def test_variable_that_is_carried_arrives_as_one(
 ) -> None:
     script.registered = carry(ContextVar("registered"))
     script.other = ContextVar("other")
-    payloads = [joined(dump_value(var, "it")[0]) for var in (script.registered, script.other)]
+    payloads = [dump_value(var, "it")[0] for var in (script.registered, script.other)]
     registered, other = elsewhere(payloads[0], monkeypatch, payloads[1])
     fiber = Fiber(1, 1, io.pure(1), None)
     fiber.variables = Context()

@@ -34,7 +34,6 @@ from distio.errors import ClusterClosed, DistioBug, MatchError, TracedException
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
 from distio.protocol.ids import name_of
-from distio.protocol.pieces import Bytes
 from distio.protocol.requests import NOTHING, Acquire, Lock, conflict
 from distio.result import Panic
 
@@ -125,7 +124,7 @@ class Locks(MemberFeature):
         self,
         fiber: Fiber,
         key: Key,
-        payload: Bytes | None = None,
+        payload: bytes | None = None,
         handles: Sequence[Handle[Any, Any, Any]] = (),
     ) -> None:
         """The fiber holds a token of this lock no longer."""

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Protocol, final
 
-from distio.protocol.pieces import Bytes
-
 __all__ = ["IN_MEMORY_BYTES", "InMemory", "Keep", "Stored"]
 
 IN_MEMORY_BYTES: Final = 256 * 2**20
@@ -20,12 +18,12 @@ IN_MEMORY_BYTES: Final = 256 * 2**20
 class Stored(Protocol):
     """Bytes that are kept."""
 
-    def load(self) -> Bytes:
+    def load(self) -> bytes:
         """The bytes."""
         ...
 
 
-Keep = Callable[[Bytes], Stored]
+Keep = Callable[[bytes], Stored]
 
 
 @final
@@ -34,9 +32,9 @@ class InMemory:
 
     __slots__ = ("_payload",)
 
-    def __init__(self, payload: Bytes) -> None:
+    def __init__(self, payload: bytes) -> None:
         self._payload = payload
 
-    def load(self) -> Bytes:
+    def load(self) -> bytes:
         """The bytes."""
         return self._payload

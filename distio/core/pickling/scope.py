@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final, final
 from distio.core.pickling import modules
 from distio.core.pickling.code import CodeFacts, Import
 from distio.core.pickling.generators import Generators
-from distio.protocol.pieces import Bytes
 
 if TYPE_CHECKING:
     from distio.core.fiber import Handle
@@ -192,7 +191,7 @@ class Scope:
         """Whether all exceptions have to arrive whole."""
         self.is_trial = is_trial
         """Whether nobody will open what is dumped."""
-        self.apart: dict[bytes, Bytes] | None = None
+        self.apart: dict[bytes, bytes] | None = None
         """By digest, the code that stays apart; None: none does."""
         self.handles: list[Handle[Any, Any, Any]] = []
         self.references: list[Reference] = []

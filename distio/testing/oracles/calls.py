@@ -29,7 +29,6 @@ from distio.errors import ClusterClosed, InvariantBroken
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
 from distio.protocol.ids import name_of
-from distio.protocol.pieces import Bytes
 from distio.protocol.requests import NOTHING
 from distio.result import Errors
 from distio.testing.history import History
@@ -339,7 +338,7 @@ class Calls:
         process: object,
         key: Key,
         method: str,
-        item: Bytes | None = None,
+        item: bytes | None = None,
         parameter: int = 0,
     ) -> None:
         thing = self._things.get(key)

@@ -30,7 +30,6 @@ from distio.protocol.messages.pressure import (
     HoldOutput,
     ReleaseOutput,
 )
-from distio.protocol.pieces import Bytes
 from distio.protocol.version import PROTOCOL, PYTHON
 from distio.testing import Crash, Disconnect, Fault, Leave, Pause, Restart, simulate
 from distio.testing.plan import Components
@@ -151,9 +150,9 @@ def test_fiber_that_puts_is_answered_when_its_worker_leaves(scene: Scene) -> Non
 
 
 def test_large_item_of_a_queue_is_kept_where_snapshots_are() -> None:
-    scene, kept = Scene(), list[Bytes]()
+    scene, kept = Scene(), list[bytes]()
 
-    def keep(payload: Bytes) -> InMemory:
+    def keep(payload: bytes) -> InMemory:
         kept.append(payload)
         return InMemory(payload)
 
