@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, ClassVar
 
 from distio.core.pickling.dumping import dump
 from distio.core.pickling.loading import load
 from distio.core.pickling.once import once
-from distio.core.pickling.payloads import LARGE_VALUE, Writer
+from distio.core.pickling.payloads import LARGE_VALUE, Dumped, Writer
+from tests.conftest import PATIENCE
 
 LARGE = b"x" * LARGE_VALUE
 
@@ -80,3 +82,34 @@ def test_generator_of_random_numbers_is_looked_at_each_time() -> None:
 def test_object_that_cannot_be_pickled_stands_for_itself() -> None:
     waits = (n for n in range(2))
     assert once(waits) is waits
+
+
+class WaitsForAnother(Model):
+    """When it is opened, it waits for a thread that needs the same object."""
+
+    dumped: ClassVar[Dumped | None] = None
+    pool: ClassVar[ThreadPoolExecutor | None] = None
+    found: ClassVar[list[Any]] = []
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        pool, WaitsForAnother.pool = WaitsForAnother.pool, None
+        if pool is not None:
+            self.found.append(pool.submit(opened_anew).result(PATIENCE))
+
+
+def opened_anew() -> Any:
+    dumped = WaitsForAnother.dumped
+    assert dumped is not None
+    return load(dumped.payload, {}, dict(dumped.attachments))
+
+
+def test_object_whose_opening_waits_for_another_thread_that_needs_it_is_opened_and_shared() -> None:
+    WaitsForAnother.dumped = dump(once(WaitsForAnother()), writer=Writer(attaches=True))
+    with ThreadPoolExecutor(1) as pool:
+        WaitsForAnother.pool = pool
+        opened = opened_anew()
+
+    assert type(opened) is WaitsForAnother
+    assert WaitsForAnother.found == [opened]
+    assert opened_anew() is opened

@@ -7,8 +7,9 @@ Rules
 -----
 - A pickle names such an object by a digest, and has what is left of it without its large parts.
   These are attachments, so each process gets them once in a run.
-- The object is as it was when it was pickled, and each process opens it once: what refers to it
-  there shares one.
+- The object is as it was when it was pickled, and what refers to it in one process shares one. No
+  lock is held while it is opened: threads that need it at the same moment may all open it, and take
+  what the first of them has made.
 - A process keeps the last few that it has opened.
 - What must be looked at each time it leaves (handles, references, generators of random numbers)
   isn't pickled once, and neither is what has no large part: that costs little.
@@ -17,6 +18,7 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Final, final
 
 from distio.core.pickling.payloads import LARGE_VALUE, Dumped, Writer, digest_of
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["Kept", "Once", "once"]
 
 _MOST_KEPT: Final = 4
+_Opened = tuple[Any, "dict[bytes, Bundle]"]
+"""An object, and the bundles with which it was opened."""
 
 
 @final
@@ -82,28 +86,51 @@ def _same(obj: Any) -> Any:
 class Kept:
     """The objects that a process has opened last."""
 
-    def __init__(self) -> None:
-        self._by_digest: dict[bytes, tuple[Any, dict[bytes, Bundle]]] = {}
+    def __init__(self, guard: AbstractContextManager[Any]) -> None:
+        self._by_digest: dict[bytes, _Opened] = {}
+        self._guard = guard
+        """Held for a look at that; never while an object is opened, which runs code of the user."""
 
     def open(self, digest: bytes, payload: bytes, attachments: Mapping[bytes, bytes]) -> Any:
-        """The object of this digest (the lock of the space is held)."""
+        """The object of this digest.
+
+        Nobody waits for a thread that is opening it: code of the user may make that thread wait for
+        anything. So several may be at it at once; what the first of them has made is shared.
+        """
         from distio.core.pickling.loading import load
 
-        known = self._by_digest.pop(digest, None)
+        known = self._find(digest)
         if known is None:
-            while len(self._by_digest) >= _MOST_KEPT:
-                _, bundles = self._by_digest.pop(next(iter(self._by_digest)))
-                for bundle in bundles.values():
+            bundles: dict[bytes, Bundle] = {}
+            opened = load(payload, bundles, dict(attachments)), bundles
+            known, dropped = self._add(digest, opened)
+            for _, unused in dropped:
+                for bundle in unused.values():
                     bundle.release()
-            bundles = {}
-            known = load(payload, bundles, dict(attachments)), bundles
-        self._by_digest[digest] = known
         return known[0]
+
+    def _find(self, digest: bytes) -> _Opened | None:
+        with self._guard:
+            known = self._by_digest.pop(digest, None)
+            if known is not None:
+                self._by_digest[digest] = known  # the last one to be displaced
+            return known
+
+    def _add(self, digest: bytes, opened: _Opened) -> tuple[_Opened, list[_Opened]]:
+        """What everybody shares from now on, and what isn't kept any more."""
+        with self._guard:
+            known = self._by_digest.get(digest)
+            if known is not None:
+                return known, [opened]
+            dropped = []
+            while len(self._by_digest) >= _MOST_KEPT:
+                dropped.append(self._by_digest.pop(next(iter(self._by_digest))))
+            self._by_digest[digest] = opened
+            return opened, dropped
 
 
 def _opened(digest: bytes, payload: bytes) -> Any:
     space = current_space()
-    with space.lock:
-        if space.once is None:
-            space.once = Kept()
-        return space.once.open(digest, payload, attachments_at_hand())
+    with space.once_guard:
+        kept = space.once = space.once or Kept(space.once_guard)
+    return kept.open(digest, payload, attachments_at_hand())

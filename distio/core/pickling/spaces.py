@@ -159,6 +159,8 @@ class ObjectSpace:
         """By digest, some of the code that came apart from the functions it belongs to."""
         self.once: Kept | None = None
         """What was opened here that is pickled once; None: nothing was."""
+        self.once_guard = threading.Lock()
+        """Held for a look at that."""
         self.reach = Reach()
         self.bundles: dict[Any, MadeBundle] = {}
         """Some of those that were made here, by what was needed."""
@@ -325,6 +327,7 @@ def _start_anew() -> None:
     """In a forked child: a process of its own, with what it has inherited."""
     _space.token = _space.classes.token = os.urandom(_TOKEN_BYTES)
     _space.lock = threading.RLock()
+    _space.once, _space.once_guard = None, threading.Lock()
 
 
 os.register_at_fork(after_in_child=_start_anew)
