@@ -151,8 +151,10 @@ class LeadingHost(FencedHost):
     def alone_listening(self) -> Iterator[None]:
         """No other thread touches the socket (on the link thread, mutex held)."""
         self.take_socket()
-        yield
-        self.release_socket()
+        try:
+            yield
+        finally:
+            self.release_socket()
 
     def take_socket(self) -> None:
         """Let no thread of the pool listen until `release_socket` (link thread, mutex held)."""
