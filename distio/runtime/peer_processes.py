@@ -63,9 +63,15 @@ class PeerProcesses:
         return True
 
     def ended(self, events: dict[Any, int]) -> list[int]:
-        """The members whose processes have ended, as these events tell."""
+        """The members whose processes have ended, as these events tell.
+
+        Since the events came, a member may have left and another one joined: the descriptor of
+        the new process can have the number of the old one. So the system is asked again.
+        """
         members: list[int] = []
-        for process in self._members_of.keys() & events.keys():
+        if not self._members_of.keys() & events.keys():
+            return members
+        for process in self._members_of.keys() & self._poller.poll(0).keys():
             members += self._members_of[process]
         for member in members:
             self.forget(member)

@@ -176,7 +176,7 @@ class _World(World):
         waiting = [each for each in self._clients if not each.has_ended and not self._has(each)]
         if waiting:
             return
-        if self._last is None:
+        if self._last is None or self._was_put_out(self._last):
             self._last = self.start("client-last", "client")
             self._clients.append(self._last)
             return
@@ -185,6 +185,10 @@ class _World(World):
 
     def _has(self, client: Process) -> bool:
         return client in self.results
+
+    def _was_put_out(self, client: Process) -> bool:
+        """Whether it came after the state that the journal went back to."""
+        return self.hub.has_gone_back and client.has_ended and not self._has(client)
 
     # -- how processes end ----------------------------------------------------------------
 

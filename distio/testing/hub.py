@@ -75,7 +75,7 @@ class Hub:
         """When the turn that has ended is in the journal; None: none is being committed."""
         self._delayed: list[Callable[[], None]] = []
         """What is to be done when it is."""
-        self._has_gone_back = False
+        self.has_gone_back = False
         """Whether the journal has lost turns, so that members may know more."""
         self._is_first = True
         """Whether no process has gone on from the journal."""
@@ -157,7 +157,7 @@ class Hub:
         lost = self._journal.lose(lost_turns)
         if lost:
             self._world.note(_NAME, f"has lost {lost} turns at the end of its journal")
-            self._has_gone_back = True
+            self.has_gone_back = True
             self._world.lose_track()
         self.board = self._journal.recover(self._make)
         self.is_down = False
@@ -351,7 +351,7 @@ class Hub:
         Raises:
             InvariantBroken: something doesn't.
         """
-        if self._has_gone_back:  # whoever knows more is put out, as is right
+        if self.has_gone_back:  # whoever knows more is put out, as is right
             others = [each for each in self.board.incidents if WENT_BACK not in each[1]]
             self.board.incidents.clear()
             self.board.incidents.extend(others)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distio import IO, Barrier, Errors, io
+from distio import IO, Barrier, Errors, Ok, io
 from distio.testing import (
     Crash,
     Disconnect,
@@ -147,3 +147,10 @@ def test_failure_without_errors_is_not_hidden_by_the_cancellation_that_it_causes
             faults = [Crash(name, event=event, returns_after=1.0) for name in _ALL]
             found = simulate_durable(program, members=WORKERS, seed=seed, faults=faults)
             assert found.result == Errors([]), (seed, event)
+
+
+def test_client_that_the_journal_no_longer_knows_is_followed_by_one_that_hears_the_end() -> None:
+    for event in range(15, 60, 5):
+        first = Restart(event=event, seconds=0.0, lost_turns=0)
+        faults = [first, Restart(event=event + 50, seconds=0.0, lost_turns=1)]
+        assert simulate_durable(io.pure(0), members=WORKERS, faults=faults).result == Ok(0)

@@ -46,3 +46,21 @@ def test_process_that_ends_is_told_of_if_it_is_the_members_own(
             process.wait()
             assert peers.ended(poller.poll(0)) == found
     peers.close()
+
+
+def test_process_that_is_watched_since_the_events_came_is_not_told_of() -> None:
+    poller = Poller()
+    peers = PeerProcesses(poller)
+    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+        assert peers.watch(1, dead.pid)
+        events = poller.poll(10_000)
+    assert events
+    peers.forget(1)  # it has said goodbye, and now another one joins
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as alive:
+        assert peers.watch(2, alive.pid)
+        assert events.keys() == peers._members_of.keys(), "the new descriptor has the old number"
+        assert peers.ended(events) == []
+        alive.kill()
+        alive.wait()
+        assert peers.ended(events) == [2]
+    peers.close()
