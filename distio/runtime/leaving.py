@@ -119,6 +119,12 @@ class Leaving:
         if self._ends_by is not None:
             self._lines.absence.end_by(self._ends_by)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the member leaves, and no fiber is here that could go on elsewhere."""
+        state = self._host.member.state
+        return state.has_left or (state.is_leaving and not self._host.member.hosts_fibers)
+
     def story(self) -> str:
         """Why the member has left, what has become of its fibers, and how long that took."""
         seconds = time.monotonic() - self._began_at

@@ -243,7 +243,7 @@ class LinkedHost(LeadingHost):
             self.take_socket()
         if self._close_reason:  # this end has closed it, whatever the other one has said
             reason, self.keeper.is_lost = self._close_reason, False
-        elif self.member.state.is_leaving:  # it has left, or has taken too long and was told so
+        elif self.leaving.is_over:
             self.keeper.is_lost = False
             if self.member.state.has_left:
                 reason = self.leaving.story()

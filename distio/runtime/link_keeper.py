@@ -83,7 +83,9 @@ class LinkKeeper:
         elif isinstance(message, m.LinkBroke):
             self._lines.told_of_break()
         elif isinstance(message, m.Shutdown):
-            self.is_lost = self.is_fenced = not message.is_for_all
+            # one that leaves, and has taken too long, is told so
+            is_leaving = self._host.member.state.is_leaving
+            self.is_lost = self.is_fenced = not (message.is_for_all or is_leaving)
             return message.reason or "the cluster was closed"
         elif isinstance(message, m.Refused):
             return self._lose(f"the coordinator refuses this process: {message.reason}")

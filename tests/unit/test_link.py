@@ -11,8 +11,10 @@ from types import SimpleNamespace
 import pytest
 import zmq
 
+from distio.coordination.endings.member import Endings
 from distio.coordination.executor.services import HostServices
 from distio.coordination.executor.tasks import Task
+from distio.coordination.member import Member
 from distio.protocol import messages as m
 from distio.protocol.codec import from_coordinator, from_member
 from distio.runtime import link
@@ -121,7 +123,14 @@ def test_pool_does_not_listen_before_what_it_has_handed_over_was_taken_up() -> N
         assert host.failure is None
 
 
-def test_member_whose_connection_breaks_while_it_leaves_waits_no_longer_than_its_grace() -> None:
+@pytest.mark.parametrize("hosts_fibers", [True, False])
+def test_member_whose_connection_breaks_while_it_leaves_waits_no_longer_than_its_grace(
+    hosts_fibers: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is lost if a fiber is still there, whether the break or the request was seen first."""
+    if hosts_fibers:
+        monkeypatch.setattr(Member, "hosts_fibers", True)
+        monkeypatch.setattr(Endings, "after_flush", lambda endings: None)
     with zmq.Context() as context:
         with context.socket(zmq.ROUTER) as router:
             counterpart = Counterpart(router, absence=1000.0)
@@ -131,6 +140,7 @@ def test_member_whose_connection_breaks_while_it_leaves_waits_no_longer_than_its
             counterpart.wait_until(lambda host: host.member.state.is_leaving)
         counterpart.join()
         assert "could not be made again" in counterpart.host.closed_because
+        assert counterpart.host.keeper.is_lost is hosts_fibers
 
 
 def test_link_reports_messages_that_wake_no_thread_as_received(counterpart: Counterpart) -> None:
