@@ -82,10 +82,12 @@ class LocalProcesses:
         """Whether a worker has joined."""
         self._failure = ""
         """Why the cluster has ended, or can't begin."""
-        self._memory = MemoryWatch()
         self._thread: threading.Thread | None = None
+        # first of all, as it sees whether the working directory is there: Python 3.13 may not even
+        # import a codec without one
         self._equipment = Equipment(options, len(workers))
         try:
+            self._memory = MemoryWatch()
             self._supervisor = ProcessSupervisor(self, options.patience)
         except BaseException:
             self._equipment.remove()
