@@ -39,7 +39,7 @@ __all__ = [
     "keep_last",
 ]
 
-FORMAT: Final = 4
+FORMAT: Final = 5
 """Raised whenever the coordinator's state, its inputs, or what follows from them changes."""
 
 
