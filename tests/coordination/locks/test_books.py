@@ -83,9 +83,10 @@ def test_reentrant_lock_is_lent_as_one_token_for_all_turns() -> None:
 def test_windows_end_in_order_and_those_that_end_together_as_they_began() -> None:
     windows = Windows()
     assert windows.next_end is None
-    for key, end in [("later", 2.0), (7, 1.0), ("first", 0.5), ("named", 1.0)]:
-        windows.begin(key, end)
-    assert windows.next_end == 0.5
-    ended = iter(lambda: windows.take_ended(1.0), None)
-    assert [*ended] == ["first", 7, "named"]
-    assert windows.next_end == 2.0
+    windows.begin("later", 2.0)
+    windows.begin(7, 1.0)
+    windows.begin("first", 0.5)
+    windows.begin("named", 1.0)
+    assert windows.take_ended(0.4) is None
+    assert [windows.take_ended(1.0) for _ in range(4)] == ["first", 7, "named", None]
+    assert windows.take_ended(2.0) == "later"
