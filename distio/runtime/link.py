@@ -24,19 +24,18 @@ from typing import Any, Final
 import zmq
 
 from distio.coordination.code.words import describe_code
-from distio.coordination.durable.member import Answer
 from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.endings.member import last_words
 from distio.coordination.member import Member
 from distio.coordination.membership.identity import ANYBODY, Identity, refusal_of_message
 from distio.coordination.placement.words import describe_unfit
 from distio.coordination.recovery.words import describe_loss
+from distio.coordination.state.member import HostMessage, Report
 from distio.errors import ClusterClosed, KeyRefused, TracedException
 from distio.protocol import messages as m
 from distio.protocol.codec import Batch
 from distio.protocol.messages.code import CodeReported
 from distio.protocol.messages.logs import LogLevels
-from distio.protocol.messages.roster import MembersListed
 from distio.runtime.deliveries import Deliveries
 from distio.runtime.failure_detector import FailureDetector
 from distio.runtime.inquiries import ANSWERS, Inquiries, Told
@@ -72,7 +71,7 @@ _FOR_THE_PROCESS: Final = (m.Leave, *ANSWERS)
 """Messages that concern no fiber."""
 
 
-def _log_report(report: m.LossReported | CodeReported | m.NoWorkerFits) -> None:
+def _log_report(report: Report) -> None:
     if isinstance(report, m.NoWorkerFits):
         log.warning("%s", describe_unfit(report))
         return
@@ -386,13 +385,7 @@ class LinkedHost(LeadingHost):
             elif reason := self.keeper.hear(message):
                 return reason, []
         then: list[Callable[[], None]] = []
-        if arrived := member.take_logs():
-            then.append(partial(self.deliveries.put, arrived))
-        for report in member.take_reports():
-            then.append(partial(self.deliveries.do, partial(_log_report, report)))
-        for answer in (*member.take_answers(), *member.take_listings()):
-            if (wake := self._answered(answer)) is not None:
-                then.append(partial(self.deliveries.when_handled, wake))
+        then += filter(None, map(self._take_up_for_host, member.take_for_host()))
         if member.state.ended_runs:
             ended, tell = self.pending_runs.take_ended(member)
             if ended:
@@ -437,11 +430,20 @@ class LinkedHost(LeadingHost):
         if not self._handed_over:
             super().release_socket()
 
-    def _answered(self, answer: Answer | MembersListed) -> Callable[[], None] | None:
-        """Something has come that threads may wait for; what is left to do then (mutex held)."""
-        if isinstance(answer, m.NamedRunEnded):
-            return self.named_runs.ended(answer)
-        self.questions.take_up(answer.question, answer)
+    def _take_up_for_host(self, told: HostMessage) -> Callable[[], None] | None:
+        """Take up what the coordinator has said to this process (mutex held).
+
+        Returns:
+            What is left to do without the mutex, if anything is.
+        """
+        if isinstance(told, m.LogsRelayed):
+            return partial(self.deliveries.put, [told])
+        if isinstance(told, Report):
+            return partial(self.deliveries.do, partial(_log_report, told))
+        if isinstance(told, m.NamedRunEnded):
+            wake = self.named_runs.ended(told)
+            return None if wake is None else partial(self.deliveries.when_handled, wake)
+        self.questions.take_up(told.question, told)
         return None
 
     def _told(self, message: m.Leave | m.MemberDrained | Told) -> None:

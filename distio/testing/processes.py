@@ -19,6 +19,7 @@ from distio.coordination.executor.hands import work_in_hand
 from distio.coordination.member import Member
 from distio.coordination.membership.session import Breach
 from distio.coordination.standalone import StandaloneCoordinator
+from distio.coordination.state.member import NamedRunAnswer
 from distio.core.fiber import Fiber
 from distio.core.pickling.spaces import ObjectSpace, current_space
 from distio.errors import DistioBug, InvariantBroken
@@ -391,11 +392,11 @@ class Process(Services):
                 world.note(self.name, "fiber {} goes on from its snapshot", (fiber,))
         before = len(member.state.ready)
         member.receive(message)
-        for logged in member.take_logs():
-            deliver(logged)
-        member.take_reports()  # the coordinator has told the same
-        if answers := member.take_answers():
-            world.answered(self, answers)
+        for told in member.take_for_host():
+            if isinstance(told, m.LogsRelayed):
+                deliver(told)
+            elif isinstance(told, NamedRunAnswer):
+                world.answered(self, told)
         if message.may_wake:
             self._pool.note_woken(before)
         self._see_ended_runs()

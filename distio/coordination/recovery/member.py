@@ -24,7 +24,7 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence, Sized
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -80,8 +80,6 @@ class Recovery(MemberFeature):
         self._references = references
         self._cancellation = cancellation
         self._capturing = Capturing(state, cancellation, held_by)
-        self._reports: list[m.LossReported] = []
-        """Those of losses that the host hasn't taken out yet."""
 
     # -- trees ----------------------------------------------------------------------------
 
@@ -424,15 +422,7 @@ class Recovery(MemberFeature):
     @handles
     def loss_reported(self, message: m.LossReported) -> None:
         """A worker was lost that had fibers of runs that were started here."""
-        self._reports.append(message)
-
-    def take_reports(self) -> list[m.LossReported]:
-        """Take out the reports that have come."""
-        reports, self._reports = self._reports, []
-        return reports
-
-    def leftovers(self) -> Mapping[str, Sized]:
-        return {"reports of losses": self._reports}
+        self._state.tell_host(message)
 
 
 def _stay(then: Task) -> None:
