@@ -71,7 +71,7 @@ class LeadingHost(FencedHost):
     # -- the threads of the pool ----------------------------------------------------------
 
     def _next(self, executor: Executor) -> bool:
-        """As of any host; a thread that is busy listens now and then between two turns."""
+        """Take the next work; a thread that is busy listens now and then between two turns."""
         goes_on = super()._next(executor)
         if goes_on and time.monotonic() >= self._glance_at:
             with self.mutex:

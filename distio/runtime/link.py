@@ -101,7 +101,7 @@ class LinkedHost(LeadingHost):
         self.relay: Relay | None = None
         """The log records of fibers here for other processes, if this is a worker."""
         self.name = ""
-        """That of the member; see `protocol.messages.Hello`."""
+        """The name of the member; see `protocol.messages.Hello`."""
         self.questions = Questions(self)
         self.named_runs = NamedRuns(self)
         self.runs = OwnRuns(self)
@@ -124,7 +124,7 @@ class LinkedHost(LeadingHost):
         self._handed_over: deque[Batch[m.CoordinatorMessage]] = deque()
         """What a thread of the pool has heard that is for the link thread."""
         self._poller: tuple[tuple[Any, ...], Poller] | None = None
-        """That of the link thread, and what it polls."""
+        """The poller of the link thread, and what it polls."""
         self._is_closed = False
         self._close_reason = ""
         self.closed_because = ""

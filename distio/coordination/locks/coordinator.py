@@ -276,11 +276,11 @@ class Locks(CoordinatorFeature):
             self._tidy(key, lock)
 
     def fiber_ended(self, fiber: int, record: FiberRecord) -> None:
-        """It asks for nothing any more."""
+        """The fiber asks for nothing any more."""
         self.give_up_places(fiber)
 
     def fiber_lost(self, fiber: int, record: FiberRecord, worker: str, reason: str) -> None:
-        """Nor does this one."""
+        """A lost fiber asks for nothing, either."""
         self.give_up_places(fiber)
 
     # -- lending --------------------------------------------------------------------------
@@ -416,7 +416,7 @@ class Locks(CoordinatorFeature):
         return used + sum(len(book) for book in books)
 
     def count_anew(self) -> None:
-        """Nothing is at members that are none, and the rest adds up."""
+        """Forget what is at members that are none, and serve what is free then."""
         self._books.count_anew(self._locks, self._state.members.keys() | {NOWHERE})
         for key, lock in list(self._locks.items()):
             self._serve(key, lock)

@@ -71,7 +71,7 @@ class LockRecord:
             self.turns.pop(member, None)
 
     def note_turns(self, member: int, turns: list[Waiting]) -> None:
-        """These have turns there; of a semaphore, the oldest are over that have no token now."""
+        """Turns are given there; of a semaphore, the oldest are over that have no token now."""
         earlier = self.turns.get(member)
         if earlier:
             turns = [*earlier, *turns]

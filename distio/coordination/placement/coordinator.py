@@ -382,7 +382,7 @@ class Placement(CoordinatorFeature):
             self._state.is_unsettled = True
 
     def fibers_dropped(self, host: int, chunk: m.Chunk) -> None:
-        """They need nothing any more."""
+        """The fibers need nothing any more."""
         for fiber, _ in chunk.fibers:
             self._give_back(fiber)
 
@@ -391,7 +391,7 @@ class Placement(CoordinatorFeature):
         self._give_back(fiber)
 
     def fiber_lost(self, fiber: int, record: FiberRecord, worker: str, reason: str) -> None:
-        """So does a fiber that is lost."""
+        """The fiber, which is lost, gives back what it held."""
         self._give_back(fiber)
 
     def run_is_ending(self, id: int, run: Run) -> None:

@@ -73,7 +73,7 @@ class UnfitReports(CoordinatorFeature):
         self._look_at_all()
 
     def member_leaves(self, member: MemberRecord) -> None:
-        """So may one that leaves."""
+        """The member may be the last one that fits."""
         self._look_at_all()
 
     def _look_at_all(self) -> None:

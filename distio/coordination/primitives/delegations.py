@@ -57,7 +57,7 @@ class Delegations:
         self._reader: int | None = None
         """The member that was given items ahead."""
         self._ahead: deque[bytes] = deque()
-        """Those items, as far as it isn't known that they were taken."""
+        """The items that it was given, as far as it isn't known that they were taken."""
         self._known = 0
         """How many of the items that were given ahead last are known to be taken."""
         self._serials: dict[int, int] = {}
