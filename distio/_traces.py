@@ -151,7 +151,7 @@ def _is_interpreter(frame: FrameType) -> bool:
 
 
 def user_frames(innermost: FrameType) -> Iterator[FrameType]:
-    """Those of the user since distio began to run the program, the innermost first."""
+    """The user's frames since distio began to run the program, the innermost first."""
     frame: FrameType | None = innermost
     between: list[FrameType] = []
     is_user = False

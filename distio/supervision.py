@@ -311,7 +311,7 @@ class _Supervision:
         return io.from_result(_merged(gives_up, [_merged(result, failures)]))
 
     def _end(self, _: object) -> Program:
-        """It is over: whoever still runs is stopped."""
+        """The supervisor ends: each child that still runs is stopped."""
         return self._stop(tuple(sorted(self.fibers, reverse=True))).flat_map(_all_of)
 
     def _stop(self, children: tuple[int, ...]) -> Program:

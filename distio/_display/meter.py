@@ -68,7 +68,7 @@ class Meter:
         """None: nobody knows anything yet."""
         self.is_over = False
         self.context = copy_context()
-        """That of the code which has begun it: a notebook's kernel finds its cell there."""
+        """The context of the code which has begun it: a notebook's kernel finds its cell there."""
         self._look = look
         self._started: float | None = None
         self._rate = 0.0

@@ -85,7 +85,7 @@ class Feed:
         self._work = work._replace(f=session.prepared(work.f))
         self._session = session
         self._shared = session
-        """That which was there before, and ends after this map."""
+        """The session that was there before, and ends after this map."""
         self._most_bytes: int | None = None
         """How much this session may send; None: that isn't known before its first piece is over."""
         self._progress = progress
@@ -97,9 +97,9 @@ class Feed:
         self._under_way: dict[Piece, Session] = {}
         """The pieces that are, and where."""
         self._order: deque[Piece] = deque()
-        """Those whose values weren't handed out, as their items come."""
+        """The pieces whose values weren't handed out, as their items come."""
         self._finished: deque[Piece] | None = None
-        """Those of them that are over, as they were; None: nobody wants to know."""
+        """The pieces that are over, as they were; None: nobody wants to know."""
 
     # -- for the caller -------------------------------------------------------------------
 

@@ -210,9 +210,9 @@ class _Shared:
     def __init__(self) -> None:
         self.guard = threading.Lock()
         self.workers: _Workers | None = None
-        """Those that the next call gets, if they fit."""
+        """The workers that the next call gets, if they fit."""
         self.sessions: dict[Where, _InUse] = {}
-        """Those on threads and on clusters of the caller, as long as somebody uses them."""
+        """The sessions on threads and on clusters of the caller, as long as somebody uses them."""
 
 
 @final

@@ -121,7 +121,7 @@ class Pool:
         self._held = ExitStack()
         """What ends when the session isn't needed any more."""
         self._pending: dict[_Call, None] = {}
-        """Those whose futures have no outcome yet."""
+        """The calls whose futures have no outcome yet."""
         self._is_shut = False
         self._broken: BrokenExecutor | None = None
         self._told: SimpleQueue[_Call | None] = SimpleQueue()

@@ -44,7 +44,7 @@ _MOST_AHEAD: Final = 512
 _SHARES: Final = 4
 """Short errands are sent in shares of what there is room for: so many together cost less."""
 _WEIGHT: Final = 0.1
-"""That of an errand in the mean of how long they take."""
+"""The weight of an errand in the mean of how long they take."""
 
 _CLOSED: Final = closed("the calls were cancelled before they began")
 
@@ -126,7 +126,7 @@ class Session:
         self._place = place
         self._mutex = threading.Lock()
         self._waiting: deque[Errand] = deque()
-        """Those that are still to start."""
+        """The errands that are still to start."""
         self._under_way: dict[Errand, None] = {}
         self._starting: list[Errand] = []
         self._cancelling: list[Errand] = []

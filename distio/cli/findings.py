@@ -39,7 +39,7 @@ class Finding:
         return self.state == "same" or (self.state == "replaced" and self.replay in ("", _AGAIN))
 
     def as_data(self) -> dict[str, Any]:
-        """For programs that read it."""
+        """The finding as JSON, for programs that read it."""
         code = [
             {
                 "name": str(each.record),
@@ -90,7 +90,7 @@ class Findings:
         return all(finding.is_right for _, _, findings in self.runs for finding in findings)
 
     def as_data(self) -> dict[str, Any]:
-        """For programs that read it."""
+        """The findings as JSON, for programs that read it."""
         runs = [
             {"run": run.name, "unsaved": unsaved, "findings": [each.as_data() for each in findings]}
             for run, unsaved, findings in self.runs

@@ -53,7 +53,7 @@ class SavedRun:
     alive: int
     """How many of its fibers go on."""
     told: list[FiberSaved]
-    """Those that the coordinator knows, in the order in which it got to know them."""
+    """The fibers that the coordinator knows, in the order in which it got to know them."""
     snapshots: Mapping[int, SavedSnapshot]
     """By number."""
     stored: Mapping[bytes, Stored]
@@ -78,7 +78,7 @@ class SavedRun:
 
     @property
     def fibers(self) -> Iterator[SavedFiber]:
-        """Those that have a snapshot, in the order in which they became known."""
+        """The fibers that have a snapshot, in the order in which they became known."""
         for told in self.told:
             if told.snapshot:
                 yield SavedFiber(self, told, self.snapshots[told.snapshot])

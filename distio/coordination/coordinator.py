@@ -38,6 +38,7 @@ from distio.coordination.outcomes.unverified_waits import UnverifiedWaits
 from distio.coordination.overview.coordinator import Overview
 from distio.coordination.overview.saved import SavedState
 from distio.coordination.placement.coordinator import Placement
+from distio.coordination.placement.unfit_reports import UnfitReports
 from distio.coordination.pressure.coordinator import Pressure
 from distio.coordination.primitives.coordinator import Primitives
 from distio.coordination.recovery.coordinator import MAX_LOSSES, Recovery
@@ -96,6 +97,7 @@ class Features(NamedTuple):
     overview: Overview
     saved: SavedState
     placement: Placement  # late: what has become of members and runs in this event is known
+    unfit_reports: UnfitReports  # after placement: what waits then has found no place
     roster: Roster  # after placement: what waits then has found no place
     pressure: Pressure  # after placement: it tells how much is left that has no place
     other_code: OtherCode
@@ -128,7 +130,6 @@ def _make(
         locks.has_lent,
         endings.check_loss,
         actors,
-        named_runs.clients_of,
         outcomes.move_waits,
     )
     return Features(
@@ -169,6 +170,7 @@ def _make(
         saved=SavedState(state, timers.deadline_of),
         roster=Roster(state),
         placement=placement,
+        unfit_reports=UnfitReports(state, named_runs.clients_of),
         pressure=pressure,
         other_code=OtherCode(
             state, placement.admit_offer, placement.take_in, named_runs.clients_of

@@ -34,7 +34,7 @@ from distio.coordination.code.member import OtherCode
 from distio.coordination.cold.member import Cold
 from distio.coordination.deadlock.member import WaitGraphs
 from distio.coordination.dispatch import HandlerTable, answers, handles
-from distio.coordination.durable.member import Answer, NamedRuns
+from distio.coordination.durable.member import NamedRuns
 from distio.coordination.endings.member import Endings
 from distio.coordination.executor.tasks import Work
 from distio.coordination.executor.turns import Turns
@@ -58,7 +58,7 @@ from distio.coordination.references.member import References
 from distio.coordination.roster.member import Roster
 from distio.coordination.state.failure import Failure
 from distio.coordination.state.local_run import LocalRun
-from distio.coordination.state.member import MemberState
+from distio.coordination.state.member import HostMessage, MemberState
 from distio.coordination.status.member import StatusQueries
 from distio.coordination.status.words import describe_fibers
 from distio.coordination.timers.member import Timers
@@ -69,10 +69,8 @@ from distio.core.pickling.payloads import Dumped
 from distio.protocol import messages as m
 from distio.protocol.domains import Snapshots
 from distio.protocol.endings import Cause
-from distio.protocol.messages.code import CodeReported
 from distio.protocol.messages.logs import LogLevels
 from distio.protocol.messages.overview import CancelTold, FibersTold, OverviewTold, SavedTold
-from distio.protocol.messages.roster import MembersListed
 from distio.protocol.requests import AwaitBlocking, AwaitCallback, Request
 from distio.result import Result
 
@@ -153,7 +151,7 @@ def _make(state: MemberState) -> Features:
         actors=actors,
         wait_graphs=WaitGraphs(state),
         named_runs=named_runs,
-        roster=Roster(),
+        roster=Roster(state),
         watches=Watches(state),
         endings=Endings(
             state,
@@ -368,23 +366,10 @@ class Member:
         ended, self.state.ended_runs = self.state.ended_runs, []
         return ended
 
-    def take_logs(self) -> list[m.LogsRelayed]:
-        """Take out the log records that have arrived."""
-        return self.features.logs.take()
-
-    def take_answers(self) -> list[Answer]:
-        """Take out what was said of named runs."""
-        return self.features.named_runs.take_answers()
-
-    def take_listings(self) -> list[MembersListed]:
-        """Take out what was said of members."""
-        return self.features.roster.take_answers()
-
-    def take_reports(self) -> list[m.LossReported | CodeReported | m.NoWorkerFits]:
-        """Take out the reports that have come, which are for the log of the program."""
-        features = self.features
-        reporting = features.recovery, features.other_code, features.placement
-        return [report for each in reporting for report in each.take_reports()]
+    def take_for_host(self) -> list[HostMessage]:
+        """Take out what the coordinator has said to the process: reports, log records, answers."""
+        told, self.state.for_host = self.state.for_host, []
+        return told
 
     def take_failure(self) -> Failure | None:
         """Take out the next failure that is to be reported (called in any thread)."""
@@ -461,6 +446,7 @@ class Member:
             "runs": state.runs,
             "fibers that are ready": state.ready,
             "fibers that are parked": state.parked,
+            "messages for the host": state.for_host,
         }
         for leftovers in state.hooks.leftovers:
             rest |= leftovers()

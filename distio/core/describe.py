@@ -79,7 +79,7 @@ def _places_of(part: Frame) -> Iterator[Place]:
 
 
 def _places_of_function(awaiting: Awaiting) -> Iterator[Place]:
-    """Those of a function of `io.do`, and of the functions that it awaits; the innermost first."""
+    """The places of a function of `io.do`, and of those that it awaits; the innermost first."""
     places, reason = awaiting.look()
     for name, where, values in reversed(places):
         yield Place("await", name, where, _texts(values))

@@ -137,7 +137,7 @@ def _slots_of(kind: type) -> list[str]:
 
 
 _SLOTS: Final[dict[type, list[str]]] = {}
-"""Those of distio's classes, which stay as they are."""
+"""The slots of distio's classes, which stay as they are."""
 
 
 def _content(cell: Any) -> Any:

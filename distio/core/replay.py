@@ -406,7 +406,7 @@ def variables_of(coroutine: Awaiting) -> list[tuple[str, str, dict[str, Any]]]:
 
 
 def frames_of(coroutine: Awaiting) -> Iterator[Any]:
-    """Those of a suspended function, and of those that it awaits; the innermost last."""
+    """The frames of a suspended function, and of those that it awaits; the innermost last."""
     at: Any = coroutine
     while at is not None:
         frame, at = _suspended(at)

@@ -50,9 +50,9 @@ CLIENTS: Final[frozenset[Role]] = frozenset({"client"})
 """Programs, and those who operate the cluster."""
 WORKERS: Final[frozenset[Role]] = frozenset({"worker"})
 HOSTS: Final[frozenset[Role]] = CLIENTS | WORKERS
-"""Those who host fibers."""
+"""The roles of members that host fibers."""
 READERS: Final[frozenset[Role]] = CLIENTS | {"observer"}
-"""Those who may look at what goes on."""
+"""The roles of members that may look at what goes on."""
 EVERYBODY: Final[frozenset[Role]] = HOSTS | READERS
 
 Payload = Annotated[bytes, PAYLOAD]

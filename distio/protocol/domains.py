@@ -138,7 +138,7 @@ Resources = Annotated[dict[Label, Amount], Meta(max_length=MOST_LABELS)]
 """How much of what a member has, beside threads."""
 
 Digest = Annotated[bytes, Meta(min_length=16, max_length=16)]
-"""Of a program."""
+"""The digest of a program."""
 
 LONGEST_NAME: Final = 200
 """How many characters the name of a run may have."""

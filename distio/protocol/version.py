@@ -8,7 +8,7 @@ from typing import Final
 __all__ = ["PROTOCOL", "PYTHON", "VERSION", "refusal"]
 
 VERSION: Final = "0.1.0"
-"""Of distio, as its package has it: to ask the package takes longer than a process has to start."""
+"""The version of distio, as its package has it: to ask the package would slow each start."""
 
 PROTOCOL: Final = 24
 """Raised whenever a message comes, goes, or changes its name, its fields or its meaning."""

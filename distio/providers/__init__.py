@@ -1,4 +1,4 @@
-"""Those who have hosts for workers: this machine, ssh, a batch system.
+"""Providers of hosts for workers: this machine, ssh, a batch system.
 
 `Cluster.start(provider, workers=N)` starts a coordinator here, and N workers where the provider
 has hosts. A provider of one's own is a class with the methods of `Provider`.

@@ -109,7 +109,7 @@ class Connections:
             self._farewells.broke(address)
 
     def identity_of(self, frame: zmq.Frame) -> Identity | None:
-        """Who has sent this; None: the key of the peer isn't on the list any more."""
+        """The sender of this frame; None: the key of the peer isn't on the list any more."""
         return ANYBODY if self._door is None else self._door.identity_of(frame)
 
     # -- who is there ---------------------------------------------------------------------

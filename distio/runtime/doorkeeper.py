@@ -100,7 +100,7 @@ class Doorkeeper:
             self._questions.send_multipart(verdict.reply)
 
     def identity_of(self, frame: zmq.Frame) -> Identity | None:
-        """Who has sent this; None: the key isn't on the list any more."""
+        """The sender of this frame; None: the key isn't on the list any more."""
         return self._identities.get(_user_of(frame))
 
     def note(self, descriptor: int, frame: zmq.Frame) -> None:

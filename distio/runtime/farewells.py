@@ -29,7 +29,7 @@ class Farewells:
         self._count = 0
         """How many messages were taken up since the first of these was known to be broken."""
         self._speakers: set[bytes] = set()
-        """From where these came."""
+        """The addresses from which these came."""
 
     def __bool__(self) -> bool:
         return bool(self._last)

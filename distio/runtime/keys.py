@@ -49,7 +49,7 @@ _COORDINATOR: Final = "coordinator.key"
 _ALLOWED: Final = "allowed"
 """The file of the allow-list, in the coordinator's folder."""
 _ROLES: Final[tuple[KeyRole, ...]] = ("worker", "client", "observer")
-"""Those for which a small cluster gets a key each, of that name."""
+"""The roles for which a small cluster gets a key each, of that name."""
 _FOLDERS: Final[Mapping[MemberKind, str]] = {
     "client": "client",
     "observer": "observer",

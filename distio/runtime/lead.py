@@ -1,4 +1,4 @@
-"""Who of a member's threads listens to the coordinator.
+"""Which of a member's threads listens to the coordinator.
 
 A thread of the pool that has no work listens itself: so what it hears wakes nobody, and it goes on
 with that at once. The link thread is the guard: it listens while all threads of the pool are busy.

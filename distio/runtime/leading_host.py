@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
@@ -46,12 +47,16 @@ class LeadingHost(FencedHost):
         """When a thread that is busy listens next."""
         self._ear: tuple[zmq.Socket[Any], Poller] | None = None
         """The socket, and what waits for it and for the bell."""
+        self._handed_over: deque[Batch[m.CoordinatorMessage]] = deque()
+        """What a thread of the pool has heard that is for the link thread, in order."""
+        self._is_closed = False
+        """Whether nothing more is taken up."""
         self.owes_word = False
         """Whether an idle thread has not told yet how the client fares."""
         super().__init__(member)
 
-    def take_up_in_turn(self, heard: Sequence[Batch[m.CoordinatorMessage]]) -> None:
-        """Take up what a thread of the pool has heard (mutex held)."""
+    def take_up_numbered(self, batch: Batch[m.CoordinatorMessage]) -> None:
+        """Take up a batch that is not about the link, on a thread of the pool (mutex held)."""
         raise NotImplementedError
 
     def tell_word(self) -> None:
@@ -71,7 +76,7 @@ class LeadingHost(FencedHost):
     # -- the threads of the pool ----------------------------------------------------------
 
     def _next(self, executor: Executor) -> bool:
-        """As of any host; a thread that is busy listens now and then between two turns."""
+        """Take the next work; a thread that is busy listens now and then between two turns."""
         goes_on = super()._next(executor)
         if goes_on and time.monotonic() >= self._glance_at:
             with self.mutex:
@@ -86,6 +91,19 @@ class LeadingHost(FencedHost):
                 self.take_up_in_turn(self._what_has_come())
             finally:
                 self._give_up_lead()
+
+    def take_up_in_turn(self, heard: Sequence[Batch[m.CoordinatorMessage]]) -> None:
+        """Take up what a thread of the pool has heard (mutex held); what is about the link itself,
+        and all that has come after it, is handed over to the link thread."""
+        for index, batch in enumerate(heard):
+            if self._is_closed:
+                return
+            if not all(message.is_numbered for message in batch.messages):
+                self._handed_over += heard[index:]
+                self.lead.reserve(is_reserved=True)
+                self.rouse()
+                return
+            self.take_up_numbered(batch)
 
     def _what_has_come(self) -> list[Batch[m.CoordinatorMessage]]:
         heard = []
@@ -164,9 +182,24 @@ class LeadingHost(FencedHost):
             self._lead_is_free.wait()
 
     def release_socket(self) -> None:
-        """Let threads of the pool listen again (mutex held)."""
-        self.lead.reserve(is_reserved=False)
-        self._work_ready.notify()  # whoever is idle leads
+        """Let threads of the pool listen again, unless what they have heard is still to be taken up
+        (mutex held)."""
+        if not self._handed_over:
+            self.lead.reserve(is_reserved=False)
+            self._work_ready.notify()  # whoever is idle leads
+
+    @property
+    def has_handed_over(self) -> bool:
+        """Whether a thread of the pool has left something to the link thread."""
+        return bool(self._handed_over)
+
+    def take_handed_over(self) -> Iterator[Batch[m.CoordinatorMessage]]:
+        """Take out, one by one, what a thread of the pool has left to the link thread.
+
+        The pool doesn't listen until all of it was taken up, and `release_socket` is called.
+        """
+        while self._handed_over:
+            yield self._handed_over.popleft()
 
     def renew_mutex(self) -> None:
         """Begin with a new mutex, and what waits with it."""

@@ -15,8 +15,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
@@ -24,19 +23,18 @@ from typing import Any, Final
 import zmq
 
 from distio.coordination.code.words import describe_code
-from distio.coordination.durable.member import Answer
 from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.endings.member import last_words
 from distio.coordination.member import Member
 from distio.coordination.membership.identity import ANYBODY, Identity, refusal_of_message
 from distio.coordination.placement.words import describe_unfit
 from distio.coordination.recovery.words import describe_loss
+from distio.coordination.state.member import HostMessage, Report
 from distio.errors import ClusterClosed, KeyRefused, TracedException
 from distio.protocol import messages as m
 from distio.protocol.codec import Batch
 from distio.protocol.messages.code import CodeReported
 from distio.protocol.messages.logs import LogLevels
-from distio.protocol.messages.roster import MembersListed
 from distio.runtime.deliveries import Deliveries
 from distio.runtime.failure_detector import FailureDetector
 from distio.runtime.inquiries import ANSWERS, Inquiries, Told
@@ -48,6 +46,7 @@ from distio.runtime.link_keeper import LinkKeeper
 from distio.runtime.logs import log
 from distio.runtime.named_runs import NamedRuns
 from distio.runtime.own_runs import OwnRuns
+from distio.runtime.pace import HOLD_BACK_MS, Advice, Pace
 from distio.runtime.pending_runs import inherited
 from distio.runtime.poller import Poller
 from distio.runtime.questions import Questions
@@ -57,13 +56,6 @@ from distio.runtime.timeouts import MAX_WAIT_SECONDS
 
 __all__ = ["LinkedHost"]
 
-_HOLD_BACK_MS: Final = 1
-_BURST: Final = 4
-"""Deferrable messages are held back from the frame of this number on, if none was long before the
-next: while a thread computes, the link thread sends them some milliseconds late."""
-_BURST_ENDS_SECONDS: Final = 0.004
-_LONGEST_SILENCE_SECONDS: Final = 0.05
-"""How long a member that is never idle may keep to itself how many of its fibers wait."""
 _FAREWELL_MS: Final = 500
 """How long the last words may take on their way, if the coordinator is gone."""
 _LOOKS_AROUND: Final = 32
@@ -72,7 +64,7 @@ _FOR_THE_PROCESS: Final = (m.Leave, *ANSWERS)
 """Messages that concern no fiber."""
 
 
-def _log_report(report: m.LossReported | CodeReported | m.NoWorkerFits) -> None:
+def _log_report(report: Report) -> None:
     if isinstance(report, m.NoWorkerFits):
         log.warning("%s", describe_unfit(report))
         return
@@ -102,7 +94,7 @@ class LinkedHost(LeadingHost):
         self.relay: Relay | None = None
         """The log records of fibers here for other processes, if this is a worker."""
         self.name = ""
-        """That of the member; see `protocol.messages.Hello`."""
+        """The name of the member; see `protocol.messages.Hello`."""
         self.questions = Questions(self)
         self.named_runs = NamedRuns(self)
         self.runs = OwnRuns(self)
@@ -116,17 +108,12 @@ class LinkedHost(LeadingHost):
         self.lead.reserve(is_reserved=True)  # until the link thread has taken that up
         self._identity = identity
         self.process = os.getpid()
-        self._last_sent = 0.0
-        self._frames_in_a_row = 0
-        """The frames that went out, each soon after the one before."""
+        self._pace = Pace()
         self._is_held_back = False
         self._looks = 0
         """How often the link thread has waited."""
-        self._handed_over: deque[Batch[m.CoordinatorMessage]] = deque()
-        """What a thread of the pool has heard that is for the link thread."""
         self._poller: tuple[tuple[Any, ...], Poller] | None = None
-        """That of the link thread, and what it polls."""
-        self._is_closed = False
+        """The poller of the link thread, and what it polls."""
         self._close_reason = ""
         self.closed_because = ""
         self.standalone: StandaloneDriver | None = None
@@ -150,13 +137,17 @@ class LinkedHost(LeadingHost):
         has_news = member.has_news
         if not has_news and not member.has_newly_blocked:
             return
-        silent_for = time.monotonic() - self._last_sent
-        if not has_news and silent_for < _LONGEST_SILENCE_SECONDS:
-            return
-        is_time = silent_for > _HOLD_BACK_MS / 1000
-        if not more_follows and (is_time or not (member.state.ready or self._is_in_burst())):
-            self.send_outbox(full=silent_for > _LONGEST_SILENCE_SECONDS)
-        elif not self._is_held_back:
+        outbox = member.state.outbox
+        advice = self._pace.advise(
+            time.monotonic(),
+            has_news=has_news,
+            more_follows=more_follows,
+            is_busy=bool(member.state.ready),
+            is_deferrable=bool(outbox) and outbox[-1].is_deferrable,
+        )
+        if advice is Advice.SEND or advice is Advice.SEND_ALL:
+            self.send_outbox(full=advice is Advice.SEND_ALL)
+        elif advice is Advice.HOLD_BACK and not self._is_held_back:
             self._hold_back()
 
     def _hold_back(self) -> None:
@@ -164,11 +155,6 @@ class LinkedHost(LeadingHost):
         self._is_held_back = True
         if self.lead.guard_waits:
             self.rouse()
-
-    def _is_in_burst(self) -> bool:
-        """Whether what was said last can wait, and is one of many."""
-        outbox = self.member.state.outbox
-        return self._frames_in_a_row >= _BURST and bool(outbox) and outbox[-1].is_deferrable
 
     def idle(self) -> float | None:
         # nothing depends on how a client fares but the search for deadlocks
@@ -202,9 +188,7 @@ class LinkedHost(LeadingHost):
         logged = self.relay.take() if self.relay else []
         self._lines.say([*logged, *member.take_outbox()])
         now = time.monotonic()
-        is_soon = now - self._last_sent < _BURST_ENDS_SECONDS
-        self._frames_in_a_row = self._frames_in_a_row + 1 if is_soon else 1
-        self._last_sent = now
+        self._pace.sent(now)
         self.note_memory(now)
         if member.state.has_left and not member.state.is_to_be_heard:
             self.close(self.leaving.because)
@@ -288,7 +272,7 @@ class LinkedHost(LeadingHost):
             elif self._is_held_back or self.relay:
                 with self.mutex:
                     self.send_outbox()
-            if self._handed_over:
+            if self.has_handed_over:
                 reason = self._take_over()
                 with self.mutex:
                     self.release_socket()
@@ -319,7 +303,7 @@ class LinkedHost(LeadingHost):
 
     def _milliseconds_to_wait(self, plan: Plan) -> int | None:
         if self._is_held_back or self.relay:
-            return _HOLD_BACK_MS
+            return HOLD_BACK_MS
         if plan is Plan.LOOK:
             return int(LOOK_SECONDS * 1000)
         dues = self.keeper.due, self.leaving.orphaned_until
@@ -386,13 +370,7 @@ class LinkedHost(LeadingHost):
             elif reason := self.keeper.hear(message):
                 return reason, []
         then: list[Callable[[], None]] = []
-        if arrived := member.take_logs():
-            then.append(partial(self.deliveries.put, arrived))
-        for report in member.take_reports():
-            then.append(partial(self.deliveries.do, partial(_log_report, report)))
-        for answer in (*member.take_answers(), *member.take_listings()):
-            if (wake := self._answered(answer)) is not None:
-                then.append(partial(self.deliveries.when_handled, wake))
+        then += filter(None, map(self._take_up_for_host, member.take_for_host()))
         if member.state.ended_runs:
             ended, tell = self.pending_runs.take_ended(member)
             if ended:
@@ -401,47 +379,41 @@ class LinkedHost(LeadingHost):
             self._lines.acknowledge(time.monotonic())
         return "", then
 
-    def take_up_in_turn(self, heard: Sequence[Batch[m.CoordinatorMessage]]) -> None:
-        """Take up what has come (mutex held), or let the link thread do that if it is about the
-        link itself."""
-        for index, batch in enumerate(heard):
-            if self._is_closed:
-                return
-            if not all(message.is_numbered for message in batch.messages):
-                self._handed_over += heard[index:]
-                self.lead.reserve(is_reserved=True)
-                self.rouse()
-                return
-            _, then = self._receive(batch)
-            if self.member.state.outbox and self.member.state.ready:
-                self._hold_back()  # what it takes up now may take long
-            self.wake(spare=1)
-            if then:
-                self.mutex.release()
-                try:
-                    for each in then:
-                        each()
-                finally:
-                    self.mutex.acquire()
+    def take_up_numbered(self, batch: Batch[m.CoordinatorMessage]) -> None:
+        """Take up a batch on a thread of the pool (mutex held)."""
+        _, then = self._receive(batch)
+        if self.member.state.outbox and self.member.state.ready:
+            self._hold_back()  # what it takes up now may take long
+        self.wake(spare=1)
+        if then:
+            self.mutex.release()
+            try:
+                for each in then:
+                    each()
+            finally:
+                self.mutex.acquire()
 
     def _take_over(self) -> str:
         """Take up what a thread of the pool has left to the link thread."""
-        while self._handed_over:
-            if reason := self._take_up(self._handed_over.popleft()):
+        for batch in self.take_handed_over():
+            if reason := self._take_up(batch):
                 return reason
         return ""
 
-    def release_socket(self) -> None:
-        """Let threads of the pool listen again, unless what they have heard is still to be taken up
-        (mutex held)."""
-        if not self._handed_over:
-            super().release_socket()
+    def _take_up_for_host(self, told: HostMessage) -> Callable[[], None] | None:
+        """Take up what the coordinator has said to this process (mutex held).
 
-    def _answered(self, answer: Answer | MembersListed) -> Callable[[], None] | None:
-        """Something has come that threads may wait for; what is left to do then (mutex held)."""
-        if isinstance(answer, m.NamedRunEnded):
-            return self.named_runs.ended(answer)
-        self.questions.take_up(answer.question, answer)
+        Returns:
+            What is left to do without the mutex, if anything is.
+        """
+        if isinstance(told, m.LogsRelayed):
+            return partial(self.deliveries.put, [told])
+        if isinstance(told, Report):
+            return partial(self.deliveries.do, partial(_log_report, told))
+        if isinstance(told, m.NamedRunEnded):
+            wake = self.named_runs.ended(told)
+            return None if wake is None else partial(self.deliveries.when_handled, wake)
+        self.questions.take_up(told.question, told)
         return None
 
     def _told(self, message: m.Leave | m.MemberDrained | Told) -> None:

@@ -36,7 +36,7 @@ _LOOK_EVERY: Final = 0.5
 _FULL: Final = 0.8
 _FREE: Final = 0.7
 _OVER: Final = 0.95
-"""These shares of the limit; see `MemoryGuard`."""
+"""Shares of the limit; see `MemoryGuard`."""
 _HOPE_SECONDS: Final = 5.0
 
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]i?B?|B|%)?", re.IGNORECASE)
@@ -78,7 +78,7 @@ def usable_memory(read: Read = read_text) -> int:
 
 
 def _limits(read: Read) -> Iterator[int]:
-    """Those of the control groups, of either version; they may be more than there is."""
+    """The limits of the control groups, of either version; they may be more than there is."""
     places = [
         (CGROUPS, "", "memory.max"),
         (f"{CGROUPS}/memory", "memory", "memory.limit_in_bytes"),

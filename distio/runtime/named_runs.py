@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, final
 
-from distio.coordination.durable.member import Answer
+from distio.coordination.state.member import NamedRunAnswer
 from distio.core.fiber import Handle
 from distio.core.ops.base import IO
 from distio.core.references import keys_of
@@ -104,7 +104,7 @@ class NamedRuns:
         self._host.runs.tell_levels()
         attached: list[PendingRun] = []
 
-        def heard(answer: Answer) -> None:
+        def heard(answer: NamedRunAnswer) -> None:
             if isinstance(answer, m.NamedRunFound):  # its end may come in the same batch
                 attached.append(self._pending(answer.run.run, answer.run.name))
 
@@ -147,7 +147,7 @@ class NamedRuns:
             end(pending)
 
 
-def _found(answer: Answer) -> m.NamedRun:
+def _found(answer: NamedRunAnswer) -> m.NamedRun:
     if isinstance(answer, m.NamedRunRefused):
         raise _REFUSALS[answer.why](answer.reason)
     assert isinstance(answer, m.NamedRunFound)

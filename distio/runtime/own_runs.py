@@ -127,7 +127,7 @@ class OwnRuns:
     # -- ends -----------------------------------------------------------------------------
 
     def ended(self, runs: list[LocalRun], tell: Callable[[], None]) -> None:
-        """These runs are over (on the link thread).
+        """Runs that were started here are over (on the link thread).
 
         Args:
             runs: which.

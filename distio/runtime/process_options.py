@@ -91,7 +91,7 @@ class ProcessOptions:
 
     @property
     def journal_directory(self) -> Path | None:
-        """That which the program has given; None: it has given none."""
+        """The directory that the program has given; None: it has given none."""
         return None if isinstance(self.journal, bool) else Path(self.journal).absolute()
 
 

@@ -22,7 +22,7 @@ POLL_SECONDS: Final = 2.0
 @final
 @dataclass(frozen=True)
 class Pending:
-    """It waits for a place."""
+    """A worker that waits for a place."""
 
     reason: str = ""
     """What for, in the words of the provider."""
@@ -31,13 +31,13 @@ class Pending:
 @final
 @dataclass(frozen=True)
 class Running:
-    """It has a place."""
+    """A worker that has a place."""
 
 
 @final
 @dataclass(frozen=True)
 class Ended:
-    """It has ended.
+    """A worker that has ended.
 
     Args:
         reason: why, like "killed by SIGKILL" or "OUT_OF_MEMORY".
@@ -133,7 +133,7 @@ class Provider(ABC):
         """
 
     def leaving(self) -> Mapping[str, float]:
-        """Those whose place is about to be taken away, and in how many seconds."""
+        """The workers whose place is about to be taken away, and in how many seconds."""
         return {}
 
     def watch(self, changed: Callable[[], None]) -> bool:

@@ -131,7 +131,7 @@ def kill_watched(descriptor: int, pid: int, number: signal.Signals) -> None:
 
 
 class Credentials(NamedTuple):
-    """Of the process at the other end of a connection on this machine."""
+    """The process at the other end of a connection on this machine, and its user."""
 
     pid: int
     """0: the system doesn't tell."""
@@ -142,9 +142,9 @@ _LOCAL_LEVEL: Final = 0
 _LOCAL_PEERCRED: Final = 1
 _LOCAL_PEERPID: Final = 2
 _UCRED: Final = struct.Struct("3i")
-"""Of Linux, `struct ucred`: pid, uid, gid."""
+"""On Linux, `struct ucred`: pid, uid, gid."""
 _XUCRED: Final = struct.Struct("2I")
-"""Of macOS, the beginning of `struct xucred`: version, uid."""
+"""On macOS, the beginning of `struct xucred`: version, uid."""
 _XUCRED_BYTES: Final = 76
 
 

@@ -31,7 +31,7 @@ _set_handler: Final = _signal.signal
 __all__ = ["hosts", "lines_of", "on_sigusr1", "say", "tell_at_sigusr1", "tell_no_more"]
 
 hosts: Final[WeakSet[Host]] = WeakSet()
-"""Those of this process."""
+"""The hosts of this process."""
 
 
 def tell_at_sigusr1() -> bool:

@@ -31,7 +31,7 @@ _MOVED_TO: Final = 0x80
 _CREATE: Final = 0x100
 _MOST_BYTES: Final = 64 * 1024
 _MOST_LINKS: Final = 40
-"""As many as the system follows."""
+"""How many links are followed: as many as the system follows."""
 
 
 @final

@@ -58,7 +58,7 @@ class Case:
         return self.schedule or {}
 
     def choices(self) -> Choices:
-        """Those that it is made of."""
+        """The choices that the case is made of."""
         return Drawn(self.seed) if self.schedule is None else Played(self.schedule, self.seed)
 
     def line(self, *, has_drawn: bool) -> str:

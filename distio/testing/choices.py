@@ -29,7 +29,7 @@ class Choices(Protocol):
         """A number below `count`, any as likely as another; 0 is the tamest."""
 
     def pick_actor(self, actors: Sequence[int]) -> int:
-        """Who acts next: an index into the numbers of those who could; 0 acted last."""
+        """Choose who acts next: an index into the numbers of those who could; 0 acted last."""
 
     def random(self) -> float:
         """What the program draws."""

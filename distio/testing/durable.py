@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, final
 
 from msgspec.structs import replace
 
-from distio.coordination.durable.member import Answer
+from distio.coordination.state.member import NamedRunAnswer
 from distio.core.fiber import Fiber, Handle
 from distio.core.ops.base import IO
 from distio.core.snapshot import digest_of_program, dump_chunk
@@ -138,22 +138,21 @@ class _World(World):
         message = m.SubmitNamedRun(_SUBMIT, _NAME, digest, chunk, self._plan.snapshots)
         process.member.send(message)
 
-    def answered(self, process: Process, answers: Sequence[Answer]) -> None:
+    def answered(self, process: Process, answer: NamedRunAnswer) -> None:
         """A client hears of the run."""
-        for answer in answers:
-            if isinstance(answer, m.NamedRunRefused):
-                assert self._program is not None
-                self._require(answer.why == "unknown", 0, f"is refused: {answer.reason}")
-                self._submit(process, *self._program)  # all who did so before were gone too soon
-            elif isinstance(answer, m.NamedRunFound):
-                run = answer.run.run
-                if self.pending is None:
-                    self.pending = PendingRun(run, name_of(run), Handle(run))
-                self._require(self.pending.run == run, run, "is a second run of one name")
-                if self._is_interrupted and answer.question != _CANCEL:
-                    self.interrupt(process)
-            elif isinstance(answer, m.NamedRunEnded):
-                self._hears(process, answer)
+        if isinstance(answer, m.NamedRunRefused):
+            assert self._program is not None
+            self._require(answer.why == "unknown", 0, f"is refused: {answer.reason}")
+            self._submit(process, *self._program)  # all who did so before were gone too soon
+        elif isinstance(answer, m.NamedRunFound):
+            run = answer.run.run
+            if self.pending is None:
+                self.pending = PendingRun(run, name_of(run), Handle(run))
+            self._require(self.pending.run == run, run, "is a second run of one name")
+            if self._is_interrupted and answer.question != _CANCEL:
+                self.interrupt(process)
+        elif isinstance(answer, m.NamedRunEnded):
+            self._hears(process, answer)
         self._look_on()
 
     def _hears(self, process: Process, end: m.NamedRunEnded) -> None:

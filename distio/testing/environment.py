@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from distio.coordination.durable.member import Answer
+from distio.coordination.state.member import NamedRunAnswer
 from distio.core.fiber import Fiber
 from distio.errors import DistioBug
 from distio.runtime.workers import Worker
@@ -108,7 +108,7 @@ class ProcessEnvironment(PoolEnvironment, CoordinatorEnvironment, Protocol):
     def joined(self, process: Any) -> None:
         """The process has become a member."""
 
-    def answered(self, process: Any, answers: Sequence[Answer]) -> None:
+    def answered(self, process: Any, answer: NamedRunAnswer) -> None:
         """The process, a client, has heard of named runs."""
 
     def has_ended(self, process: Any, code: int) -> None:

@@ -40,13 +40,13 @@ class FailedSeeds:
 
     @classmethod
     def of(cls, config: pytest.Config, test: str) -> FailedSeeds:
-        """Those that the cache of a project knows of a test."""
+        """The failed seeds that the cache of a project knows of a test."""
         cache = getattr(config, "cache", None)  # none with `-p no:cacheprovider`
         folder = None if cache is None else _guarded(lambda: cache.mkdir(_FOLDER))
         return cls(folder, test)
 
     def before(self, seeds: Sequence[int]) -> list[int]:
-        """These seeds, after those that have failed."""
+        """Seeds to try: those that have failed, and then these."""
         return [*self._kept, *[seed for seed in seeds if seed not in self._kept]]
 
     def passed(self) -> None:

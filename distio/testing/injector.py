@@ -262,7 +262,7 @@ class Injector:
     # -- workers that return --------------------------------------------------------------
 
     def _is_to_return(self, process: Process, seconds: float) -> None:
-        """It is started anew if it ends."""
+        """The process is started anew if it ends."""
         if process.kind == "worker" and not process.is_to_return and not process.has_ended:
             process.is_to_return = True
             process.returns_after = seconds
@@ -275,7 +275,7 @@ class Injector:
             self._agenda.put(self._world.now + seconds, self._return, process)
 
     def _return(self, process: Process) -> None:
-        """Whoever looks after the worker starts it anew."""
+        """The worker is started anew by whoever looks after it."""
         self.returning -= 1
         if not process.has_ended:  # it has not noticed yet that it is alone
             process.end("told to end")

@@ -52,7 +52,7 @@ class Ledger:
         """How many times fibers came back, after their process was lost."""
 
     def made(self, fibers: Iterable[int], who: str, owner: int = 0) -> None:
-        """These were made by this process.
+        """Fibers were made by this process.
 
         Args:
             fibers: which.
@@ -84,16 +84,16 @@ class Ledger:
         self._fail(fiber, f"is stepped by {who}, which was held for lost before")
 
     def cancelled(self, fiber: int) -> None:
-        """It sleeps no longer: it unwinds."""
+        """The fiber sleeps no longer: it unwinds."""
         self._asleep.pop(fiber, None)
 
     def sleeps(self, fiber: int, now: float, seconds: float) -> None:
-        """It must not go on before so many seconds are over."""
+        """The fiber must not go on before so many seconds are over."""
         self._asleep[fiber] = now + seconds
         self._first_sleep.setdefault((fiber, seconds), now + seconds)
 
     def sleeps_on(self, fiber: int, seconds: float) -> None:
-        """It sleeps for the rest of that time, which has begun when it first slept so long."""
+        """The fiber sleeps for the rest of a time that has begun when it first slept so long."""
         first = self._first_sleep.get((fiber, seconds))
         if first is None:
             self._fail(fiber, f"sleeps on for {seconds:g} s, but has never begun")
@@ -148,7 +148,7 @@ class Ledger:
                 self._place[fiber] = _ON_ITS_WAY
 
     def arrived(self, fibers: Iterable[tuple[int, int]], who: str) -> list[int]:
-        """They were placed in this process.
+        """Fibers were placed in this process.
 
         Returns:
             Those that were gone with their process, and come back.

@@ -19,6 +19,7 @@ from distio.coordination.executor.hands import work_in_hand
 from distio.coordination.member import Member
 from distio.coordination.membership.session import Breach
 from distio.coordination.standalone import StandaloneCoordinator
+from distio.coordination.state.member import NamedRunAnswer
 from distio.core.fiber import Fiber
 from distio.core.pickling.spaces import ObjectSpace, current_space
 from distio.errors import DistioBug, InvariantBroken
@@ -62,7 +63,7 @@ class Process(Services):
         self.serial = serial
         """Which of all processes it is."""
         self.pid = pid
-        """That of the process that it replaces: the system may give it again."""
+        """The id of the process that this one replaces: the system may give it again."""
         self.lines = Lines(world, f"{name}, life {serial},", self)
         self.is_paused = False
         self.has_ended = False
@@ -265,7 +266,7 @@ class Process(Services):
                 self.end(self._ends_because)
 
     def leave(self, reason: str) -> None:
-        """It is told to end, and does so when its fibers have released."""
+        """The process is told to end, and does so when its fibers have released."""
         if self._member is None:
             self.end(reason)
             return
@@ -391,11 +392,11 @@ class Process(Services):
                 world.note(self.name, "fiber {} goes on from its snapshot", (fiber,))
         before = len(member.state.ready)
         member.receive(message)
-        for logged in member.take_logs():
-            deliver(logged)
-        member.take_reports()  # the coordinator has told the same
-        if answers := member.take_answers():
-            world.answered(self, answers)
+        for told in member.take_for_host():
+            if isinstance(told, m.LogsRelayed):
+                deliver(told)
+            elif isinstance(told, NamedRunAnswer):
+                world.answered(self, told)
         if message.may_wake:
             self._pool.note_woken(before)
         self._see_ended_runs()
@@ -464,14 +465,14 @@ class Process(Services):
         self.disbelieve()
 
     def disbelieve(self) -> None:
-        """It is no more, or on its own: what its fibers do from now on counts for nobody."""
+        """The process is no more, or on its own: what its fibers do now counts for nobody."""
         if self._pool.is_believed:
             self._pool.is_believed = False
             self._world.ledger.lost(self.name)
             self._world.calls.lost(self)
 
     def set_paused(self, is_paused: bool) -> None:
-        """It stands still, or goes on."""
+        """The process stands still, or goes on."""
         self.is_paused = is_paused
         self.is_stale = True
 

@@ -28,7 +28,7 @@ class AtOnce:
     loop_hand = tank = hand
 
     def may_call(self, fiber: Fiber) -> bool:
-        """It may: where there is one thread, a process that must not step has no turn."""
+        """Any fiber may: where there is one thread, a process that must not step has no turn."""
         return True
 
     def run_in_thread(
@@ -54,7 +54,7 @@ class AtOnce:
         """A function of the fiber runs a program: nothing else happens meanwhile."""
 
     def unwatch(self, fiber: Fiber) -> None:
-        """It does so no longer."""
+        """The function of the fiber has run its program."""
 
     def compare_code(self, records: Records) -> Comparison:
         """With that of this process, which is that of all that are simulated."""

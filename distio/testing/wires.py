@@ -13,7 +13,7 @@ Frames = Sequence[bytes]
 
 
 class Reader(Protocol):
-    """Whoever is at the end of a wire."""
+    """The process at the end of a wire."""
 
     is_stale: bool
     """What it could do has to be found out anew."""
@@ -71,7 +71,7 @@ class Wire:
         self._before = frames
 
     def break_(self, arrival: float, lost: int) -> None:
-        """It breaks: the last `lost` batches never arrive, and its end sees it at `arrival`."""
+        """The wire breaks: the last `lost` batches never arrive; its end sees it at `arrival`."""
         for _ in range(lost):
             self.queue.pop()
         self.send(None, arrival)

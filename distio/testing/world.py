@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from math import inf
 from typing import Any, Final
 
-from distio.coordination.durable.member import Answer
 from distio.coordination.leftovers import check_rest
+from distio.coordination.state.member import NamedRunAnswer
 from distio.core.context_vars import of_the_caller
 from distio.core.fiber import Fiber
 from distio.core.ops.base import IO
@@ -154,9 +154,9 @@ class World:
             self.ledger.made([root.id], process.name)
             process.member.queue(root)
 
-    def answered(self, process: Process, answers: Sequence[Answer]) -> None:
+    def answered(self, process: Process, answer: NamedRunAnswer) -> None:
         """A client has heard of named runs; here, nobody asks for any."""
-        raise InvariantBroken(f"{process.name} hears {answers[0]}", ())
+        raise InvariantBroken(f"{process.name} hears {answer}", ())
 
     def tell_of_losses(self) -> None:
         """The coordinator has taken up something: whom it has lost is believed nothing more."""

@@ -12,7 +12,7 @@ import distio.core.snapshot as snapshot
 from distio import IO, Ok, Panic, Resource, io, resource
 from distio.coordination.checkpoints.member import Checkpoints
 from distio.coordination.cold.coordinator import Cold
-from distio.coordination.recovery import member as recovery_member
+from distio.coordination.recovery import capturing
 from distio.coordination.timers.member import Timers as LocalTimers
 from distio.core.fiber import Fiber
 from distio.core.ops.checkpoints import Calling
@@ -139,7 +139,7 @@ def forgets_the_value(patch: Patch) -> None:
         return right(fiber, is_waiting=is_waiting or has_none, **more)
 
     right = snapshot.capture
-    patch.setattr(recovery_member, "capture", capture)
+    patch.setattr(capturing, "capture", capture)
 
 
 def sleeps_anew(patch: Patch) -> None:

@@ -34,8 +34,9 @@ from distio.coordination.outcomes.member import Outcomes as LocalOutcomes
 from distio.coordination.outcomes.unverified_waits import UnverifiedWaits
 from distio.coordination.placement.coordinator import Placement
 from distio.coordination.placement.member import Placement as LocalPlacement
-from distio.coordination.primitives import coordinator as coordinator_talking
+from distio.coordination.primitives import delegated_queues
 from distio.coordination.primitives.coordinator import Primitives
+from distio.coordination.primitives.delegated_queues import DelegatedQueues
 from distio.coordination.primitives.delegations import Delegations
 from distio.coordination.primitives.member import Primitives as LocalPrimitives
 from distio.coordination.references.coordinator import References
@@ -386,21 +387,25 @@ class KeepsARecalledQueue(LocalPrimitives):
         """Nothing."""
 
 
-class AnswersWhileRecalled(Primitives):
+def answers_while_recalled(monkeypatch: pytest.MonkeyPatch) -> Components:
     """A call is answered before members have returned what they have of the queue."""
 
-    def _is_delayed(self, delegations: Delegations, member: int, call: m.PrimitiveCall) -> bool:
-        if super()._is_delayed(delegations, member, call):
-            del delegations.delayed[call.fiber]
+    def delays(queues: DelegatedQueues, member: int, call: m.PrimitiveCall) -> bool:
+        if right(queues, member, call):
+            del queues[call.key].delayed[call.fiber]
         return False
+
+    right = DelegatedQueues.delays
+    monkeypatch.setattr(DelegatedQueues, "delays", delays)
+    return Components()
 
 
 class LeavesAQueueToTheLost(Primitives):
     """A member is lost, and may put into a queue still."""
 
-    def _take_back(self, key: int, delegations: Delegations, member: int, taken: int) -> None:
+    def _take_back(self, key: int, member: int, taken: int) -> None:
         if member in self._state.members:
-            super()._take_back(key, delegations, member, taken)
+            super()._take_back(key, member, taken)
 
 
 class KeepsUnverifiedWaits(UnverifiedWaits):
@@ -444,7 +449,7 @@ def with_delegations(delegations: type[Delegations]) -> Plant:
     """The coordinator keeps these of each queue."""
 
     def plant(monkeypatch: pytest.MonkeyPatch) -> Components:
-        monkeypatch.setattr(coordinator_talking, "Delegations", delegations)
+        monkeypatch.setattr(delegated_queues, "Delegations", delegations)
         return Components()
 
     return plant
@@ -770,7 +775,7 @@ MISTAKES: dict[str, tuple[Plant, Program, int | None, Sequence[Fault]]] = {
     "tokens are returned twice": (with_local(ReturnsTokensTwice), shares(), 1, ()),
     "items are returned twice": (with_delegations(ReturnsItemsTwice), counts_items(), 30, ()),
     "a recalled queue is kept": (with_local(KeepsARecalledQueue), counts_items(), 30, ()),
-    "a recalled queue is used": (with_feature(AnswersWhileRecalled), counts_items(), 30, ()),
+    "a recalled queue is used": (answers_while_recalled, counts_items(), 30, ()),
     "a lost member keeps a queue": (
         with_feature(LeavesAQueueToTheLost),
         counts_items(),

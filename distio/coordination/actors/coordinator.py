@@ -112,11 +112,11 @@ class Actors(CoordinatorFeature):
             self._carriers[carrier] = chunk.actor
 
     def fiber_ended(self, fiber: int, record: FiberRecord) -> None:
-        """It may have carried an object, which calls can follow now."""
+        """The fiber may have carried an object, which calls can follow now."""
         self._carried(fiber, record)
 
     def fiber_lost(self, fiber: int, record: FiberRecord, worker: str, reason: str) -> None:
-        """It may have carried an object, which is lost with it."""
+        """The fiber may have carried an object, which is lost with it."""
         self._carried(fiber, record)
 
     def _carried(self, fiber: int, record: FiberRecord) -> None:

@@ -75,7 +75,7 @@ class Actors(MemberFeature):
         self._cancellation = cancellation
         self._objects: dict[int, _Object] = {}
         self._to_move: dict[int, _Object] = {}
-        """Those that are still here, and go on elsewhere."""
+        """The objects that are still here, and go on elsewhere."""
         self._are_calls_held = False
         """Whether no more calls come from elsewhere: the member leaves."""
 
@@ -193,7 +193,7 @@ class Actors(MemberFeature):
             departure.run.objects.pop(key, None)
 
     def coordinator_lost(self, reason: str) -> None:
-        """Nothing goes elsewhere any more."""
+        """No object goes elsewhere any more."""
         self._are_calls_held = False
         self._to_move.clear()
 

@@ -105,7 +105,7 @@ class Cancellation(CoordinatorFeature):
         run.take_owned(fiber)
 
     def fiber_lost(self, fiber: int, record: FiberRecord, worker: str, reason: str) -> None:
-        """Those that the fiber owns are cancelled, and so is the scope that it was started in."""
+        """Fibers that this one owns are cancelled, and so is the scope that it was started in."""
         run = self._state.runs.get(record.run)
         if run is not None:
             scope = run.disown(fiber, record)

@@ -59,7 +59,7 @@ class Checkpoints(MemberFeature):
 
     @answers
     def pass_by(self, fiber: Fiber, request: rq.Checkpoint | rq.Save) -> Fiber:
-        """Nothing is to be stored, or it is already."""
+        """Let the fiber go on: nothing is to be stored, or it is already."""
         return fiber
 
     # -- where snapshots are --------------------------------------------------------------

@@ -11,7 +11,7 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Sequence
 
 import msgspec
 
@@ -31,7 +31,6 @@ class OtherCode(MemberFeature):
 
     def __init__(self, state: MemberState) -> None:
         self._state = state
-        self._reports: list[m.CodeReported] = []
 
     def give_back(self, chunk: Chunk, fibers: Sequence[Fiber], why: Sequence[str]) -> None:
         """Fibers that have come, and weren't opened, go back.
@@ -55,12 +54,4 @@ class OtherCode(MemberFeature):
     @handles
     def reported(self, message: m.CodeReported) -> None:
         """Fibers of runs that were started here have to look for a worker."""
-        self._reports.append(message)
-
-    def take_reports(self) -> list[m.CodeReported]:
-        """Take out the reports that have come."""
-        reports, self._reports = self._reports, []
-        return reports
-
-    def leftovers(self) -> Mapping[str, Sized]:
-        return {"reports of other code": self._reports}
+        self._state.tell_host(message)

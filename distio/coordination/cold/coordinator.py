@@ -225,7 +225,7 @@ class Cold(CoordinatorFeature):
         self._state.wait(chunk, had_place=True)
 
     def _take_out(self, group: ColdGroup, fibers: Sequence[int]) -> list[FiberRecord]:
-        """These are cold no more."""
+        """Take fibers out of a group: they are cold no more."""
         deadlines = [group.take(fiber) for fiber in fibers]
         self._state.runs[group.run].asleep -= len(fibers)
         if not group:

@@ -58,7 +58,7 @@ class Cold(MemberFeature):
                 self._state.queue(PutAwaySleepers(message.run, together, self._save))
 
     def _sleeping(self, sleepers: Sequence[Sleeper]) -> list[tuple[Fiber, Sleeper]]:
-        """Those of them that still sleep here, and that may go on elsewhere."""
+        """The fibers that still sleep here, and that may go on elsewhere."""
         found = []
         for id, timer in sleepers:
             fiber = self._state.parked.get(id)

@@ -34,7 +34,7 @@ class PutAwaySleepers(Task):
 
     @property
     def is_chore(self) -> bool:
-        """They may as well sleep on where they are."""
+        """The fibers may as well sleep on where they are."""
         return True
 
     @property

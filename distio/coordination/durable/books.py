@@ -71,7 +71,7 @@ class End:
         self.at = at
         self.kind: OutcomeKind = kind
         self.outcome = outcome
-        """That of the root, if there is one."""
+        """The outcome of the root, if there is one."""
         self.cause = cause
         self.reason = reason
         """Why the outcome doesn't count; empty if it does."""

@@ -9,7 +9,6 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sized
 from typing import final
 
 from distio.coordination.dispatch import handles
@@ -19,20 +18,16 @@ from distio.core.outcomes import Leaving
 from distio.protocol import messages as m
 from distio.protocol.ids import NOBODY, home_of
 
-__all__ = ["Answer", "NamedRuns"]
-
-Answer = m.NamedRunFound | m.NamedRunRefused | m.NamedRunsListed | m.NamedRunEnded
-"""What the coordinator says of named runs."""
+__all__ = ["NamedRuns"]
 
 
 @final
 class NamedRuns(MemberFeature):
-    """The questions of this member, and the answers that its host hasn't taken out yet."""
+    """Numbers the questions of this member, and passes the answers on to its host."""
 
     def __init__(self, state: MemberState) -> None:
         self._state = state
         self._questions = 0
-        self._answers: list[Answer] = []
 
     # -- a client -------------------------------------------------------------------------
 
@@ -44,27 +39,22 @@ class NamedRuns(MemberFeature):
     @handles
     def found(self, message: m.NamedRunFound) -> None:
         """What was asked for is done."""
-        self._answers.append(message)
+        self._state.tell_host(message)
 
     @handles
     def refused(self, message: m.NamedRunRefused) -> None:
         """What was asked for can't be done."""
-        self._answers.append(message)
+        self._state.tell_host(message)
 
     @handles
     def listed(self, message: m.NamedRunsListed) -> None:
         """All named runs."""
-        self._answers.append(message)
+        self._state.tell_host(message)
 
     @handles
     def run_is_over(self, message: m.NamedRunEnded) -> None:
         """A run has ended to which this member is attached."""
-        self._answers.append(message)
-
-    def take_answers(self) -> list[Answer]:
-        """Take out what has come, in order."""
-        answers, self._answers = self._answers, []
-        return answers
+        self._state.tell_host(message)
 
     # -- a worker -------------------------------------------------------------------------
 
@@ -72,6 +62,3 @@ class NamedRuns(MemberFeature):
         """A root has ended here, and its outcome leaves: if its run has a name, say how."""
         if home_of(root) == NOBODY:
             self._state.send(m.RootEnded(root, outcome.kind))
-
-    def leftovers(self) -> Mapping[str, Sized]:
-        return {"answers about named runs": self._answers}

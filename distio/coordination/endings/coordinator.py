@@ -175,7 +175,7 @@ class Endings(CoordinatorFeature):
 
     @admits
     def admit_leave(self, sender: MemberRecord, message: m.Leaving) -> None:
-        """It is the first time."""
+        """The member hasn't said so before."""
         require(not sender.is_leaving, "the member leaves twice")
 
     @handles

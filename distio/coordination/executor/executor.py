@@ -110,7 +110,7 @@ class Executor:
         return False
 
     def retire(self) -> None:
-        """It takes no more work."""
+        """The executor takes no more work."""
         if self._hand is not None:
             self._hand.leave()
 

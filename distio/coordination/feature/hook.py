@@ -23,7 +23,7 @@ class HookTable:
     def __init__(self, features: Sequence[Any]) -> None:
         self.features = features
         self.classes = tuple(map(type, features))
-        """Those of the features, which are the same in nearly all machines."""
+        """The classes of the features, which are the same in nearly all machines."""
 
 
 @final

@@ -60,7 +60,7 @@ class MemberFeature:
     """Base of all features of a member."""
 
     def fibers_leave(self, departure: Departure) -> None:
-        """These fibers are about to leave: add what goes with them."""
+        """Fibers are about to leave: add what goes with them."""
 
     def fibers_left(self, departure: Departure) -> None:
         """The coordinator was told that these fibers leave: forget them."""

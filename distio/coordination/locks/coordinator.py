@@ -25,7 +25,6 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Sized
-from heapq import heappop, heappush
 from itertools import islice
 from math import inf
 from typing import Final
@@ -33,9 +32,11 @@ from typing import Final
 from distio.coordination.admission import Inadmissible, Late, part_of, require, require_host
 from distio.coordination.dispatch import admits, handles, unchecked
 from distio.coordination.feature.coordinator import CoordinatorFeature, Key
+from distio.coordination.locks.books import LockBooks
 from distio.coordination.locks.places import Places
-from distio.coordination.locks.queue import LockQueue, Waiting
+from distio.coordination.locks.queue import Waiting
 from distio.coordination.locks.record import LockRecord
+from distio.coordination.locks.windows import Windows
 from distio.coordination.references.coordinator import References
 from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.members import MemberRecord
@@ -63,18 +64,10 @@ class Locks(CoordinatorFeature):
         self._state = state
         self._references = references
         self._locks: dict[Key, LockRecord] = {}
-        self._waiting: dict[int, dict[int, int]] = {}
-        """By member and run: how many fibers wait in queues of locks."""
-        self._at: dict[int, dict[Key, int]] = {}
-        """By member and lock: how many of its fibers wait, and one more if it has tokens."""
+        self._books = LockBooks()
         self._places = Places()
         self._values_of_run: dict[int, dict[Key, None]] = {}
-        self.windows: list[tuple[float, int, Key]] = []
-        """When the windows of limits end, in which order they began, and whose they are.
-
-        Keys are numbers and names, which can't be compared; the order decides before they would be.
-        """
-        self._windows_begun = 0
+        self._windows = Windows()
 
     # -- what members say -----------------------------------------------------------------
 
@@ -134,9 +127,7 @@ class Locks(CoordinatorFeature):
         if lock.delegate == member:  # said before it heard that it has them all
             lock.note_turns(member, waiting)
             return
-        for each in waiting:
-            lock.queue.add(each)
-        self._count(key, lock, member, message.run, len(message.fibers))
+        self._books.enter(key, lock, waiting)
         self._serve(key, lock)
         if lock.delegate is not None and lock.queue:
             self._state.send_if_member(lock.delegate, m.RecallTokens(key))
@@ -156,8 +147,7 @@ class Locks(CoordinatorFeature):
         for fiber in fibers:
             waiting = lock.queue.get(fiber)
             if waiting is not None and waiting.member == member:
-                lock.queue.remove(fiber)
-                self._count(key, lock, member, waiting.run, -1)
+                self._books.leave(key, lock, waiting)
         self._tidy(key, lock)
 
     @handles
@@ -176,7 +166,7 @@ class Locks(CoordinatorFeature):
             lock.value = value
         if lock.delegate == member:
             lock.delegate = None
-        self._lend_to(key, lock, member, -count)
+        self._books.lend(key, lock, member, -count)
         self._moved(key)
         self._serve(key, lock)
         return True
@@ -250,12 +240,12 @@ class Locks(CoordinatorFeature):
             if lock is not None and lock.lent.get(origin, 0) >= count:
                 if lock.delegate == origin:
                     lock.delegate = None
-                self._lend_to(key, lock, origin, -count)
-                self._lend_to(key, lock, target, count)
+                self._books.lend(key, lock, origin, -count)
+                self._books.lend(key, lock, target, count)
 
     def member_lost(self, lost: MemberRecord, reason: str) -> None:
         """The fibers of the member are lost with it: what they held is free."""
-        for key in [*self._at.get(lost.id, ())]:
+        for key in self._books.locks_of(lost.id):
             lock = self._locks[key]
             waiting = [each for each in lock.queue if each.member == lost.id]
             self._keep_places(key, lock, [*lock.turns.get(lost.id, ()), *waiting])
@@ -286,11 +276,11 @@ class Locks(CoordinatorFeature):
             self._tidy(key, lock)
 
     def fiber_ended(self, fiber: int, record: FiberRecord) -> None:
-        """It asks for nothing any more."""
+        """The fiber asks for nothing any more."""
         self.give_up_places(fiber)
 
     def fiber_lost(self, fiber: int, record: FiberRecord, worker: str, reason: str) -> None:
-        """Nor does this one."""
+        """A lost fiber asks for nothing, either."""
         self.give_up_places(fiber)
 
     # -- lending --------------------------------------------------------------------------
@@ -310,18 +300,15 @@ class Locks(CoordinatorFeature):
         now = self._state.now
         self._grant(key, lock, turns, 0, _NO_VALUE)
         lock.starts.extend([now] * len(turns))
-        self._windows_begun += 1
-        deadline = now + lock.per_seconds
-        heappush(self.windows, (deadline, self._windows_begun, key))
-        self._state.wake_at(deadline)
+        self._windows.begin(key, now + lock.per_seconds)
+        self._state.wake_at(now + lock.per_seconds)
 
     def _lend(self, turns: list[Waiting], key: Key, lock: LockRecord) -> None:
         member = turns[0].member
-        is_delegated = len(turns) == len(lock.queue) and lock.lent.keys() <= {member}
-        count = lock.free if is_delegated else 1 if lock.tokens == 0 else len(turns)
+        count, is_delegated = lock.loan_for(turns)
         value = _NO_VALUE if lock.value is None else lock.value
         self._grant(key, lock, turns, count, value, is_delegated=is_delegated)
-        self._lend_to(key, lock, member, count)
+        self._books.lend(key, lock, member, count)
         lock.note_turns(member, turns)
         lock.delegate = member if is_delegated else None
         self._moved(key)
@@ -351,37 +338,7 @@ class Locks(CoordinatorFeature):
         granted = m.TokensGranted(key, count, fibers, is_delegated, value, heard)
         self._state.send_if_member(member, granted)
         for each in turns:
-            lock.queue.remove(each.fiber)
-            self._count(key, lock, member, each.run, -1)
-
-    def _lend_to(self, key: Key, lock: LockRecord, member: int, count: int) -> None:
-        """So many tokens go there; they come back if `count` is negative."""
-        had = member in lock.lent
-        lock.lend(member, count)
-        self._note(key, member, (member in lock.lent) - had)
-
-    def _note(self, key: Key, member: int, change: int) -> None:
-        if not change:
-            return
-        locks = self._at.setdefault(member, {})
-        left = locks.get(key, 0) + change
-        if left:
-            locks[key] = left
-            return
-        del locks[key]
-        if not locks:
-            del self._at[member]
-
-    def _count(self, key: Key, lock: LockRecord, member: int, run: int, change: int) -> None:
-        self._note(key, member, change)
-        if lock.per_seconds:
-            return  # a fiber that waits for time to pass is no reason to suspect a deadlock
-        runs = self._waiting.setdefault(member, {})
-        runs[run] = runs.get(run, 0) + change
-        if not runs[run]:
-            del runs[run]
-        if not runs:
-            del self._waiting[member]
+            self._books.leave(key, lock, each)
 
     def _tidy(self, key: Key, lock: LockRecord) -> None:
         if lock.is_idle:
@@ -391,12 +348,11 @@ class Locks(CoordinatorFeature):
 
     def next_deadline(self) -> float | None:
         """When a window ends; None: nothing depends on time."""
-        return self.windows[0][0] if self.windows else None
+        return self._windows.next_end
 
     def tick(self, now: float) -> None:
         """Let fibers start for which a window is over."""
-        while self.windows and self.windows[0][0] <= now:
-            _, _, key = heappop(self.windows)
+        while (key := self._windows.take_ended(now)) is not None:
             lock = self._locks.get(key)
             if lock is not None:
                 lock.room(now)  # forgets the starts that are too old
@@ -425,7 +381,7 @@ class Locks(CoordinatorFeature):
 
     def waiting_at(self, member: int) -> Mapping[int, int]:
         """By run: how many fibers at this member wait for locks."""
-        return self._waiting.get(member, {})
+        return self._books.waiting_at(member)
 
     def all_held(self, held: Mapping[Key, Sequence[int]]) -> bool:
         """Whether no token of these locks is anywhere but in the hands of these fibers."""
@@ -440,7 +396,7 @@ class Locks(CoordinatorFeature):
     @property
     def waiting(self) -> int:
         """How many fibers wait for locks, as far as members have said so."""
-        return sum(sum(runs.values()) for runs in self._waiting.values())
+        return self._books.waiting
 
     def in_use(self) -> Iterator[tuple[Key, int, int, int]]:
         """Of the first locks that have tokens out or fibers waiting: key, tokens, lent, waiting."""
@@ -456,66 +412,29 @@ class Locks(CoordinatorFeature):
     def __len__(self) -> int:
         """How many of them somebody has or waits for, and how many runs have variables."""
         used = sum(1 for lock in self._locks.values() if lock.lent or lock.queue or lock.awaited)
-        books: list[Sized] = [self._values_of_run, self._waiting, self._at, self._places]
+        books: list[Sized] = [self._values_of_run, self._books, self._places]
         return used + sum(len(book) for book in books)
 
     def count_anew(self) -> None:
-        """Nothing is at members that are none, and the rest adds up."""
-        members = self._state.members.keys() | {NOWHERE}
-        self._waiting.clear()
-        self._at.clear()
+        """Forget what is at members that are none, and serve what is free then."""
+        self._books.count_anew(self._locks, self._state.members.keys() | {NOWHERE})
         for key, lock in list(self._locks.items()):
-            lock.lent = {at: count for at, count in lock.lent.items() if at in members}
-            lock.turns = {at: places for at, places in lock.turns.items() if at in lock.lent}
-            lock.free = (lock.tokens or 1) - sum(lock.lent.values())
-            for member in lock.lent:
-                self._note(key, member, 1)
-            if lock.delegate not in lock.lent or lock.queue:
-                lock.delegate = None
-            queue, lock.queue = lock.queue, LockQueue()
-            for waiting in queue:
-                if waiting.member in members:
-                    lock.queue.add(waiting)
-                    self._count(key, lock, waiting.member, waiting.run, 1)
             self._serve(key, lock)
 
     def validate(self) -> None:
-        """Check that tokens add up, that nobody waits for what is free, and that members exist."""
-        in_queues = sum(len(lock.queue) for lock in self._locks.values() if not lock.per_seconds)
-        if in_queues != sum(sum(runs.values()) for runs in self._waiting.values()):
-            raise DistioBug(f"{in_queues} fibers wait for locks, but {self._waiting} are counted")
-        at: dict[int, dict[Key, int]] = {}
+        """Check each lock and the books, and that the members and fibers are there."""
         for key, lock in self._locks.items():
-            queue = [*lock.queue] if lock.queue else []
-            for member in (*lock.lent, *[each.member for each in queue]):
-                locks = at.setdefault(member, {})
-                locks[key] = locks.get(key, 0) + 1
-            if lock.free + sum(lock.lent.values()) != (lock.tokens or 1) or lock.free < 0:
-                raise DistioBug(
-                    f"lock {key!r} of {lock.tokens} tokens has {lock.free} and has lent {lock.lent}"
-                )
-            if lock.delegate is not None and (lock.queue or lock.delegate not in lock.lent):
-                raise DistioBug(f"lock {key!r} is {lock.delegate}'s alone, but others wait")
-            if lock.queue and lock.free and not lock.per_seconds:
-                raise DistioBug(f"lock {key!r} is free, but {len(lock.queue)} wait for it")
-            if lock.is_idle:
-                raise DistioBug(f"lock {key!r} is kept for nobody")
-            self._validate_places(key, lock, queue)
-        if at != self._at:
-            raise DistioBug(f"members have or wait for the locks {at}, but {self._at} are counted")
+            lock.validate(key)
+            self._validate_members(key, lock)
+        self._books.validate(self._locks)
 
-    def _validate_places(self, key: Key, lock: LockRecord, queue: list[Waiting]) -> None:
-        places = [each.place for each in queue]
-        if places != sorted(places):
-            raise DistioBug(f"the queue of lock {key!r} is in disorder")
-        at = {each.member for each in queue}
+    def _validate_members(self, key: Key, lock: LockRecord) -> None:
+        at = {each.member for each in lock.queue}
         if NOWHERE in at:
             raise DistioBug(f"lock {key!r} is waited for from nowhere")
         for member in (*lock.lent, *at):
             if not self._state.is_somewhere(member):
                 raise DistioBug(f"member {member} is gone, but has or waits for a lock")
-        if not lock.turns.keys() <= lock.lent.keys():
-            raise DistioBug(f"fibers have turns at lock {key!r} where no token is")
         for fiber in lock.awaited:
             record = self._state.fibers.get(fiber)
             if record is None or record.ended or lock.queue.get(fiber) is not None:

@@ -335,7 +335,7 @@ class Locks(MemberFeature):
         self._state.send(m.WithdrawAcquire(lock.key, fibers, self._withdrawals))
 
     def _have_turns(self, lock: LocalLock, ids: Sequence[int]) -> None:
-        """These fibers have their turns: from now on they wait for others here."""
+        """Fibers have their turns: from now on they wait for others here."""
         for id in ids:
             fiber = lock.turns[id] = lock.asked.pop(id)
             self._state.asks_no_more(fiber)

@@ -20,7 +20,7 @@ class Waiting(NamedTuple):
     member: int
     run: int
     place: int
-    """Who has a smaller one comes first."""
+    """The order in the queue: a smaller place comes first."""
 
 
 _place = itemgetter(3)
@@ -35,7 +35,7 @@ class LockQueue:
     def __init__(self) -> None:
         self._in_order: OrderedDict[int, Waiting] = OrderedDict()
         self._early: list[Waiting] = []
-        """Those that came after others with later places, by their places."""
+        """Fibers that came after others with later places, by their places."""
         self._early_of: dict[int, Waiting] = {}
         """The same, by fiber."""
         self._latest = -inf

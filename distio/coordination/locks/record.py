@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import deque
 from typing import final
 
+from distio.coordination.feature.coordinator import Key
 from distio.coordination.locks.queue import LockQueue, Waiting
+from distio.errors import DistioBug
 
 __all__ = ["LockRecord"]
 
@@ -69,14 +71,44 @@ class LockRecord:
             self.turns.pop(member, None)
 
     def note_turns(self, member: int, turns: list[Waiting]) -> None:
-        """These have turns there; of a semaphore, the oldest are over that have no token now."""
+        """Turns are given there; of a semaphore, the oldest are over that have no token now."""
         earlier = self.turns.get(member)
         if earlier:
             turns = [*earlier, *turns]
         self.turns[member] = turns[-self.lent[member] :] if self.tokens else turns
+
+    def loan_for(self, turns: list[Waiting]) -> tuple[int, bool]:
+        """What to lend so that these, the first in the queue, have turns.
+
+        Returns:
+            How many tokens, and whether they are all that are here, delegated to the member of
+            these fibers: no other member waits or has any.
+        """
+        is_delegated = len(turns) == len(self.queue) and self.lent.keys() <= {turns[0].member}
+        if is_delegated:
+            return self.free, True
+        return len(turns) if self.tokens else 1, False
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing of it has to be remembered."""
         is_used = self.lent or self.queue or self.awaited or self.starts
         return not is_used and self.value is None
+
+    def validate(self, key: Key) -> None:
+        """Check that tokens add up, that nobody waits for what is free, and who has turns."""
+        if self.free + sum(self.lent.values()) != (self.tokens or 1) or self.free < 0:
+            raise DistioBug(
+                f"lock {key!r} of {self.tokens} tokens has {self.free} and has lent {self.lent}"
+            )
+        if self.delegate is not None and (self.queue or self.delegate not in self.lent):
+            raise DistioBug(f"lock {key!r} is {self.delegate}'s alone, but others wait")
+        if self.queue and self.free and not self.per_seconds:
+            raise DistioBug(f"lock {key!r} is free, but {len(self.queue)} wait for it")
+        if self.is_idle:
+            raise DistioBug(f"lock {key!r} is kept for nobody")
+        places = [each.place for each in self.queue]
+        if places != sorted(places):
+            raise DistioBug(f"the queue of lock {key!r} is in disorder")
+        if not self.turns.keys() <= self.lent.keys():
+            raise DistioBug(f"fibers have turns at lock {key!r} where no token is")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sized
 from typing import Final, final
 
 import msgspec
@@ -28,12 +27,10 @@ _decoder: Final = msgspec.msgpack.Decoder(list[bytes])
 
 @final
 class Logs(MemberFeature):
-    """The levels of clients, and the log records of runs of this member."""
+    """The log levels of clients, and how much of the log records was heard here."""
 
     def __init__(self, state: MemberState) -> None:
         self._state = state
-        self._arrived: list[m.LogsRelayed] = []
-        """Records of this member's runs that its host hasn't taken out yet."""
         self._untold = 0
         """How many bytes of records have come since the coordinator was told."""
 
@@ -50,19 +47,11 @@ class Logs(MemberFeature):
     @handles
     def records_arrived(self, message: m.LogsRelayed) -> None:
         """Records of a run of this member."""
-        self._arrived.append(message)
+        self._state.tell_host(message)
         self._untold += len(message.records)
         if self._untold >= HEARD_BYTES:
             self._state.send(LogsHeard(self._untold))
             self._untold = 0
-
-    def take(self) -> list[m.LogsRelayed]:
-        """Take out the records that have arrived."""
-        arrived, self._arrived = self._arrived, []
-        return arrived
-
-    def leftovers(self) -> Mapping[str, Sized]:
-        return {"log records": self._arrived}
 
 
 @final

@@ -25,7 +25,7 @@ class Caller:
 
     def __init__(self, now: float, identity: Identity) -> None:
         self.identity: Final = identity
-        """That of both halves."""
+        """The identity of both halves."""
         self.overdue_at = now + _LONGEST_SECONDS
         """When the other half comes too late."""
         self.begins: m.Hello | m.Resume | None = None
@@ -34,7 +34,7 @@ class Caller:
 
     @property
     def addresses(self) -> list[bytes]:
-        """Those that it has called from."""
+        """The addresses that the peer has called from."""
         return [address for address in (self.speaks_from, self.listens_at) if address]
 
 
@@ -56,7 +56,7 @@ class Callers:
 
     @property
     def addresses(self) -> list[bytes]:
-        """Those of all halves."""
+        """The addresses of all halves."""
         return [*self._token_of]
 
     def take(

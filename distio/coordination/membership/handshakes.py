@@ -153,7 +153,7 @@ class Handshakes(Memberships):
     def unheard(
         self, address: bytes, messages: Sequence[m.MemberMessage], first: int
     ) -> Sequence[m.MemberMessage]:
-        """Those messages of a batch that `hear` would take up from this address."""
+        """The messages of a batch that `hear` would take up from this address."""
         link = self._links.at(address)
         return () if link is None else link.session.unheard(first, messages)
 

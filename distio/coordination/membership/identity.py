@@ -1,4 +1,4 @@
-"""Who a peer is, by its key, and what its role lets it do.
+"""The identity of a peer, by its key, and what its role lets it do.
 
 Rules
 -----
@@ -41,7 +41,7 @@ class Identity(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
     role: Role = "any"
     name: str = ""
-    """That of the key; empty: the peer has none."""
+    """The name of the key; empty: the peer has none."""
 
 
 ANYBODY: Final = Identity()

@@ -43,7 +43,7 @@ class Link:
 
     @property
     def addresses(self) -> list[bytes]:
-        """Those of the connections that are there."""
+        """The addresses of the connections that are there."""
         return [address for address in (self.speaks_from, self.listens_at) if address]
 
 
@@ -77,7 +77,7 @@ class Links:
         return self._of.keys()
 
     def connect(self, link: Link, speaks_from: bytes, listens_at: bytes) -> list[bytes]:
-        """These connections carry it from now on.
+        """Two connections carry the link from now on.
 
         Returns:
             The addresses of those that did, and were not seen to break.
@@ -93,7 +93,7 @@ class Links:
         return former
 
     def forget(self, link: Link) -> None:
-        """It isn't the link of a member any more."""
+        """The link isn't that of a member any more."""
         for address in link.addresses:
             del self._at[address]
         del self._of[link.member]
@@ -119,7 +119,7 @@ class Links:
         return self._lost_at.keys()
 
     def overdue(self, now: float) -> list[Link]:
-        """Those of the members that have been absent for too long."""
+        """The links of members that have been absent for too long."""
         return [self._of[member] for member, due in self._lost_at.items() if due <= now]
 
     # -- acknowledgements -----------------------------------------------------------------
@@ -135,7 +135,7 @@ class Links:
         self._acknowledge_at.pop(link.member, None)
 
     def take_owed(self, now: float) -> Iterator[Link]:
-        """Those of the members that are to be told by now what was heard."""
+        """The links of members that are to be told by now what was heard."""
         while self._acknowledge_at:
             member, due = next(iter(self._acknowledge_at.items()))
             if due > now:

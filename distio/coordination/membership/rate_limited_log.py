@@ -21,7 +21,7 @@ _INTERVAL_SECONDS: Final = 1.0
 _MAX_LENGTH: Final = 500
 """In characters of a line: a peer may have chosen some of them."""
 _LONGEST_OWN: Final = 4_000
-"""The same, of a line that is written once for an event that isn't a peer's to repeat."""
+"""In characters of a line that is written once, for an event that no peer can repeat."""
 
 
 @final

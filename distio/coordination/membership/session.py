@@ -157,7 +157,7 @@ class NumberedSession(Generic[Out, In]):
         return messages
 
     def unheard(self, first: int, messages: Sequence[In]) -> Sequence[In]:
-        """Those messages of a batch that weren't heard before; the batch isn't heard by this."""
+        """The messages of a batch that weren't heard before; the batch isn't heard by this."""
         again = self.heard + 1 - first
         if again <= 0:
             return messages

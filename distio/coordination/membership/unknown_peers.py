@@ -50,7 +50,7 @@ class UnknownPeers:
         return True
 
     def spend(self, addresses: Iterable[bytes]) -> None:
-        """These aren't the addresses of a member any more."""
+        """Addresses are not those of a member any more."""
         self._spent.update(addresses)
 
     def forget(self, address: bytes) -> None:
@@ -68,5 +68,5 @@ class UnknownPeers:
 
     @property
     def addresses(self) -> set[bytes]:
-        """Those of all of whom something is kept."""
+        """The addresses of all peers of which something is kept."""
         return self._refused | self._spent

@@ -48,7 +48,7 @@ class Waiter:
 
 
 NO_WAITERS: Final[dict[Any, int]] = {}
-"""Those of a handle that was waited for; shared, and never changed."""
+"""The waiters of a handle that was waited for; shared, and never changed."""
 
 
 def _are_shared(waiters: dict[Any, int]) -> bool:

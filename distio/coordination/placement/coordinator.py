@@ -15,17 +15,16 @@ Rules
 - A placed fiber goes to a worker that has what it needs, and holds that there: see
   `state/places.py`. It needs room as others do. Placed fibers and the backlog take turns in being
   first, so neither starves the other.
-- A placed fiber that waits for what no worker has is told of, once for each run, after a moment in
-  which a worker may join.
+- A placed fiber that waits for what no worker has is reported: see `placement/unfit_reports.py`.
 - A placed fiber that is cancelled before it has begun needs nothing: any worker lets it fail.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sized
+from collections.abc import Callable
 from math import inf
-from typing import Final, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -34,22 +33,15 @@ from distio.coordination.dispatch import admits, handles, unchecked
 from distio.coordination.feature.coordinator import CoordinatorFeature
 from distio.coordination.outcomes.unverified_waits import UnverifiedWaits
 from distio.coordination.placement.policy import least_suited, thieves
-from distio.coordination.placement.words import describe_worker
 from distio.coordination.placement.worker_index import WorkerIndex
 from distio.coordination.references.coordinator import References
 from distio.coordination.state.coordinator import CoordinatorState
-from distio.coordination.state.events import OPERATOR
 from distio.coordination.state.members import AHEAD, MemberRecord
-from distio.coordination.state.places import fits
 from distio.coordination.state.registry import NOWHERE, FiberRecord, Run
 from distio.protocol import messages as m
 from distio.protocol.ids import NOBODY, home_of, name_of
 
 __all__ = ["Placement"]
-
-_JOINING_SECONDS: Final = 3.0
-"""How long a placed fiber that fits no worker waits before that is told: one may be starting."""
-_MOST_NAMED: Final = 10
 
 
 class Objects(Protocol):
@@ -72,7 +64,6 @@ class Placement(CoordinatorFeature):
         has_lent: Callable[[int, list[tuple[int | str, int, int]]], bool],
         check_loss: Callable[[int, Run], None],
         objects: Objects,
-        clients_of: Callable[[int], Iterable[int]],
         move_waits: Callable[[int, m.Chunk], bool],
     ) -> None:
         """
@@ -83,7 +74,6 @@ class Placement(CoordinatorFeature):
             has_lent: whether a member has these tokens, to give to others.
             check_loss: called with a run of which fibers were lost.
             objects: where those of actors are.
-            clients_of: the clients that are attached to a named run.
             move_waits: called with a member and the fibers that it gets; returns whether others
                 wait for all of them.
         """
@@ -93,17 +83,12 @@ class Placement(CoordinatorFeature):
         self._has_lent = has_lent
         self._check_loss = check_loss
         self._objects = objects
-        self._clients_of = clients_of
         self._move_waits = move_waits
         self._have_loads_changed = False
         self._workers = WorkerIndex(state.members)
         self._is_turn_of_backlog = False
-        self._to_look_at: deque[tuple[float, int]] = deque()
-        """(when, fiber) of placed fibers: it is to be seen then whether they wait in vain."""
         self._runs_of: dict[int, int] = {}
         """By owner: how many runs it has."""
-        self._told: dict[int, set[str]] = {}
-        """By run: what its fibers need and no worker has, as was told."""
 
     # -- offers ---------------------------------------------------------------------------
 
@@ -293,9 +278,6 @@ class Placement(CoordinatorFeature):
         members = [*state.members.values()]
         for chunk, host in state.places.placements(members, least_suited):
             state.survive(self._place, host, chunk, run=chunk.run)
-        for chunk in state.places.take_fresh():
-            self._to_look_at.append((state.now + _JOINING_SECONDS, chunk.fibers[0][0]))
-            state.wake_at(state.now + _JOINING_SECONDS)
 
     def _place_backlog(self) -> None:
         backlog, refused = self._state.backlog, self._state.refusals
@@ -383,33 +365,7 @@ class Placement(CoordinatorFeature):
             found_idle = thieves(self._state.members.values(), self._state.places)
             self._state.send(victim.id, m.StealRequest(count, found_idle))
 
-    # -- placed fibers that wait ----------------------------------------------------------
-
-    def next_deadline(self) -> float | None:
-        """When it is to be seen whether placed fibers wait in vain."""
-        return self._to_look_at[0][0] if self._to_look_at else None
-
-    def tick(self, now: float) -> None:
-        """Tell of placed fibers that fit no worker."""
-        while self._to_look_at and self._to_look_at[0][0] <= now:
-            _, fiber = self._to_look_at.popleft()
-            chunk = self._state.places.chunk_of(fiber)
-            if chunk is not None:
-                self._look_at(chunk, self._state.places.needs[fiber])
-
-    def _look_at(self, chunk: m.Chunk, needs: m.Needs) -> None:
-        members = self._state.members.values()
-        told, text = self._told.setdefault(chunk.run, set()), str(needs)
-        if text in told or any(fits(member, needs, chunk.code) for member in members):
-            return
-        told.add(text)
-        workers = [each.hello for each in members if each.is_worker][:_MOST_NAMED]
-        has = [describe_worker(each.name, each.tags, each.resources) for each in workers]
-        message = m.NoWorkerFits(chunk.run, needs, has)
-        owner = self._state.runs[chunk.run].owner
-        for client in self._clients_of(chunk.run) if owner == NOBODY else (owner,):
-            self._state.send_if_member(client, message)
-        self._state.send_uncounted(OPERATOR, message)
+    # -- placed fibers that need nothing any more -----------------------------------------
 
     def _give_back(self, fiber: int) -> None:
         """A fiber doesn't hold anything any more, and has ended or is lost."""
@@ -426,7 +382,7 @@ class Placement(CoordinatorFeature):
             self._state.is_unsettled = True
 
     def fibers_dropped(self, host: int, chunk: m.Chunk) -> None:
-        """They need nothing any more."""
+        """The fibers need nothing any more."""
         for fiber, _ in chunk.fibers:
             self._give_back(fiber)
 
@@ -435,7 +391,7 @@ class Placement(CoordinatorFeature):
         self._give_back(fiber)
 
     def fiber_lost(self, fiber: int, record: FiberRecord, worker: str, reason: str) -> None:
-        """So does a fiber that is lost."""
+        """The fiber, which is lost, gives back what it held."""
         self._give_back(fiber)
 
     def run_is_ending(self, id: int, run: Run) -> None:
@@ -451,7 +407,6 @@ class Placement(CoordinatorFeature):
 
     def run_ended(self, id: int, run: Run) -> None:
         """The chunks of the run that wait for a place are dropped."""
-        self._told.pop(id, None)
         places = self._state.places
         waiting = places.drop(id) if places else []
         for fiber in run.fibers if places.needs else ():
@@ -500,18 +455,8 @@ class Placement(CoordinatorFeature):
     def member_lost(self, lost: MemberRecord, reason: str) -> None:
         """Others are asked for fibers now; what was held there is gone."""
         self._state.places.member_lost(lost.id)
-        self._look_at_all()
         self._note_loads()
         self._forget_served(lost.id)
-
-    def member_leaves(self, member: MemberRecord) -> None:
-        """It may have been the last one that fits."""
-        self._look_at_all()
-
-    def _look_at_all(self) -> None:
-        places = self._state.places
-        for chunk in places:
-            self._look_at(chunk, places.needs[chunk.fibers[0][0]])
 
     def validate(self) -> None:
         """Check the books of placed fibers, and the index of the workers."""
@@ -519,6 +464,3 @@ class Placement(CoordinatorFeature):
         hosts = {fiber: fibers[fiber].host for fiber in places.needs}
         places.validate(self._state.members, hosts)
         self._workers.validate()
-
-    def leftovers(self) -> Mapping[str, Sized]:
-        return {"runs that were told of fibers without a place": self._told}

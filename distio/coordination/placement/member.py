@@ -12,7 +12,7 @@ Rules
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence, Sized
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -85,7 +85,6 @@ class Placement(MemberFeature):
         self._asked = asked
         self._references = references
         self._recovery = recovery
-        self._reports: list[m.NoWorkerFits] = []
 
     # -- fibers that are made here --------------------------------------------------------
 
@@ -372,15 +371,7 @@ class Placement(MemberFeature):
     @handles
     def no_worker_fits(self, message: m.NoWorkerFits) -> None:
         """A fiber of a run that was started here, or is followed here, waits for a worker."""
-        self._reports.append(message)
-
-    def take_reports(self) -> list[m.NoWorkerFits]:
-        """Take out the reports that have come."""
-        reports, self._reports = self._reports, []
-        return reports
-
-    def leftovers(self) -> Mapping[str, Sized]:
-        return {"reports of fibers that fit no worker": self._reports}
+        self._state.tell_host(message)
 
     # -- hooks ----------------------------------------------------------------------------
 

@@ -101,7 +101,7 @@ class BeginFibers(Task):
 
     @property
     def run_id(self) -> int:
-        """That of the fibers."""
+        """The run of the fibers."""
         return self._parent.run
 
     def fiber_ids(self) -> list[int]:
@@ -109,7 +109,7 @@ class BeginFibers(Task):
         return [self._parent.id, *[child.id for child in self._children]]
 
     def commit(self) -> Fiber | None:
-        """They begin."""
+        """The fibers begin."""
         return self._begun(self._parent, self._children)
 
 

@@ -83,7 +83,7 @@ class Pressure(CoordinatorFeature):
 
     @admits
     def admit_read(self, sender: MemberRecord, message: m.HaveRead) -> None:
-        """It was asked about as much."""
+        """The member was asked about as much."""
         require(sender.unread.can_have_read(message.said), "more was read than was said")
 
     @handles

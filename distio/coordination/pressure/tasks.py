@@ -28,7 +28,7 @@ class AskAgain(Task):
 
     @property
     def run_id(self) -> int:
-        """That of the fiber."""
+        """The run of the fiber."""
         return self.fiber.run
 
     def fiber_ids(self) -> list[int]:

@@ -10,13 +10,13 @@ Rules
   be both.
 - The fibers of a lost member wait no longer, unless they go on elsewhere from a snapshot. The reply
   for which a snapshot waits is kept, also that to a call which its member has answered itself.
-- What members may do without asking is in `delegations`.
+- What members may do without asking is in `delegations`, and how that is recalled in
+  `delegated_queues`.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Mapping, Sequence, Set, Sized
+from collections.abc import Mapping, Sequence, Sized
 from typing import Final, Protocol, TypeVar
 
 import msgspec
@@ -25,7 +25,7 @@ from distio.coordination.admission import Inadmissible, Late, part_of, require, 
 from distio.coordination.dispatch import admits, handles, unchecked
 from distio.coordination.feature.coordinator import CoordinatorFeature
 from distio.coordination.primitives.checks import Books
-from distio.coordination.primitives.delegations import DelegatedQueues, Delegations
+from distio.coordination.primitives.delegated_queues import DelegatedQueues
 from distio.coordination.primitives.items import Item, item_of
 from distio.coordination.primitives.kept_replies import KeptReplies
 from distio.coordination.primitives.kinds import make_primitive
@@ -75,13 +75,9 @@ class Primitives(CoordinatorFeature):
         self._references = references
         self._primitives: dict[int, tuple[int, Primitive]] = {}
         """By key: the run, and the primitive."""
-        self._delegations: dict[int, Delegations] = {}
-        """By key: what members may do with a queue without asking."""
-        self._delegated = DelegatedQueues()
+        self._delegations = DelegatedQueues(state)
         self._held: list[int] = []
         """Runs from whose queues all that was delegated is to come back."""
-        self._recalls: dict[int, int] = {}
-        """By run: from how many of its queues something is still to come back."""
         self._keys: dict[int, dict[int, None]] = {}
         """By run."""
         self._waiters = Waiters()
@@ -93,7 +89,8 @@ class Primitives(CoordinatorFeature):
             + len(self._keys)
             + len(self._waiters)
             + self._waiters.has_counts
-            + len(self._delegated)
+            + len(self._delegations)
+            + self._delegations.is_used
         )
 
     # -- what members say -----------------------------------------------------------------
@@ -118,7 +115,7 @@ class Primitives(CoordinatorFeature):
         primitive = make_primitive(message.kind, message.size)
         self._primitives[message.key] = message.run, primitive
         if isinstance(primitive, Queue) and message.size:
-            self._delegations[message.key] = Delegations(primitive)
+            self._delegations.make(message.run, message.key, primitive)
         self._keys.setdefault(message.run, {})[message.key] = None
         self._references.made(message.run, message.key, sender.id)
 
@@ -152,8 +149,7 @@ class Primitives(CoordinatorFeature):
             self._references.came(message.references, message.key)
         self._waiters.enter(message.fiber, waiter)
         run.note_progress()
-        delegations = self._delegations.get(message.key)
-        if delegations is not None and self._is_delayed(delegations, sender.id, message):
+        if self._delegations.delays(sender.id, message):
             return
         self._ask(primitive, sender.id, message)
         if message.fiber in self._waiters:
@@ -185,21 +181,24 @@ class Primitives(CoordinatorFeature):
             refused = m.Replied(call.fiber, refused=f"nobody can {method} here")
             self._state.send_if_member(member, refused)
             return
-        delegations, asker = self._delegations.get(call.key), self._state.members.get(member)
-        is_held = delegations is not None and self._readers.is_held(self._primitives[call.key][0])
-        if asker is None or asker.is_leaving or are_others_next or is_held:
-            delegations = None
+        may_have = not are_others_next and self._may_have(member, call.key)
         for reply in replies:
             is_refused = reply.is_closed or reply.plain is False
             if reply.fiber == call.fiber and call.references and is_refused:
                 self._references.gone(call.references, call.key)
-            if delegations is None or reply.fiber != call.fiber or reply.is_closed:
-                self._reply(reply)
-            else:
+            if may_have and reply.fiber == call.fiber and not reply.is_closed:
                 got_item = reply.item is not NOTHING
-                self._reply(reply, *delegations.delegate(member, call, got_item=got_item))
-                if member in delegations.ever:
-                    self._delegated.note(member, call.key)
+                self._reply(reply, *self._delegations.delegate(member, call, got_item=got_item))
+            else:
+                self._reply(reply)
+
+    def _may_have(self, member: int, key: int) -> bool:
+        """Whether something of this may be delegated to a member that has called it."""
+        if key not in self._delegations:
+            return False
+        asker = self._state.members.get(member)
+        is_staying = asker is not None and not asker.is_leaving
+        return is_staying and not self._readers.is_held(self._primitives[key][0])
 
     @handles
     @unchecked
@@ -236,22 +235,6 @@ class Primitives(CoordinatorFeature):
 
     # -- delegations ----------------------------------------------------------------------
 
-    def _is_delayed(self, delegations: Delegations, member: int, call: m.PrimitiveCall) -> bool:
-        """Whether members have to give something back before this can be answered."""
-        if not delegations.recalled:
-            self._recall(call.run, call.key, delegations, delegations.to_recall(member, call))
-        if delegations.recalled:
-            delegations.delayed[call.fiber] = member, call
-        return bool(delegations.recalled)
-
-    def _recall(self, run: int, key: int, delegations: Delegations, holders: Set[int]) -> None:
-        fresh = holders - delegations.recalled
-        for holder in sorted(fresh):
-            self._state.send_if_member(holder, m.RecallDelegation(key))
-        if fresh and not delegations.recalled:
-            self._recalls[run] = self._recalls.get(run, 0) + 1
-        delegations.recalled |= fresh
-
     def run_held(self, id: int) -> None:
         """Items are put one by one from now on: who puts one may have to wait."""
         self._held.append(id)
@@ -263,17 +246,11 @@ class Primitives(CoordinatorFeature):
             return
         held, self._held = self._held, []
         for run in held:
-            for key in self._keys.get(run, ()):
-                delegations = self._delegations.get(key)
-                if delegations is not None:
-                    self._recall(run, key, delegations, {*delegations.holders})
+            self._delegations.recall_all(self._keys.get(run, ()))
 
     def member_leaves(self, member: MemberRecord) -> None:
         """What it has done without asking is to be known, for its fibers go on elsewhere."""
-        for key in self._delegated.at(member.id):
-            delegations = self._delegations.get(key)
-            if delegations is not None and member.id in delegations.holders:
-                self._recall(self._primitives[key][0], key, delegations, {member.id})
+        self._delegations.recall_from(member.id)
 
     @admits
     def admit_put(self, sender: MemberRecord, message: m.DelegatedPut) -> None:
@@ -335,31 +312,25 @@ class Primitives(CoordinatorFeature):
         if delegations is None or sender.id not in delegations.recalled:
             self._state.stale += 1
             return
-        self._take_back(message.key, delegations, sender.id, message.taken)
+        self._take_back(message.key, sender.id, message.taken)
 
-    def _take_back(self, key: int, delegations: Delegations, member: int, taken: int) -> None:
+    def _take_back(self, key: int, member: int, taken: int) -> None:
         id, primitive = self._primitives[key]
-        was_recalled = bool(delegations.recalled)
-        delegations.take_back(member, taken)
+        was_recalled = bool(self._delegations[key].recalled)
+        delayed = self._delegations.take_back(key, member, taken)
         self._admit(key)
-        if not was_recalled or delegations.recalled:
+        if not was_recalled or self._delegations[key].recalled:
             return
         run = self._state.runs[id]
         run.note_progress()
-        self._recalls[id] -= 1
-        if not self._recalls[id]:
-            del self._recalls[id]
-        delayed, delegations.delayed = delegations.delayed, OrderedDict()
-        left = len(delayed)
-        for caller, call in delayed.values():
-            left -= 1
-            if not self._is_delayed(delegations, caller, call):
-                self._ask(primitive, caller, call, are_others_next=left > 0)
+        for number, (caller, call) in enumerate(delayed, 1):
+            if not self._delegations.delays(caller, call):
+                self._ask(primitive, caller, call, are_others_next=number < len(delayed))
         self._state.probe(id, run)
 
     def will_wake(self, run: int) -> bool:
         """Whether fibers of this run wait only until something has come back."""
-        return run in self._recalls
+        return self._delegations.is_recalling(run)
 
     # -- the fibers that wait -------------------------------------------------------------
 
@@ -423,10 +394,8 @@ class Primitives(CoordinatorFeature):
         del self._keys[owner][key]
         if not self._keys[owner]:
             del self._keys[owner]
-        delegations = self._delegations.pop(key, None)
-        for member in delegations.ever if delegations is not None else ():
+        for member in self._delegations.free(key):
             self._state.send_if_member(member, m.PrimitivesFreed([key]))
-            self._delegated.forget(member, key)
 
     def member_lost(self, lost: MemberRecord, reason: str) -> None:
         """The fibers of the member wait no longer, and what was delegated to it is back."""
@@ -439,25 +408,20 @@ class Primitives(CoordinatorFeature):
                 self._waiters.move(fiber, NOWHERE)
             else:
                 self._withdraw(fiber, waiter)
-        for key in self._delegated.take(lost.id):
-            delegations = self._delegations.get(key)
-            if delegations is None:
-                continue  # what came back may have freed it
-            if lost.id in delegations.holders or lost.id in delegations.recalled:
-                self._take_back(key, delegations, lost.id, 0)
+        for key in self._delegations.take_queues_of(lost.id):
+            if key in self._delegations:  # what came back may have freed it
+                self._take_back(key, lost.id, 0)
 
     def run_ended(self, id: int, run: Run) -> None:
         """The primitives of the run end with it."""
         for key in self._keys.pop(id, ()):
             _, primitive = self._primitives.pop(key)
-            delegations = self._delegations.pop(key, None)
+            delegations = self._delegations.get(key)
             delayed = delegations.delayed if delegations is not None else ()
             for fiber in [*primitive.waiting(), *delayed]:
                 if fiber in self._waiters:
                     self._waiters.leave(fiber)
-            for member in delegations.ever if delegations is not None else ():
-                self._delegated.forget(member, key)
-        self._recalls.pop(id, None)
+            self._delegations.free(key)
 
     # -- mistakes of distio's own ---------------------------------------------------------
 
@@ -477,8 +441,7 @@ class Primitives(CoordinatorFeature):
                 self._state.send_if_member(waiter.member, m.Replied(fiber, refused=reason))
         for key in self._keys.pop(run, ()):
             self._primitives.pop(key, None)
-            self._delegations.pop(key, None)
-        self._recalls.pop(run, None)
+            self._delegations.free(key)
 
     def spoilt_runs(self) -> set[int]:
         """The runs of which a primitive isn't what it must be."""
@@ -486,11 +449,7 @@ class Primitives(CoordinatorFeature):
 
     def count_anew(self) -> None:
         """Count the fibers that wait, now that nothing is left that is spoilt."""
-        self._delegated = DelegatedQueues()
-        for key, delegations in self._delegations.items():
-            for member in delegations.ever:
-                if member in self._state.members:
-                    self._delegated.note(member, key)
+        self._delegations.count_anew(self._state.members)
         waiters, self._waiters = self._waiters, Waiters()
         for fiber, waiter in waiters.items():
             if waiter.key in self._primitives and self._state.is_somewhere(waiter.member):
@@ -502,11 +461,12 @@ class Primitives(CoordinatorFeature):
         return {"primitives": self}
 
     def validate(self) -> None:
-        """Check that somebody counts for each primitive, and what `Books` says."""
+        """Check that somebody counts for each primitive, and that the books are right."""
         for key in self._primitives:
             if key not in self._references:
                 raise DistioBug(f"a primitive has the key {key}, which nobody counts")
         self._books.validate()
+        self._delegations.validate()
 
     @property
     def _books(self) -> Books:

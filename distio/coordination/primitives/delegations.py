@@ -20,13 +20,13 @@ Rules
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Sequence
-from typing import Final, final
+from collections.abc import Sequence
+from typing import Final
 
 from distio.coordination.primitives.queues import NO_LIMIT, Queue
 from distio.protocol import messages as m
 
-__all__ = ["DelegatedQueues", "Delegations"]
+__all__ = ["Delegations"]
 
 _MOST_AHEAD: Final = 64
 _TAKES: Final = ("take", "poll")
@@ -48,14 +48,16 @@ class _Streak:
 
 
 class Delegations:
-    """Those of one queue."""
+    """What members may do with one queue without asking."""
 
-    def __init__(self, queue: Queue) -> None:
+    def __init__(self, run: int, queue: Queue) -> None:
+        self.run = run
+        """The run to which the queue belongs."""
         self._queue = queue
         self._reader: int | None = None
         """The member that was given items ahead."""
         self._ahead: deque[bytes] = deque()
-        """Those items, as far as it isn't known that they were taken."""
+        """The items that it was given, as far as it isn't known that they were taken."""
         self._known = 0
         """How many of the items that were given ahead last are known to be taken."""
         self._serials: dict[int, int] = {}
@@ -167,38 +169,11 @@ class Delegations:
         """Whether this member may put without asking."""
         return member in self._writers
 
+    def concerns(self, member: int) -> bool:
+        """Whether this member has something, or is to give something back."""
+        return member in self.holders or member in self.recalled
+
     @property
     def holders(self) -> Sequence[int]:
         """The members that have anything."""
         return [*self._writers, *([] if self._reader is None else [self._reader])]
-
-
-@final
-class DelegatedQueues:
-    """By member: the queues that were ever delegated to it, and some that are no more."""
-
-    def __init__(self) -> None:
-        self._at: dict[int, dict[int, None]] = {}
-
-    def note(self, member: int, key: int) -> None:
-        """Something of a queue is delegated to a member."""
-        self._at.setdefault(member, {})[key] = None
-
-    def at(self, member: int) -> Iterable[int]:
-        """The queues of a member."""
-        return self._at.get(member, ())
-
-    def take(self, member: int) -> list[int]:
-        """Take out the queues of a member."""
-        return [*self._at.pop(member, ())]
-
-    def forget(self, member: int, key: int) -> None:
-        """The queue is gone."""
-        queues = self._at.get(member)
-        if queues is not None:
-            queues.pop(key, None)
-            if not queues:
-                del self._at[member]
-
-    def __len__(self) -> int:
-        return len(self._at)

@@ -15,7 +15,7 @@ class Waiter(NamedTuple):
     run: int
     key: int
     references: Sequence[int] = ()
-    """Those in the item that it puts."""
+    """The references in the item that the fiber puts."""
 
 
 @final

@@ -258,7 +258,7 @@ class Recovery(CoordinatorFeature):
         self._forget(record)
 
     def fiber_lost(self, fiber: int, record: FiberRecord, worker: str, reason: str) -> None:
-        """So does this one."""
+        """A lost fiber goes on nowhere, either."""
         self._forget_reply(record)
         self._forget(record)
 

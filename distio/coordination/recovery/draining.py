@@ -70,7 +70,7 @@ class Drain(MemberFeature):
         self._unheard = 0
         """How many messages with snapshots the coordinator may not have yet."""
         self._in_hand: dict[int, bool] = {}
-        """Those that are being pickled, and whether they have moved since."""
+        """The fibers that are being pickled, and whether they have moved since."""
         self._is_to_look = False
         """Whether a task in the queue is going to look for trees at rest."""
         self._left_behind = 0
@@ -219,7 +219,7 @@ class Drain(MemberFeature):
             self._saved.update((fiber.id, fiber) for fiber in fibers if fiber.tree is not None)
 
     def fibers_left(self, departure: Departure) -> None:
-        """They are elsewhere already."""
+        """The fibers are elsewhere already."""
         for fiber in departure.fibers:
             self._unsaved.pop(fiber.id, None)
             self._saved.pop(fiber.id, None)

@@ -10,8 +10,8 @@ Rules
   with the effect. From then on each of them is the top of a tree of its own.
 - What others see: calls of primitives; a changed variable; a lock given back that the snapshot
   holds; the cancellation, the leaving and the end of a fiber that the coordinator knows.
-- A fiber that can't be pickled, or can't be looked at because another thread may step it, has no
-  snapshot of that moment, and the coordinator is told so: an older one would do the same again.
+- A fiber that can't be captured (see `recovery/capturing.py`) or pickled has no snapshot of that
+  moment, and the coordinator is told so: an older one would do the same again.
 - Where several threads step fibers, those that are started are saved at once, together with the one
   that starts them: so each is the top of a tree of its own before any other thread steps it.
 - A call of an actor that is elsewhere is saved with its caller, as one that goes to the object.
@@ -24,20 +24,20 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence, Sized
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from distio.coordination.cancellation.member import Cancellation
 from distio.coordination.dispatch import handles
 from distio.coordination.executor.tasks import Task
-from distio.coordination.feature.member import Departure, Key, MemberFeature
+from distio.coordination.feature.member import Departure, MemberFeature
 from distio.coordination.outcomes.mentioned import outcomes_of
+from distio.coordination.recovery.capturing import ANYWHERE_ALL, Capturing, HeldBy
 from distio.coordination.recovery.effects import EFFECTS, Effect
 from distio.coordination.recovery.tasks import (
-    Captured,
     Condition,
     RepeatRequest,
     Taken,
@@ -50,7 +50,6 @@ from distio.coordination.state.member import MemberState
 from distio.coordination.state.tree import Tree
 from distio.core.fiber import Fiber, Handle
 from distio.core.outcomes import Leaving
-from distio.core.snapshot import capture, is_fresh, would_doubt
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
 
@@ -58,13 +57,6 @@ __all__ = ["Answer", "Recovery"]
 
 Following = Fiber | Task | None
 Answer = Callable[[Fiber, Any], Following]
-HeldBy = Callable[[Fiber, Key | None], list[tuple[Key, int, int]]]
-
-_MOST_TOGETHER: Final = 256
-"""So many fibers that have not begun share a pickle at most."""
-_BOUND: Final = "it uses an object that is kept in the worker"
-_ANYWHERE: Final[Mapping[int, Destination]] = {}
-_THREADS: Final = "other threads of the worker may have been at fibers of its tree"
 
 
 class Recovery(MemberFeature):
@@ -87,9 +79,7 @@ class Recovery(MemberFeature):
         self._state = state
         self._references = references
         self._cancellation = cancellation
-        self._held_by = held_by
-        self._reports: list[m.LossReported] = []
-        """Those of losses that the host hasn't taken out yet."""
+        self._capturing = Capturing(state, cancellation, held_by)
 
     # -- trees ----------------------------------------------------------------------------
 
@@ -255,7 +245,7 @@ class Recovery(MemberFeature):
         condition: Condition | None = None,
         in_hand: Sequence[Fiber] = (),
         together: Sequence[Fiber] = (),
-        where: Mapping[int, Destination] = _ANYWHERE,
+        where: Mapping[int, Destination] = ANYWHERE_ALL,
     ) -> TakeSnapshots:
         """The task that takes snapshots of all fibers in these trees.
 
@@ -269,38 +259,12 @@ class Recovery(MemberFeature):
             together: those of the fibers that are to share a pickle, though they have begun.
             where: by fiber: where it goes on if the member is lost; else anywhere.
         """
-        fibers = [each for tree in trees for each in (tree.head, *tree.rest.values())]
-        reachable = {each.id for each in in_hand} if fiber is None else {fiber.id}
-        reachable |= {each.id for each in together}
-        captured = [
-            self._captured(each, fiber)
-            if self._state.threads == 1 or each.id in reachable or self._is_put_aside(each)
-            else Captured(each, refusal=_THREADS)
-            for each in fibers
-        ]
-        for each in captured if together and self._state.threads > 1 else ():
-            sleep: Any = each.fiber.request
-            each.timer = sleep.timer
-        for each in captured if where else ():
-            each.destination = where.get(each.fiber.id, ANYWHERE)
+        captured = self._capturing.trees(trees, fiber, in_hand, together, where)
         request = None if fiber is None else fiber.request
         mentioned = getattr(request, "handles", ())
         run = self._state.runs[trees[0].head.run]
-        what = _in_groups(captured, together), self._state.progress.received, mentioned, effect
+        what = captured, self._state.progress.received, mentioned, effect
         return TakeSnapshots(run, *what, fiber, then, condition, self._taken)
-
-    def _is_put_aside(self, fiber: Fiber) -> bool:
-        """Whether no thread steps this fiber, nor will: the member leaves."""
-        state = self._state
-        return state.is_leaving and (fiber.id in state.parked or fiber.id in state.set_aside)
-
-    def _sleeps_on(self, captured: Captured) -> bool:
-        """Whether it has not woken meanwhile, if it matters: else it may have been stepped."""
-        if not captured.timer:
-            return True
-        fiber = self._state.parked.get(captured.fiber.id)
-        request: Any = None if fiber is None else fiber.request
-        return type(request) is rq.Sleep and request.timer == captured.timer
 
     def save_together(self, fibers: Sequence[Fiber], effect: str, then: Task) -> Task:
         """The task that saves sleeping fibers of one run, and all in their trees, or none.
@@ -313,24 +277,6 @@ class Recovery(MemberFeature):
         trees = {fiber.tree: None for fiber in fibers}
         condition = Condition(_stay, needs_all=True)
         return self._save([*trees], effect, None, then, condition, together=fibers)
-
-    def _captured(self, fiber: Fiber, acting: Fiber | None, *, stays: bool = True) -> Captured:
-        if fiber.id in self._state.runs[fiber.run].bound:
-            return Captured(fiber, refusal=_BOUND)
-        if fiber is not acting and self._cancellation.is_pending:
-            self._cancellation.tell(fiber)  # else it would be known here alone
-        request: Any = fiber.request
-        released = None
-        if fiber is acting:
-            is_waiting = type(request) is rq.CallPrimitive
-            if type(request) is rq.Release:
-                released = request.lock.key
-        else:
-            is_parked = fiber.id in self._state.parked
-            is_waiting = is_parked and not (stays and would_doubt(fiber))
-        held = self._held_by(fiber, released) if fiber.holds else []
-        state = capture(fiber, is_waiting=is_waiting, stays=stays, released=released)
-        return Captured(fiber, state, held, is_waiting=is_waiting)
 
     def save_at_rest(
         self,
@@ -345,7 +291,7 @@ class Recovery(MemberFeature):
             fibers: all fibers of some trees; nobody steps them until the snapshots are taken.
             saved: called with them, and why some could not be saved, when the snapshots leave.
         """
-        captured = [self._captured(fiber, None, stays=False) for fiber in fibers]
+        captured = self._capturing.at_rest(fibers)
 
         def taken(taken: Taken) -> None:
             if run.id in self._state.runs:
@@ -360,7 +306,7 @@ class Recovery(MemberFeature):
 
         received = self._state.progress.received
         said = received, (), "was with a worker that leaves"
-        return TakeSnapshots(run, _in_groups(captured), *said, None, Task(), None, taken)
+        return TakeSnapshots(run, captured, *said, None, Task(), None, taken)
 
     def _taken(self, taken: Taken) -> Following:
         """Snapshots were taken: they leave, and then what others see."""
@@ -383,7 +329,9 @@ class Recovery(MemberFeature):
         chunks, unsaved = [], []
         for together, dumped, reason in taken.snapshots:
             # another thread has stepped the others, or they have left
-            here = [each.fiber.tree is not None and self._sleeps_on(each) for each in together]
+            here = [
+                each.fiber.tree is not None and self._capturing.sleeps_on(each) for each in together
+            ]
             fibers = [each.fiber for each, is_here in zip(together, here) if is_here]
             if not fibers:
                 continue
@@ -474,15 +422,7 @@ class Recovery(MemberFeature):
     @handles
     def loss_reported(self, message: m.LossReported) -> None:
         """A worker was lost that had fibers of runs that were started here."""
-        self._reports.append(message)
-
-    def take_reports(self) -> list[m.LossReported]:
-        """Take out the reports that have come."""
-        reports, self._reports = self._reports, []
-        return reports
-
-    def leftovers(self) -> Mapping[str, Sized]:
-        return {"reports of losses": self._reports}
+        self._state.tell_host(message)
 
 
 def _stay(then: Task) -> None:
@@ -492,24 +432,3 @@ def _stay(then: Task) -> None:
 def _go_on_all_the_same(then: Task) -> Task:
     """Nobody has seen the fibers yet, so they need no snapshots."""
     return then
-
-
-def _in_groups(
-    captured: Sequence[Captured], together: Sequence[Fiber] = ()
-) -> Sequence[Sequence[Captured]]:
-    """Which of them share a pickle: some that have not begun do, and so do these."""
-    group = {fiber.id for fiber in together}
-    groups: list[list[Captured]] = [[each for each in captured if each.fiber.id in group]]
-    fresh: list[Captured] = []
-    for each in captured:
-        if each.fiber.id in group:
-            continue
-        is_alone = each.held or each.destination != ANYWHERE
-        if is_alone or not each.state or not is_fresh(each.state):
-            groups.append([each])
-        else:
-            fresh.append(each)
-    groups += [
-        fresh[start : start + _MOST_TOGETHER] for start in range(0, len(fresh), _MOST_TOGETHER)
-    ]
-    return [each for each in groups if each]

@@ -70,7 +70,7 @@ class LossReports(CoordinatorFeature):
         self._new: dict[int, _Loss] = {}
         """By client: those of the event that is being handled."""
         self._told: list[_Loss] = []
-        """Those of which a first part was reported."""
+        """The losses of which a first part was reported."""
         self._loss_of: dict[int, _Loss] = {}
         """By fiber that has no place yet."""
 

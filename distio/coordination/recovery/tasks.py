@@ -65,7 +65,7 @@ class Captured:
         """The tree that it was in: it is in another one when it has been saved since."""
         self.state = state
         self.timer = 0
-        """That of its sleep, in which it stays, if another thread may step it when it wakes."""
+        """The timer of its sleep, if another thread may step it when it wakes; else 0."""
         self.held = held
         self.is_waiting = is_waiting
         self.is_calling = is_waiting and type(fiber.request) is CallPrimitive
@@ -94,7 +94,7 @@ class Taken(NamedTuple):
     snapshots: Sequence[tuple[Sequence[Captured], Dumped | None, str]]
     """(fibers, their pickle or None, why there is none)."""
     outcomes: Sequence[tuple[int, Leaving]]
-    """Those of fibers that have ended here, and to which snapshots or what is said next refer."""
+    """Outcomes of fibers that have ended here, to which snapshots or what is said next refer."""
     fiber: Fiber | None
     """The fiber that does what others see."""
     then: Any
@@ -199,7 +199,7 @@ class TakeSnapshots(Task):
         self._result = self._result._replace(snapshots=snapshots, outcomes=outcomes)
 
     def commit(self) -> Following:
-        """They leave, and the executor goes on."""
+        """The snapshots leave, and the executor goes on."""
         return self._taken(self._result)
 
 
@@ -227,7 +227,7 @@ class RepeatRequest(Task):
 
     @property
     def run_id(self) -> int:
-        """That of the fiber."""
+        """The run of the fiber."""
         return self.fiber.run
 
     def fiber_ids(self) -> list[int]:

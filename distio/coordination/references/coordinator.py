@@ -158,7 +158,7 @@ class References(CoordinatorFeature):
         return self._begin(record.run, key, _Known(record.run, members, exposed=0))
 
     def counted(self, member: int, run: int, keys: Sequence[int]) -> list[int]:
-        """Those of the keys to which a payload of a member counts as a reference.
+        """The keys to which a payload of a member counts as a reference.
 
         Args:
             member: the member that has sent the payload.

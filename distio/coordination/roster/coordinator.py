@@ -84,7 +84,7 @@ class Roster(CoordinatorFeature):
         return self._looks_at if self._waits and self._looks_at > self._state.now else None
 
     def tick(self, now: float) -> None:
-        """It is time to look at the load, when all that is due now is done."""
+        """Look at the load when all that is due now is done."""
         if self._waits and now >= self._looks_at:
             self._state.is_unsettled = True
 

@@ -34,7 +34,7 @@ class Joined(NamedTuple):
     """For how long it may step fibers, at the most, if it can't be reached; 0: no time is long
     enough, or it has ended then."""
     role: Role = "any"
-    """That of its key."""
+    """The role of the member's key."""
 
 
 class PeerRefused(NamedTuple):

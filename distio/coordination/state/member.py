@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -30,12 +30,32 @@ from distio.core.outcomes import Leaving
 from distio.core.pickling.archives import Archive, digest_of_archive
 from distio.protocol import messages as m
 from distio.protocol.ids import fiber_id
+from distio.protocol.messages.code import CodeReported
 from distio.protocol.messages.logs import LogLevels
 from distio.protocol.messages.pressure import AwaitHeard
+from distio.protocol.messages.roster import MembersListed
 from distio.protocol.requests import Request
 from distio.protocol.sizes import MESSAGE_BYTES, size_of
 
-__all__ = ["ASK_EVERY", "GIVE_BACK_TOGETHER", "MOST_UNHEARD", "MOST_UNHEARD_BYTES", "MemberState"]
+__all__ = [
+    "ASK_EVERY",
+    "GIVE_BACK_TOGETHER",
+    "MOST_UNHEARD",
+    "MOST_UNHEARD_BYTES",
+    "HostMessage",
+    "MemberState",
+    "NamedRunAnswer",
+    "Report",
+]
+
+NamedRunAnswer: TypeAlias = (
+    m.NamedRunFound | m.NamedRunRefused | m.NamedRunsListed | m.NamedRunEnded
+)
+"""What the coordinator says of named runs."""
+Report: TypeAlias = m.LossReported | CodeReported | m.NoWorkerFits
+"""What is to be in the log of the program."""
+HostMessage: TypeAlias = m.LogsRelayed | Report | NamedRunAnswer | MembersListed
+"""What the coordinator says to a process, and not to fibers of it."""
 
 GIVE_BACK_TOGETHER: Final = 64
 """So many fibers with small outcomes are given back together, if not all is told before."""
@@ -113,6 +133,9 @@ class MemberState:
         """(key, count) of the claims that have died since the coordinator was told."""
         self.given_back_later: deque[tuple[int, int]] = deque()
         """The same, of fibers whose outcomes are here and small: many are told of together."""
+        self.for_host: list[HostMessage] = []
+        """What the coordinator has said to the process and not to fibers, in order, since the host
+        last looked."""
         self.ended_runs: list[tuple[LocalRun, m.RunEnded]] = []
         """Runs that have ended since the host last looked."""
         self.stale = 0
@@ -251,6 +274,10 @@ class MemberState:
     def send(self, message: m.MemberMessage) -> None:
         """Let the coordinator hear this, after all that was sent before."""
         self.outbox.append(message)
+
+    def tell_host(self, message: HostMessage) -> None:
+        """Let the host take up what the coordinator has said to the process."""
+        self.for_host.append(message)
 
     def ask_for(self, run: int, fibers: list[int]) -> None:
         """Fibers of this run here wait for these, which are elsewhere.

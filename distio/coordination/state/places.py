@@ -157,6 +157,11 @@ class Places:
         self._fresh.append(chunk)
         heappush(self._orders.setdefault(_kind_of(needs, chunk.code), []), rank)
 
+    @property
+    def has_fresh(self) -> bool:
+        """Whether some have begun to wait since `take_fresh`."""
+        return bool(self._fresh)
+
     def take_fresh(self) -> list[Chunk]:
         """Take out those that have begun to wait, and still do."""
         fresh, self._fresh = self._fresh, []

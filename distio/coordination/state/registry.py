@@ -95,7 +95,7 @@ class ColdGroup:
 
     @property
     def fibers(self) -> Sequence[int]:
-        """Those that still sleep; the first one wakes next."""
+        """The fibers that still sleep; the first one wakes next."""
         return self._fibers
 
     @property
@@ -104,7 +104,7 @@ class ColdGroup:
         return self._deadlines[0]
 
     def due(self, now: float) -> Sequence[int]:
-        """Those whose time has come."""
+        """The fibers whose time has come."""
         return self._fibers[: bisect_right(self._deadlines, now)]
 
     def deadline_of(self, fiber: int) -> float:
@@ -164,7 +164,7 @@ class Rare:
 
 @final
 class _Common(Rare):
-    """That which most records share; to change it is a mistake."""
+    """The rare fields as most records share them; to change them is a mistake."""
 
     __slots__ = ()
 
@@ -213,14 +213,14 @@ class FiberRecord(msgspec.Struct, gc=False, eq=False):
         return _record, (fields[:-1] if self.rare is _COMMON else fields)
 
     def keep(self, snapshot: Snapshot, place: int, wakes_at: float | None) -> None:
-        """It goes on from this snapshot from now on; see the fields."""
+        """The fiber goes on from this snapshot from now on; see the fields."""
         self.snapshot, self.place = snapshot, place
         if wakes_at is not None or self.rare is not _COMMON:
             own = self.own
             own.unsaved, own.wakes_at = "", wakes_at
 
     def tell_anew(self) -> None:
-        """It goes on from its snapshot, which doesn't know of some cancellations."""
+        """The fiber goes on from its snapshot, which doesn't know of some cancellations."""
         if self.rare is not _COMMON:
             self.rare.pending_cancels = dict.fromkeys(self.rare.told, 0) or _NONE
 

@@ -107,7 +107,7 @@ class Watches(CoordinatorFeature):
                 self._state.send_if_member(member, now)
 
     def run_ended(self, id: int, run: Run) -> None:
-        """It is told once more, and nobody watches it any longer."""
+        """The run is told of once more, and nobody watches it any longer."""
         if id in self._watched:
             self._tell(id, run)
             del self._watched[id]

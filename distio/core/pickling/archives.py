@@ -41,7 +41,7 @@ def digest_of_archive(data: bytes) -> bytes:
 
 
 def archives_among(digests: Iterable[bytes]) -> list[bytes]:
-    """Those of these digests that name archives.
+    """The digests that name archives, among these.
 
     >>> code = digest_of_archive(Archive("shop.py", b"").data)
     >>> archives_among([b"0123", code]) == [code]

@@ -75,7 +75,7 @@ class MadeBundle:
         self._code = code
         """What the definitions only name."""
         self._modules = tuple(scope.modules)
-        """Those that it names, and that others may not be able to import."""
+        """The modules that it names, and that others may not be able to import."""
         self._sources: list[Source] = []
         """The modules that came along last."""
         self._bundled: Bundled | None = None
@@ -86,7 +86,7 @@ class MadeBundle:
         return len(self._definitions) > _LARGEST_KEPT
 
     def use(self, scope: Scope) -> None:
-        """It stands for what the scope would define."""
+        """The bundle stands for what the scope would define."""
         self.uses += 1
         self.fruitless = 0
         scope.code.update(self._code)

@@ -23,7 +23,7 @@ class ClassId(NamedTuple):
     """A class, among those of all processes."""
 
     token: bytes
-    """That of the process in which it was defined."""
+    """The token of the process in which the class was defined."""
     number: int
     version: str
 

@@ -70,7 +70,7 @@ class Records(msgspec.Struct, frozen=True, array_like=True):
     """For each function and class that the pickle itself names: its own place in `code`, and those
     of what its code uses."""
     versions: dict[str, str] = {}
-    """Those of the packages in which they are, as far as these have one."""
+    """The versions of the packages in which they are, as far as these have one."""
 
 
 class Manifest(NamedTuple):
@@ -183,7 +183,7 @@ class Difference(NamedTuple):
     used_by: str = ""
     """What the pickle names, if that isn't the function or class itself."""
     versions: str = ""
-    """That of its package there and here, if they differ."""
+    """The versions of its package there and here, if they differ."""
 
     @property
     def state(self) -> str:
@@ -205,9 +205,9 @@ class Comparison(NamedTuple):
     """How the code here differs from what a pickle names."""
 
     differences: Sequence[Difference] = ()
-    """Those for which nothing stands in."""
+    """The differences for which nothing stands in."""
     stand_ins: StandIns = NO_STAND_INS
-    """For the others."""
+    """What stands in for the other differences."""
 
 
 _SAME: Final = Comparison()
@@ -281,7 +281,7 @@ def _difference(record: CodeRecord) -> Difference | None:
 
 class _StandIn(NamedTuple):
     digest: str | None
-    """That for which it stands in; None: any."""
+    """The digest of the code for which it stands in; None: any."""
     made: Any
 
 

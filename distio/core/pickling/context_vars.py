@@ -32,9 +32,9 @@ class _Name(NamedTuple):
 
 
 _NAMES: Final[dict[ContextVar[Any], _Name | None]] = {}
-"""Those that were looked for; None for one that no module has."""
+"""Variables that were looked for; None for one that no module has."""
 _MADE: Final[dict[_Name, ContextVar[Any]]] = {}
-"""Those of modules that no other process imports."""
+"""Variables of modules that no other process imports."""
 
 
 def reduce_context_var(var: ContextVar[Any]) -> tuple[Any, ...]:

@@ -315,9 +315,9 @@ class ExceptionReader:
         self._made: dict[int, BaseException] = {}
         self._making: set[int] = set()
         self._without_own_way: set[int] = set()
-        """Those for which what their class says has failed."""
+        """Exceptions for which what their class says has failed."""
         self._foreign: set[int] = set()
-        """Those that can't be made in this process."""
+        """Exceptions that can't be made in this process."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return ExceptionReader, ()

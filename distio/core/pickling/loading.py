@@ -75,7 +75,7 @@ def bring_sources(
 
 
 def _load_alone(body: bytes, stand_ins: StandIns) -> Any:
-    """The same for a body that refers to no bundle; by far the most frequent, and quick."""
+    """Load a body that refers to no bundle, which is by far the most frequent: quickly."""
     if stand_ins:
         return _Unpickler(BytesIO(body), stand_ins).load()
     try:
@@ -106,7 +106,7 @@ class Bundle:
             return self._opened
 
     def open_once(self, space: ObjectSpace, stand_ins: StandIns = NO_STAND_INS) -> Opened:
-        """The same, for a bundle that nobody keeps."""
+        """Open a bundle that nobody keeps."""
         with space.lock:
             return _fill(space, self.payload, stand_ins)
 

@@ -127,9 +127,9 @@ class Dumped(NamedTuple):
     attachments: dict[bytes, bytes]
     """By digest, what the payload refers to and what goes its own way, once."""
     handles: list[Handle[Any, Any, Any]]
-    """They leave with the payload: somebody may ask for their outcomes."""
+    """The handles that leave with the payload: somebody may ask for their outcomes."""
     references: Sequence[Reference] = ()
-    """They leave with it, too: what they stand for is to live until it was opened."""
+    """The references that leave with it: what they stand for is to live until it was opened."""
     generators: Sequence[Any] = ()
     """The generators of random numbers of which there are copies in it."""
     code: bytes = b""

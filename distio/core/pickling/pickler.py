@@ -69,7 +69,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
         self._known: dict[int, _Known] = {}
         """By the identity of code, which lives as long as what is pickled."""
         self._reducers: dict[type, _Reducer] = {}
-        """Those of the user's classes, as far as they were asked for: a class may be changed."""
+        """The reducers of user classes that were asked for: a class may be changed later."""
         self._exceptions: ExceptionWriter | None = None
 
     def reducer_override(self, obj: Any) -> Reduced:

@@ -175,7 +175,7 @@ def words_in(texts: Iterable[str]) -> list[str]:
 
 @lru_cache(maxsize=1024)
 def _words_of(text: str) -> tuple[str, ...]:
-    """The same functions are pickled again and again."""
+    """The words of a text; kept, as the same functions are pickled again and again."""
     return tuple(_WORD.findall(text))
 
 

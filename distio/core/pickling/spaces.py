@@ -61,7 +61,7 @@ class Origin(NamedTuple):
     """Where a namespace was defined first."""
 
     token: bytes
-    """That of the process."""
+    """The token of the process."""
     module: str
     generation: int = 0
 
@@ -179,7 +179,7 @@ class ObjectSpace:
         return None if found is None else vars(found)
 
     def all_names_of(self, module: str) -> list[Names]:
-        """Those of the module, and of all namespaces of it that came by value."""
+        """The names of the module, and of all namespaces of it that came by value."""
         came = [each.names for each in list(self._records.values()) if each.origin.module == module]
         home = self.names_of(module)
         return came if home is None else [home, *came]
@@ -304,7 +304,7 @@ _simulated: Final = _Simulated()
 
 
 def current_space() -> ObjectSpace:
-    """That of this process, or of the simulated one."""
+    """The space of this process, or of the simulated one."""
     return _simulated.space or _space
 
 
@@ -367,7 +367,7 @@ class _Load:
         return made is not None
 
     def end(self) -> None:
-        """It is opened, or could not be."""
+        """The dump is opened, or could not be."""
         if self._space is not None:
             for id, origin, cls in self._filled:
                 self._space.classes.made(id, origin, cls)

@@ -26,7 +26,7 @@ def versions_of(modules: Iterable[str]) -> dict[str, str]:
 
 @cache
 def _version(package: str) -> str:
-    """That of a package; empty if it has none."""
+    """The version of a package; empty if it has none."""
     if is_of_python(package):
         return ""
     own = getattr(sys.modules.get(package), "__version__", None)

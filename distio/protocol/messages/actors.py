@@ -14,7 +14,7 @@ class ObjectStays(MemberMessage, frozen=True, gc=False):
     """The object of an actor ends with this member, which leaves."""
 
     run: Id
-    """That of the actor."""
+    """The run of the actor."""
     key: Id
     reason: str
     """Why it doesn't go on elsewhere."""

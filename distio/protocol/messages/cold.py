@@ -12,7 +12,7 @@ __all__ = ["FibersPutAway", "PutAway"]
 
 
 class PutAway(CoordinatorMessage, frozen=True, gc=False):
-    """These fibers have slept for a while, and sleep on for long: save them, and let them leave."""
+    """Fibers have slept for a while, and sleep on for long: save them, and let them leave."""
 
     run: Id
     sleepers: list[tuple[FiberId, Count]]
@@ -20,7 +20,7 @@ class PutAway(CoordinatorMessage, frozen=True, gc=False):
 
 
 class FibersPutAway(MemberMessage, frozen=True, gc=False):
-    """These fibers sleep here no more, but in the snapshots that were sent of them before."""
+    """Fibers sleep here no more, but in the snapshots that were sent of them before."""
 
     roles: ClassVar[frozenset[Role]] = WORKERS
 

@@ -102,9 +102,9 @@ class NamedRun(msgspec.Struct, frozen=True, gc=False):
     name: RunName
     state: NamedRunState
     age_seconds: Seconds
-    """Since its start."""
+    """The time since its start."""
     ended_seconds: Seconds | None
-    """Since its end."""
+    """The time since its end."""
     kept_seconds: Seconds | None
     """How long its outcome will still be kept."""
     fibers: Count

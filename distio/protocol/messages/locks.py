@@ -32,7 +32,7 @@ class AcquireTokens(MemberMessage, frozen=True, gc=False):
 
 
 class WithdrawAcquire(MemberMessage, frozen=True, gc=False):
-    """These fibers of the member no longer wait for this lock."""
+    """Fibers of the member no longer wait for this lock."""
 
     lock: Key
     fibers: list[FiberId]

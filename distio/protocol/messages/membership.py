@@ -60,7 +60,7 @@ class Hello(MemberMessage, frozen=True, gc=False):
     attempt: Count = 0
     """How often the process has said Hello before: its connections broke before the answer."""
     version: Annotated[str, Meta(max_length=100)] = ""
-    """Of distio there, for people who look at the cluster."""
+    """The version of distio there, for people who look at the cluster."""
     name: MemberName = ""
     """Empty: the coordinator gives it one, of its host and pid."""
     tags: Tags = msgspec.field(default_factory=dict)
@@ -107,7 +107,7 @@ class InHand(msgspec.Struct, frozen=True, gc=False):
     """Work that a process was doing when it ended."""
 
     fiber: FiberId
-    """Whose work it was; the first of them if it was that of several."""
+    """The fiber that it was doing; the first one if it was doing several."""
     head: FiberId
     """The fiber at the top of its tree, which the coordinator knows."""
     has_others: bool = False

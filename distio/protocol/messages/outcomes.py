@@ -48,7 +48,7 @@ class OutcomeUnknown(MemberMessage, frozen=True, gc=False):
     epoch: Epoch
     """The epoch in which the outcome was asked for."""
     run: Id = 0
-    """In which it was asked for."""
+    """The run in which it was asked for."""
 
 
 class SendOutcomes(CoordinatorMessage, frozen=True, gc=False):

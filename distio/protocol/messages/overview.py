@@ -55,10 +55,10 @@ class MemberTold(msgspec.Struct, frozen=True, gc=False):
     process: Count
     threads: Count
     version: str
-    """Of distio."""
+    """The version of distio there."""
     python: str
     age_seconds: Seconds
-    """Since it has joined."""
+    """The time since it has joined."""
     fibers: Count
     """How many are alive there."""
     ready: Count
@@ -105,7 +105,7 @@ class ClusterTold(msgspec.Struct, frozen=True, gc=False):
     """The numbers of a whole cluster."""
 
     version: str
-    """Of distio at the coordinator."""
+    """The version of distio at the coordinator."""
     protocol: Count
     members: Count
     runs: Count

@@ -35,7 +35,7 @@ class Needs(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
     tags: Tags = msgspec.field(default_factory=dict)
     amounts: Resources = msgspec.field(default_factory=dict)
-    """Of resources; the fiber holds them as long as it is there."""
+    """Amounts of resources, which the fiber holds as long as it is there."""
     prefer: Tags = msgspec.field(default_factory=dict)
     """What the worker should be like, if there is a choice."""
     is_shielded: bool = False
@@ -127,7 +127,7 @@ class StealRequest(CoordinatorMessage, frozen=True, gc=False):
 
     count: Count
     thieves: list[Thief] = msgspec.field(default_factory=list)
-    """Those of them that have tags or resources. A placed fiber is offered only if it fits one."""
+    """The workers that have tags or resources. A placed fiber is offered only if it fits one."""
 
 
 class NoWorkerFits(CoordinatorMessage, frozen=True, gc=False):

@@ -61,7 +61,7 @@ class HoldOutput(CoordinatorMessage, frozen=True, gc=False):
 
 
 class ReleaseOutput(CoordinatorMessage, frozen=True, gc=False):
-    """That is over."""
+    """The member reads again what fibers of this run have for it: `HoldOutput` is over."""
 
     is_counted: ClassVar[bool] = False
     may_wake: ClassVar[bool] = True

@@ -1,4 +1,4 @@
-"""Who is a member, and what each of them has."""
+"""The members of a cluster, and what each of them has."""
 
 from typing import Annotated, ClassVar
 
@@ -61,7 +61,7 @@ class ListedMember(msgspec.Struct, frozen=True, gc=False):
     ready: Count
     """How many of these are ready, as far as is known."""
     age_seconds: Seconds
-    """Since it has joined."""
+    """The time since it has joined."""
     is_leaving: bool
 
 

@@ -56,4 +56,4 @@ class StatusReply(CoordinatorMessage, frozen=True, gc=False):
     last_loss: str = ""
     """The last one."""
     member_name: MemberName = ""
-    """That of the member, if somebody has given it one."""
+    """The name of the member, if somebody has given it one."""

@@ -98,7 +98,7 @@ class HostedWorkers:
 
     @property
     def pids(self) -> list[int]:
-        """Those of the workers that live."""
+        """The processes of the workers that live."""
         children = self._supervised.children
         return [each.process.pid for each in children if each.is_alive and each.process is not None]
 

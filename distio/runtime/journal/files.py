@@ -15,7 +15,7 @@ _PARTIAL: Final = ".partial"
 
 @final
 class Files:
-    """Those of one directory; see `Checkpoints`.
+    """The files of one directory; see `Checkpoints`.
 
     Args:
         directory: the directory.

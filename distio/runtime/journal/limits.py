@@ -21,14 +21,14 @@ class Limits(msgspec.Struct, frozen=True):
     """
 
     bytes: int = 64 * 2**20
-    """Of turns: whoever takes the journal up goes through them."""
+    """The bytes of turns: a coordinator that takes the journal up goes through them."""
     turns: int = 100_000
     blob_bytes: int = 256 * 2**20
-    """Of blobs: the room of those that nobody needs is given back."""
+    """The bytes of blobs: the room of those that nobody needs is given back."""
     seconds: float = CUT_SECONDS
     cuts: int = 0
     """How many are kept to look back at, with the one in which the journal begins."""
 
 
 PRIVATE_LIMITS: Final = Limits(bytes=16 * 2**20, turns=50_000)
-"""Those of a private journal: a coordinator takes up so much in about a second."""
+"""The limits of a private journal: a coordinator takes up so much in about a second."""

@@ -108,7 +108,7 @@ def _sign(lock: int) -> None:
 
 
 def holder_of(directory: Path) -> str:
-    """Who holds the directory, in words; empty: nobody."""
+    """The holder of the directory, in words; empty: nobody."""
     path = directory / _LOCK
     with suppress(OSError):
         inode = path.stat().st_ino

@@ -50,7 +50,7 @@ _EXTENSION: Final = ".log"
 _MOST_BYTES: Final = 16 * 2**20
 """When a segment has so many, the next one begins."""
 _CHECKSUM: Final = Struct("<I")
-"""Of the rest of the head."""
+"""The checksum of the rest of the head."""
 _HEAD: Final = Struct("<IQQI")
 """The checksum of what comes next, the number of the turn (0: there is none), its bytes, and how
 many blobs follow."""

@@ -39,7 +39,7 @@ __all__ = [
     "keep_last",
 ]
 
-FORMAT: Final = 4
+FORMAT: Final = 5
 """Raised whenever the coordinator's state, its inputs, or what follows from them changes."""
 
 
@@ -47,11 +47,11 @@ class Access(StrEnum):
     """What a process does that wants to hold a journal."""
 
     ALONE = "alone"
-    """It is refused if another process holds the journal."""
+    """The process is refused if another one holds the journal."""
     STANDBY = "standby"
-    """It waits until no other process holds the journal."""
+    """The process waits until no other one holds the journal."""
     TAKE_OVER = "take over"
-    """It holds the journal from now on, and a process that held it can't write any more."""
+    """The process holds the journal from now on, and one that held it can't write any more."""
 
 
 class Fenced(Exception):
@@ -59,7 +59,7 @@ class Fenced(Exception):
 
 
 class NotWritten(Exception):
-    """Nothing of it was written, since the disk is full, for one; it may be tried again."""
+    """A turn was not written at all, since the disk is full, for one; it may be tried again."""
 
 
 class Base(NamedTuple):

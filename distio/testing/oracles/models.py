@@ -119,7 +119,7 @@ class Deferred(NamedTuple):
 
 
 class Barrier(NamedTuple):
-    """So many go on together."""
+    """A barrier: so many fibers go on together."""
 
     parties: int
     waiting: tuple[int, ...] = ()
@@ -133,7 +133,7 @@ class Barrier(NamedTuple):
 
 
 class Latch(NamedTuple):
-    """Those who wait go on when it is 0."""
+    """A latch: fibers that wait go on when it is 0."""
 
     left: int
     waiting: tuple[int, ...] = ()

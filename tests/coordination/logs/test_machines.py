@@ -182,7 +182,7 @@ def test_records_change_no_load_and_are_not_counted_as_received() -> None:
     member.receive(m.LogsRelayed(3, cluster.run, b"records"))
     member.flush()
     assert member.state.outbox == []
-    assert member.take_logs() == [m.LogsRelayed(3, cluster.run, b"records")]
+    assert member.take_for_host() == [m.LogsRelayed(3, cluster.run, b"records")]
     member.validate_rest()
 
 

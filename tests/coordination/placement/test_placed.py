@@ -96,6 +96,26 @@ def test_fiber_that_fits_no_worker_is_told_of_once_and_goes_on_when_one_joins() 
     assert placed(scene.equips(resources={"gpu": 4.0})) == [(1, 3)]
 
 
+def reports(commands: list[Any]) -> list[int]:
+    """To whom it is said that a fiber fits no worker."""
+    return [to for to, said in commands if isinstance(said, m.NoWorkerFits)]
+
+
+def test_fiber_that_is_placed_within_the_moment_is_not_reported() -> None:
+    scene = Placing(ONE)
+    assert scene.needs(1, gpu=4) == []
+    assert placed(scene.equips(resources={"gpu": 4.0})) == [(1, 3)]
+    assert scene.tick(3.0) == []
+
+
+def test_fiber_is_reported_at_once_when_the_last_worker_that_fits_is_lost() -> None:
+    scene = Placing(ONE)
+    assert scene.needs(1, gpu=1) == [(1, 2)]
+    assert scene.needs(2, gpu=1) == []
+    assert reports(scene.tick(3.0)) == []
+    assert reports(scene.happens(Disconnected(2))) == [1, 0]
+
+
 def test_fiber_that_is_cancelled_before_it_begins_needs_nothing() -> None:
     scene = Placing({})
     assert scene.needs(1, gpu=1) == []

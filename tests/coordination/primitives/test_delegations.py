@@ -133,6 +133,19 @@ def test_primitives_are_recalling_while_a_delegation_is_on_its_way_back() -> Non
     assert not scene.machine.features.primitives.will_wake(scene.run)
 
 
+def test_primitives_are_recalling_no_more_when_the_queue_is_freed() -> None:
+    """Else no deadlock of the run is ever suspected."""
+    scene = Shared()
+    scene.asks(2, "put", b"a")
+    scene.says(2, m.Leaving(60.0))
+    assert (2, m.RecallDelegation(KEY)) in scene.commands
+    assert scene.machine.features.primitives.will_wake(scene.run)
+    scene.says(1, m.GiveBack([(KEY, 1)]))
+    assert not scene.machine.features.primitives.will_wake(scene.run)
+    scene.says(2, m.DelegationReturned(KEY, taken=0))
+    assert scene.machine.stale == 1
+
+
 # -- queues with a limit ----------------------------------------------------------------------
 
 

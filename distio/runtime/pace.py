@@ -1,0 +1,79 @@
+"""The pace of a member: whether what it has to say goes out at once, or with what follows.
+
+Rules
+-----
+- What is said goes out at once, unless more follows in the same turn, or a frame has gone out less
+  than `HOLD_BACK_MS` ago and more is likely to follow: fibers are ready, or the message is
+  deferrable and the member is in a burst.
+- A burst is a row of frames that followed each other soon. While a thread computes, the link thread
+  sends what was held back, some milliseconds late.
+- If all that is new is how many fibers wait, it is said after a silence of
+  `_LONGEST_SILENCE_SECONDS`.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final, final
+
+__all__ = ["HOLD_BACK_MS", "Advice", "Pace"]
+
+HOLD_BACK_MS: Final = 1
+_BURST: Final = 4
+"""From the frame of this number on, frames in a row are a burst."""
+_BURST_ENDS_SECONDS: Final = 0.004
+_LONGEST_SILENCE_SECONDS: Final = 0.05
+"""How long a member that is never idle may keep to itself how many of its fibers wait."""
+
+
+class Advice(Enum):
+    """What to do with what a member has to say."""
+
+    WAIT = "say nothing yet"
+    HOLD_BACK = "have it said in a moment, unless it is said before"
+    SEND = "send it"
+    SEND_ALL = "send it, and all else that is known"
+
+
+@final
+class Pace:
+    """Remembers how soon frames have followed each other; its host's mutex guards it."""
+
+    def __init__(self) -> None:
+        self._last_sent = 0.0
+        self._frames_in_a_row = 0
+        """The frames that went out, each soon after the one before."""
+
+    def sent(self, now: float) -> None:
+        """A frame goes out."""
+        is_soon = now - self._last_sent < _BURST_ENDS_SECONDS
+        self._frames_in_a_row = self._frames_in_a_row + 1 if is_soon else 1
+        self._last_sent = now
+
+    def advise(
+        self,
+        now: float,
+        *,
+        has_news: bool,
+        more_follows: bool = False,
+        is_busy: bool = False,
+        is_deferrable: bool = False,
+    ) -> Advice:
+        """Say what to do with what the member has to say.
+
+        Args:
+            now: the time.
+            has_news: whether there is more than that fibers wait.
+            more_follows: whether more is said in this turn.
+            is_busy: whether fibers are ready.
+            is_deferrable: whether the last message is.
+        """
+        silent_for = now - self._last_sent
+        is_silent = silent_for > _LONGEST_SILENCE_SECONDS
+        if not (has_news or is_silent):
+            return Advice.WAIT
+        is_in_burst = is_deferrable and self._frames_in_a_row >= _BURST
+        is_time = silent_for > HOLD_BACK_MS / 1000
+        if more_follows or (not is_time and (is_busy or is_in_burst)):
+            return Advice.HOLD_BACK
+        return Advice.SEND_ALL if is_silent else Advice.SEND
