@@ -25,12 +25,12 @@ import zmq
 
 from distio.coordination.code.words import describe_code
 from distio.coordination.durable.member import Answer
-from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.endings.member import last_words
 from distio.coordination.member import Member
 from distio.coordination.membership.identity import ANYBODY, Identity, refusal_of_message
 from distio.coordination.placement.words import describe_unfit
 from distio.coordination.recovery.words import describe_loss
+from distio.coordination.settings import GRACE_SECONDS
 from distio.errors import ClusterClosed, KeyRefused, TracedException
 from distio.protocol import messages as m
 from distio.protocol.codec import Batch
