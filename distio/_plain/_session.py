@@ -335,6 +335,8 @@ class Session:
     def _listen(self, context: Any, hears: Callable[[Result[Any, Any]], None]) -> None:
         if self._run_here is None and (here := origin()) is not None:
             self._run_here = here.host.member.state.runs.get(here.run)
+            if self._run_here is not None:
+                self._run_here.makes_calls = True
         with self._mutex:
             has_any = bool(self._starting or self._cancelling or self._is_closing)
             self._hears = None if has_any else hears

@@ -72,7 +72,9 @@ _FOR_THE_PROCESS: Final = (m.Leave, *ANSWERS)
 """Messages that concern no fiber."""
 
 
-def _log_report(report: m.LossReported | CodeReported | m.NoWorkerFits) -> None:
+def _log_report(
+    report: m.LossReported | CodeReported | m.NoWorkerFits, *, makes_calls: bool
+) -> None:
     if isinstance(report, m.NoWorkerFits):
         log.warning("%s", describe_unfit(report))
         return
@@ -80,7 +82,7 @@ def _log_report(report: m.LossReported | CodeReported | m.NoWorkerFits) -> None:
         log.warning("%s", describe_code(report))
         return
     level = logging.WARNING if report.lost or report.waiting else logging.INFO
-    log.log(level, "%s", describe_loss(report))
+    log.log(level, "%s", describe_loss(report, of_calls=makes_calls))
 
 
 class LinkedHost(LeadingHost):
@@ -389,7 +391,10 @@ class LinkedHost(LeadingHost):
         if arrived := member.take_logs():
             then.append(partial(self.deliveries.put, arrived))
         for report in member.take_reports():
-            then.append(partial(self.deliveries.do, partial(_log_report, report)))
+            runs = member.state.runs.values()
+            makes_calls = bool(runs) and all(run.makes_calls for run in runs)
+            say = partial(_log_report, report, makes_calls=makes_calls)
+            then.append(partial(self.deliveries.do, say))
         for answer in (*member.take_answers(), *member.take_listings()):
             if (wake := self._answered(answer)) is not None:
                 then.append(partial(self.deliveries.when_handled, wake))
