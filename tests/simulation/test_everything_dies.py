@@ -162,7 +162,7 @@ def test_failure_without_errors_in_a_scope_is_not_hidden_by_the_cancellation_tha
 ):
     def meet(met: Barrier) -> IO[Any, Any, Any]:
         def children(scope: io.Scope) -> IO[Any, Any, Any]:
-            fails = scope.start(met.wait().then(io.errors()))
+            fails: IO[Any, Any, Any] = scope.start(met.wait().then(io.errors()))
             return fails.then(scope.start(met.wait())).then(io.sleep(1))
 
         return io.scope(children)
