@@ -21,8 +21,8 @@ cpu.py              how long do calls take that compute, on two workers?        
 interpreter.py      how long do pure steps, many fibers, many yields take?       ≤ 1/2 raffiot
 locks.py            how long until a contended lock has gone to the next one?    ≤ 1.5 asyncio
 queues.py           how long does an item take through a queue?                  ≤ 2 asyncio
-startup.py          how long do two workers take to start, what do they cost     ≤ 0.6 s
-                    while they are idle?
+startup.py          how long do two workers take to start and to have a result,  ≤ 0.6 s, 0.3 s
+                    what do they cost while they are idle?
 loss.py             how much later do calls end if a worker is killed?           ≤ 0.3 s, 50 ms
 grid_search.py      how long does a grid search of scikit-learn take?            ≤ 1.1 loky
 glance.py           what README shows: some of these, as a table

@@ -5,11 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 
-from benchmarks._timing import seconds
 from benchmarks.harness import Candidate, Measure, Question, Start, main
 from benchmarks.harness.candidate import processor_of_children
 from benchmarks.harness.peers import PEERS, Peer, candidates_of, same
@@ -18,36 +18,62 @@ from benchmarks.harness.question import each_time
 IDLE_SECONDS = 5.0
 
 SCRIPTS = {
-    "distio": "import distio\nlist(distio.map(abs, [1], workers=2))",
-    "Pool": "import multiprocessing\n"
-    "with multiprocessing.get_context('spawn').Pool(2) as pool: pool.map(abs, [1])",
+    "distio": "import distio\ndistio.map; imported()\ndone(list(distio.map(abs, [1], workers=2)))",
+    "Pool": "import multiprocessing\nimported()\n"
+    "with multiprocessing.get_context('spawn').Pool(2) as pool: done(pool.map(abs, [1]))",
     "ProcessPoolExecutor": "import multiprocessing\n"
-    "from concurrent.futures import ProcessPoolExecutor\n"
+    "from concurrent.futures import ProcessPoolExecutor\nimported()\n"
     "with ProcessPoolExecutor(2, multiprocessing.get_context('spawn')) as pool:\n"
-    "    list(pool.map(abs, [1]))",
-    "joblib": "from joblib import Parallel, delayed\nParallel(2)([delayed(abs)(1)])",
-    "mpire": "from mpire import WorkerPool\n"
-    "with WorkerPool(2, start_method='spawn') as pool: pool.map(abs, [1])",
-    "dask": "from distributed import Client\n"
+    "    done(list(pool.map(abs, [1])))",
+    "joblib": "from joblib import Parallel, delayed\nimported()\n"
+    "done(Parallel(2)([delayed(abs)(1)]))",
+    "mpire": "from mpire import WorkerPool\nimported()\n"
+    "with WorkerPool(2, start_method='spawn') as pool: done(pool.map(abs, [1]))",
+    "dask": "from distributed import Client\nimported()\n"
     "with Client(n_workers=2, threads_per_worker=1, dashboard_address=None) as client:\n"
-    "    client.gather(client.map(abs, [1]))",
-    "Ray": "import ray\n"
+    "    done(client.gather(client.map(abs, [1])))",
+    "Ray": "import ray\nimported()\n"
     "ray.init(num_cpus=2, _node_ip_address='127.0.0.1', include_dashboard=False,\n"
     "         log_to_driver=False, object_store_memory=100 * 2**20, _temp_dir=_HERE)\n"
-    "ray.get(ray.remote(lambda: 1).remote())",
+    "done(ray.get(ray.remote(lambda: 1).remote()))",
 }
 """Each has a first result and ends. Below `if __name__ …`, as workers import some of them."""
 
+CLOCK = """\
+import time
 
-def script(name: str) -> Start:
+
+def imported():
+    open("imported", "w").write(repr(time.time()))
+
+
+def done(_):
+    open("done", "w").write(repr(time.time()))
+
+
+"""
+"""Before each script, which calls these when it comes so far."""
+
+Times = tuple[float, float, float, float]
+"""When a script began, had imported its library, had its first result, and was over."""
+
+
+def script(name: str, took: Callable[[Times], float]) -> Start:
     def measure(_: int) -> float:
         path = Path("cold.py").absolute()
         body = SCRIPTS[name].replace("_HERE", repr(str(path.parent))).replace("\n", "\n    ")
-        path.write_text(f"if __name__ == '__main__':\n    {body}\n")
-        run = [sys.executable, str(path)]
-        return seconds(lambda: subprocess.run(run, check=True, stdout=subprocess.DEVNULL))
+        path.write_text(f"{CLOCK}if __name__ == '__main__':\n    {body}\n")
+        began = time.time()
+        subprocess.run([sys.executable, str(path)], check=True, stdout=subprocess.DEVNULL)
+        over = time.time()
+        imported, done = (float(Path(each).read_text()) for each in ("imported", "done"))
+        return took((began, imported, done, over))
 
     return each_time(measure)
+
+
+def scripts(took: Callable[[Times], float]) -> list[Candidate]:
+    return [Candidate(name, script(name, took), of) for name, (of, _) in PEERS.items()]
 
 
 def idle(_: Peer, count: int) -> Measure:
@@ -80,9 +106,27 @@ QUESTIONS = [
         "cold-script",
         "How long does a script take that has one call made by two workers, all of it?",
         "s",
-        [Candidate(name, script(name), of) for name, (of, _) in PEERS.items()],
+        scripts(lambda times: times[3] - times[0]),
         (1, 1, 1),
         goal="0.6 s",
+    ),
+    Question(
+        __file__,
+        "first-result",
+        "How long does such a script take until it has the result?",
+        "s",
+        scripts(lambda times: times[2] - times[0]),
+        (1, 0, 1),
+        goal="0.6 s",
+    ),
+    Question(
+        __file__,
+        "first-result-imported",
+        "How long does that take once the script has imported its library?",
+        "s",
+        scripts(lambda times: times[2] - times[1]),
+        (1, 0, 1),
+        goal="0.3 s",
     ),
     Question(
         __file__,

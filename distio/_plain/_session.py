@@ -25,10 +25,10 @@ from typing import Any, Final, Protocol, final
 from distio._plain._calls import Calls
 from distio.coordination.state.local_run import LocalRun
 from distio.core.fiber import Handle
-from distio.core.ops import Async, Cancel, FlatMap, Parallel, Pure, Sequence, Wait, WaitSome
+from distio.core.ops import Async, Cancel, FlatMap, Pure, Sequence, Wait, WaitSome
 from distio.core.ops.base import IO
 from distio.core.ops.bounded import ChunkResult
-from distio.core.ops.elsewhere import StartHere
+from distio.core.ops.elsewhere import StartElsewhere, StartHere
 from distio.result import Ok, Panic, Result
 from distio.runtime.current import origin
 from distio.runtime.nesting import waiting
@@ -43,6 +43,8 @@ that another worker could miss it."""
 _MOST_AHEAD: Final = 512
 _SHARES: Final = 4
 """Short errands are sent in shares of what there is room for: so many together cost less."""
+_PIECES: Final = 8
+"""In how many pieces, for each worker, a share travels: so none waits while another has many."""
 _WEIGHT: Final = 0.1
 """The weight of an errand in the mean of how long they take."""
 
@@ -333,6 +335,8 @@ class Session:
     def _listen(self, context: Any, hears: Callable[[Result[Any, Any]], None]) -> None:
         if self._run_here is None and (here := origin()) is not None:
             self._run_here = here.host.member.state.runs.get(here.run)
+            if self._run_here is not None:
+                self._run_here.makes_calls = True
         with self._mutex:
             has_any = bool(self._starting or self._cancelling or self._is_closing)
             self._hears = None if has_any else hears
@@ -347,7 +351,9 @@ class Session:
         steps: list[Program] = []
         if starting:
             programs = [self._place.program_of(each.calls, self) for each in starting]
-            steps.append(FlatMap(Parallel(tuple(programs)), partial(self._watch, starting)))
+            pieces = _PIECES * self._place.slots()
+            start = StartElsewhere(tuple(programs), pieces)
+            steps.append(FlatMap(start, partial(self._watch, starting)))
         if cancelling:
             steps.append(FlatMap(Pure(None), partial(_cancel, cancelling)))
         if not is_closing:

@@ -17,11 +17,8 @@ from distio.cli.options import (
     seconds,
     seconds_from_zero,
 )
-from distio.coordination.durable.coordinator import KEEP_SECONDS
-from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.membership.session import ABSENCE_SECONDS, OUTAGE_SECONDS
-from distio.coordination.recovery.coordinator import MAX_LOSSES
-from distio.coordination.settings import MAX_MEMBERS
+from distio.coordination.settings import GRACE_SECONDS, KEEP_SECONDS, MAX_LOSSES, MAX_MEMBERS
 from distio.coordination.state.store import IN_MEMORY_BYTES
 from distio.coordination.state.unread import MOST_UNREAD_BYTES
 from distio.errors import ClusterError

@@ -8,8 +8,8 @@ import typer
 
 from distio.cli import report
 from distio.cli.options import Keys, Url
-from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.membership.coordinator import LEFT
+from distio.coordination.settings import GRACE_SECONDS
 from distio.errors import ClusterClosed, ClusterError
 from distio.runtime.interrupts import end_on_sigterm
 

@@ -20,7 +20,7 @@ import typer
 
 from distio.cli import named, report
 from distio.cli.options import URL_VARIABLE, Keys, is_typed, seconds, seconds_from_zero
-from distio.coordination.endings.coordinator import GRACE_SECONDS
+from distio.coordination.settings import GRACE_SECONDS
 from distio.errors import ClusterError, MatchError, NotPicklable
 from distio.protocol.messages import StartRun
 from distio.runtime.failure_detector import PATIENCE_SECONDS

@@ -26,8 +26,8 @@ from distio.coordination.code.coordinator import OtherCode
 from distio.coordination.cold.coordinator import PUT_AWAY, Cold, PutAwayPolicy
 from distio.coordination.deadlock.coordinator import DeadlockDetector
 from distio.coordination.dispatch import HandlerTable, admits, handles, unchecked
-from distio.coordination.durable.coordinator import KEEP_SECONDS, NamedRuns
-from distio.coordination.endings.coordinator import GRACE_SECONDS, Endings
+from distio.coordination.durable.coordinator import NamedRuns
+from distio.coordination.endings.coordinator import Endings
 from distio.coordination.feature.coordinator import Hooks
 from distio.coordination.invariants.coordinator import check, check_at_rest
 from distio.coordination.locks.coordinator import Locks
@@ -41,12 +41,12 @@ from distio.coordination.placement.coordinator import Placement
 from distio.coordination.placement.unfit_reports import UnfitReports
 from distio.coordination.pressure.coordinator import Pressure
 from distio.coordination.primitives.coordinator import Primitives
-from distio.coordination.recovery.coordinator import MAX_LOSSES, Recovery
+from distio.coordination.recovery.coordinator import Recovery
 from distio.coordination.recovery.reports import LossReports
 from distio.coordination.references.coordinator import References
 from distio.coordination.roster.coordinator import Roster
 from distio.coordination.runs.coordinator import Runs
-from distio.coordination.settings import Settings
+from distio.coordination.settings import GRACE_SECONDS, KEEP_SECONDS, MAX_LOSSES, Settings
 from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.events import (
     Closing,

@@ -8,7 +8,18 @@ import msgspec
 
 from distio.coordination.state.unread import MOST_UNREAD_BYTES
 
-__all__ = ["MAX_MEMBERS", "Settings"]
+__all__ = ["GRACE_SECONDS", "KEEP_SECONDS", "MAX_LOSSES", "MAX_MEMBERS", "Settings"]
+
+# what members and clients need of the coordinator, whose features they don't import
+GRACE_SECONDS: Final = 10.0
+"""How long what a run holds may take to be released, unless the coordinator is told otherwise."""
+
+KEEP_SECONDS: Final = 7 * 24 * 3600.0
+"""For how long an outcome is kept, unless the client or the coordinator is told otherwise."""
+
+MAX_LOSSES: Final = 3
+"""A fiber that so many workers had in hand when they were lost isn't placed again, unless the
+coordinator is told otherwise."""
 
 MAX_MEMBERS: Final = 10_000
 """How many members a cluster takes, unless its operator says otherwise."""

@@ -113,12 +113,13 @@ def outcome_in(handle: Any) -> Any:
 def dump_outcome(result: Result[Any, Any]) -> Leaving:
     """Pickle an outcome; what can't be pickled becomes a Panic that says so.
 
-    Of an Ok with a plain value the bytes are those of the value: to make an Ok again is quicker
-    than to let pickle find its class, and plain values hold no Result.
+    Of an Ok with a plain value, or with what came of items without a failure, the bytes are those
+    of the value: to make an Ok again is quicker than to let pickle find its class, and such values
+    hold no Result.
     """
-    if type(result) is Ok and is_plain(result.success):
+    if type(result) is Ok and (is_plain(result.success) or _is_plainly_worked(result.success)):
         return Leaving(pickle.dumps(result.success, pickle.HIGHEST_PROTOCOL))
-    if _needs_no_rules(result):  # the plain pickler does it as well, and much faster
+    if _is_mere_cancellation(result):  # the plain pickler does it as well, and much faster
         return Leaving(pickle.dumps(result, pickle.HIGHEST_PROTOCOL), kind=kind_of(result))
     if type(result) is Ok and type(result.success) is ChunkResult:
         return _dump_worked(result.success)
@@ -135,12 +136,14 @@ def kind_of(result: Result[Any, Any]) -> OutcomeKind:
     return "panic" if type(result) is Panic else "errors"
 
 
-def _needs_no_rules(result: Result[Any, Any]) -> bool:
-    """Whether it has plain values of items, or is a mere cancellation: runs may have many."""
-    if type(result) is Ok:
-        value = result.success
-        is_worked = type(value) is ChunkResult and not value.failures
-        return is_worked and PLAIN.issuperset(map(type, value.values))
+def _is_plainly_worked(value: Any) -> bool:
+    """Whether plain values came of items, and no failure: runs may have many such outcomes."""
+    is_worked = type(value) is ChunkResult and not value.failures
+    return is_worked and PLAIN.issuperset(map(type, value.values))
+
+
+def _is_mere_cancellation(result: Result[Any, Any]) -> bool:
+    """Whether a fiber was cancelled, and there is no more to tell: runs may have many of these."""
     if type(result) is not Panic or result.errors or len(result.exceptions) != 1:
         return False
     exception, where = result.exceptions[0].exception, result.exceptions[0].where

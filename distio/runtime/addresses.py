@@ -6,7 +6,6 @@ import ipaddress
 import os
 import re
 import socket
-import tempfile
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -122,6 +121,8 @@ def ipc_path(url: str) -> Path | None:
 
 def private_directory() -> Path:
     """Make a directory (0700) for the socket of a local coordinator."""
+    import tempfile  # which a worker doesn't need
+
     directory = Path(tempfile.mkdtemp(prefix="distio-"))
     if len(os.fsencode(directory)) > LONGEST_IPC_PATH - 20:
         directory.rmdir()

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from typing import Any, final
 
-from distio.coordination.endings.coordinator import GRACE_SECONDS
+from distio.coordination.settings import GRACE_SECONDS
 from distio.coordination.state.events import Tick
 from distio.core.ops.base import IO
 from distio.protocol.messages.placement import Needs

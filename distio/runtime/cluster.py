@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeVar
 from distio._display.html import table
 from distio._display.progress import Progress
 from distio._hints import hint_at, says_instead
-from distio.coordination.endings.coordinator import GRACE_SECONDS
-from distio.coordination.recovery.coordinator import MAX_LOSSES
+from distio.coordination.settings import GRACE_SECONDS, MAX_LOSSES
 from distio.coordination.state.store import IN_MEMORY_BYTES
 from distio.core import expect
 from distio.core.ops.base import IO, require_io
@@ -35,6 +34,7 @@ from distio.runtime.refusals import REFUSALS, require_sockets, system_refused
 from distio.runtime.rooted_run import RootedRun
 from distio.runtime.roster import MemberStatus, cluster_as_html, list_members, wait_for_workers
 from distio.runtime.run import run_showing
+from distio.runtime.standalone import prepare
 from distio.runtime.submitting import LEVELS
 from distio.runtime.threads import CannotStartThread, start_thread
 from distio.runtime.workers import Worker
@@ -266,6 +266,7 @@ class Cluster(OnEngines):
 
         host = join(url, connect_within, retry, log=log.log, timeout=timeout)
         try:
+            prepare()
             return cls(host, 1, snapshots=snapshots)
         except REFUSALS as error:
             raise system_refused(f"join the cluster at {url}", error) from error

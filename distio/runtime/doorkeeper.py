@@ -15,7 +15,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 import zmq
 
@@ -24,7 +24,9 @@ from distio.coordination.membership.keys import DOMAIN, answer
 from distio.coordination.membership.rate_limited_log import RateLimitedLog
 from distio.errors import ClusterError
 from distio.runtime.keys import CoordinatorKeys
-from distio.runtime.watching import FileWatch
+
+if TYPE_CHECKING:
+    from distio.runtime.watching import FileWatch
 
 __all__ = ["Doorkeeper", "cut", "revoked"]
 
@@ -158,6 +160,8 @@ class Doorkeeper:
 
 
 def _watch(file: Path) -> FileWatch:
+    from distio.runtime.watching import FileWatch  # only a coordinator with keys needs it
+
     try:
         return FileWatch(file)
     except OSError as error:

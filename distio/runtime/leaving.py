@@ -20,8 +20,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final, final
 
-from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.endings.member import last_words
+from distio.coordination.settings import GRACE_SECONDS
 from distio.protocol import messages as m
 from distio.runtime.lines import Lines
 

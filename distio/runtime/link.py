@@ -23,12 +23,12 @@ from typing import Any, Final
 import zmq
 
 from distio.coordination.code.words import describe_code
-from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.endings.member import last_words
 from distio.coordination.member import Member
 from distio.coordination.membership.identity import ANYBODY, Identity, refusal_of_message
 from distio.coordination.placement.words import describe_unfit
 from distio.coordination.recovery.words import describe_loss
+from distio.coordination.settings import GRACE_SECONDS
 from distio.coordination.state.member import HostMessage, Report
 from distio.errors import ClusterClosed, KeyRefused, TracedException
 from distio.protocol import messages as m
@@ -64,7 +64,7 @@ _FOR_THE_PROCESS: Final = (m.Leave, *ANSWERS)
 """Messages that concern no fiber."""
 
 
-def _log_report(report: Report) -> None:
+def _log_report(report: Report, *, makes_calls: bool) -> None:
     if isinstance(report, m.NoWorkerFits):
         log.warning("%s", describe_unfit(report))
         return
@@ -72,7 +72,7 @@ def _log_report(report: Report) -> None:
         log.warning("%s", describe_code(report))
         return
     level = logging.WARNING if report.lost or report.waiting else logging.INFO
-    log.log(level, "%s", describe_loss(report))
+    log.log(level, "%s", describe_loss(report, of_calls=makes_calls))
 
 
 class LinkedHost(LeadingHost):
@@ -409,7 +409,10 @@ class LinkedHost(LeadingHost):
         if isinstance(told, m.LogsRelayed):
             return partial(self.deliveries.put, [told])
         if isinstance(told, Report):
-            return partial(self.deliveries.do, partial(_log_report, told))
+            runs = self.member.state.runs.values()
+            makes_calls = bool(runs) and all(run.makes_calls for run in runs)
+            say = partial(_log_report, told, makes_calls=makes_calls)
+            return partial(self.deliveries.do, say)
         if isinstance(told, m.NamedRunEnded):
             wake = self.named_runs.ended(told)
             return None if wake is None else partial(self.deliveries.when_handled, wake)

@@ -14,8 +14,8 @@ from math import inf
 from typing import TYPE_CHECKING, Any, Final
 
 from distio.coordination.coordinator import Coordinator
-from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.member import Member
+from distio.coordination.settings import GRACE_SECONDS
 from distio.coordination.state.events import Event, Joined, Received, Tick
 from distio.coordination.state.local_run import LocalRun
 from distio.core.context_vars import copied, of_the_caller

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import sys
 from pathlib import Path
@@ -46,6 +45,8 @@ def main(arguments: list[str]) -> None:
         process.run()
     finally:
         if not journal or process.is_orphan:
+            import shutil  # the program waits for the start, and not for the end
+
             shutil.rmtree(directory, ignore_errors=True)
 
 

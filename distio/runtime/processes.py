@@ -39,6 +39,7 @@ from distio.runtime.process_supervisor import (
     ProcessSupervisor,
 )
 from distio.runtime.refusals import REFUSALS
+from distio.runtime.standalone import prepare
 from distio.runtime.systems import watch_process
 from distio.runtime.workers import Worker
 
@@ -186,6 +187,7 @@ class LocalProcesses:
             raise (ClusterError(reason) if reason else error) from None
         finally:
             os.close(coordinator)
+        prepare()  # while the workers start
         host.explain_loss = self._explain_loss
         with self._changed:
             self._host = host

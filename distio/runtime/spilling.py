@@ -7,7 +7,6 @@ file goes with its process, however that ends.
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -132,6 +131,8 @@ class Spill:
         now = time.monotonic()
         if now - self._complained_at >= _COMPLAINTS_EVERY_SECONDS:
             self._complained_at = now
+            import tempfile
+
             where = self._directory or tempfile.gettempdir()
             self._complain(
                 f"snapshots and outcomes stay in memory, {self.in_memory >> 20} MiB of them, since "
@@ -153,6 +154,8 @@ def _room_for(size: int) -> int:
 
 
 def _unnamed_file(directory: str | None) -> int:
+    import tempfile
+
     descriptor, path = tempfile.mkstemp(prefix="distio-", dir=directory)
     try:
         os.unlink(path)

@@ -7,13 +7,23 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, final
 
-from distio.coordination.standalone import StandaloneCoordinator
 from distio.coordination.state.local_run import LocalRun
+from distio.runtime.forks import without_forks
 
 if TYPE_CHECKING:
     from distio.runtime.host import Host
 
-__all__ = ["StandaloneDriver"]
+__all__ = ["StandaloneDriver", "prepare"]
+
+
+def prepare() -> None:
+    """Import the machine of a coordinator, which a process needs that loses its own.
+
+    A process that starts has no time for it. It is done before it is needed, when there may be no
+    descriptor left to open a file with, or another version of distio in its place.
+    """
+    with without_forks():  # in a child that another thread forks it would stay half imported
+        import distio.coordination.standalone  # noqa: F401
 
 
 @final
@@ -36,6 +46,8 @@ class StandaloneDriver:
         self.ended: list[LocalRun] = []
         """The runs that are over, of which `tell` tells."""
         self._tells: list[Callable[[], None]] = []
+        from distio.coordination.standalone import StandaloneCoordinator  # see `prepare`
+
         self._standalone = StandaloneCoordinator(
             time.monotonic(), host.member, reason, grace, is_fenced=is_fenced
         )

@@ -11,8 +11,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Self
 
-from distio.coordination.endings.coordinator import GRACE_SECONDS
-from distio.coordination.recovery.coordinator import MAX_LOSSES
+from distio.coordination.settings import GRACE_SECONDS, MAX_LOSSES
 from distio.coordination.state.store import IN_MEMORY_BYTES
 from distio.core import expect
 from distio.errors import ClusterClosed, ClusterError, MatchError

@@ -6,7 +6,6 @@ is with messages: the thread of libzmq allocates them.
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, final
@@ -19,6 +18,8 @@ _LONG_STREAK: Final = 50_000
 
 def trim() -> None:
     """Let the C library give back what is free; not every one can."""
+    import ctypes  # few processes come so far
+
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
 

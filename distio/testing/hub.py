@@ -9,8 +9,6 @@ from math import inf
 from typing import Any, Final, final
 
 from distio.coordination.coordinator import Coordinator
-from distio.coordination.durable.coordinator import KEEP_SECONDS
-from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.journal.inputs import (
     Closed,
     GaveUp,
@@ -22,8 +20,7 @@ from distio.coordination.journal.inputs import (
 )
 from distio.coordination.membership.admission import WENT_BACK
 from distio.coordination.membership.handshakes import Handshakes
-from distio.coordination.recovery.coordinator import MAX_LOSSES
-from distio.coordination.settings import Settings
+from distio.coordination.settings import GRACE_SECONDS, KEEP_SECONDS, MAX_LOSSES, Settings
 from distio.coordination.state.store import InMemory, Keep
 from distio.errors import DistioBug, InvariantBroken
 from distio.protocol import messages as m

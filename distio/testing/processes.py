@@ -13,11 +13,11 @@ from typing import Any, Final, final
 from msgspec.structs import replace
 
 from distio.coordination.calls.callbacks import Callback
-from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.endings.member import last_words
 from distio.coordination.executor.hands import work_in_hand
 from distio.coordination.member import Member
 from distio.coordination.membership.session import Breach
+from distio.coordination.settings import GRACE_SECONDS
 from distio.coordination.standalone import StandaloneCoordinator
 from distio.coordination.state.member import NamedRunAnswer
 from distio.core.fiber import Fiber

@@ -14,6 +14,7 @@ from distio.coordination.placement.tasks import OfferFibers, UnpickleChunk
 from distio.coordination.state.member import GIVE_BACK_TOGETHER
 from distio.core.fiber import Fiber, Handle
 from distio.core.interpreter import step
+from distio.core.ops.elsewhere import StartElsewhere
 from distio.core.outcomes import dump_outcome, outcome_in
 from distio.core.snapshot import dump_chunk, dump_fibers
 from distio.errors import FiberUnreachable, WorkerLost
@@ -379,6 +380,23 @@ def test_fiber_that_came_home_keeps_the_handle_in_which_others_wait() -> None:
     while node.work():
         pass
     assert handle.outcome == Ok("home")
+
+
+@pytest.mark.parametrize(
+    ("pieces", "sizes"), [(0, [1] * 32), (4, [8] * 4), (5, [6] * 5 + [2]), (100, [1] * 32)]
+)
+def test_fibers_leave_in_as_many_pieces_as_whoever_starts_them_says(
+    pieces: int, sizes: list[int]
+) -> None:
+    member = Member(1, offers_children=True)
+    programs = tuple([io.pure(n) for n in range(32)])
+    root = member.start_root(StartElsewhere(programs, pieces), None)
+    member.state.ready.append(root)
+    node = Node(member)
+    while node.work():
+        pass
+    offers = [said for said in member.state.outbox if isinstance(said, m.Offer)]
+    assert [len(each.fibers) for offer in offers for each in offer.chunks] == sizes
 
 
 def _children(member: Member, parent: Fiber, *programs: Program) -> list[Fiber]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from distio.coordination.cold.coordinator import PUT_AWAY, PutAwayPolicy
 from distio.coordination.coordinator import Coordinator
-from distio.coordination.endings.coordinator import GRACE_SECONDS
-from distio.coordination.recovery.coordinator import MAX_LOSSES
+from distio.coordination.settings import GRACE_SECONDS, MAX_LOSSES
 from distio.coordination.state.events import Disconnected, Event, Joined, Received, Tick
 from distio.protocol import messages as m
 from distio.protocol.domains import MemberKind, Snapshots

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import logging
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
+import distio
 from distio import IO, Cluster, Ok, Panic, Queue, io
 from distio.errors import ProcessExit, WorkerLost
 from distio.runtime.process_supervisor import LOST
@@ -155,6 +157,30 @@ def test_fiber_of_a_worker_that_is_stopped_for_too_long_goes_on_elsewhere(
         f"worker process {stopped} was lost: killed, because it was stopped for 0.3 s "
         f"(patience= sets the limit); the process is started again now"
     ) in caplog.text
+
+
+def killed_once(path: Path) -> bool:
+    """Whether this call has come again, after it has ended its worker."""
+    if path.exists():
+        return True
+    path.touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+    return False
+
+
+def test_log_of_a_lost_worker_speaks_of_calls_to_who_knows_of_no_fibers(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "distio")
+    with Cluster.local(workers=2) as cluster:
+        assert list(distio.map(killed_once, [tmp_path / "came"], on=cluster)) == [True]
+        (line,) = [each for each in caplog.messages if "packet of calls" in each]
+        assert "was lost: killed by SIGKILL; of its only packet of calls 1 begins again" in line
+        assert "fiber" not in caplog.text
+        caplog.clear()
+        again = io.zip_par([io.defer(killed_once, tmp_path / "came again")])
+        assert cluster.run(again, None) == Ok([True])
+        assert "was lost: killed by SIGKILL; of its only fiber 1 begins again" in caplog.text
 
 
 def test_worker_that_is_stopped_for_a_moment_goes_on(caplog: pytest.LogCaptureFixture) -> None:

@@ -56,6 +56,20 @@ def test_on_main_thread_calls_on_the_main_thread_in_every_place(run: Run) -> Non
     assert run(io.on_main_thread(where)) == Ok((os.getpid(), True))
 
 
+def test_main_thread_of_a_worker_prepares_for_the_loss_of_the_coordinator_before_its_calls() -> (
+    None
+):
+    # a function of this module would have the worker import it, and much else
+    asked = (
+        "__import__('os').getpid(), 'distio.coordination.standalone' in __import__('sys').modules"
+    )
+    with Cluster.local(workers=1) as cluster:
+        [answer] = cluster.run(io.zip_par([io.on_main_thread(eval, asked)]), None).unsafe_get()
+    process, is_ready = answer
+    assert process != os.getpid()
+    assert is_ready
+
+
 def test_on_main_thread_on_a_worker_calls_on_the_main_thread_of_the_worker() -> None:
     result = shared_cluster().run(io.zip_par([io.on_main_thread(where)] * 4), None)
     assert isinstance(result, Ok)

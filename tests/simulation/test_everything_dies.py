@@ -154,3 +154,22 @@ def test_client_that_the_journal_no_longer_knows_is_followed_by_one_that_hears_t
         first = Restart(event=event, seconds=0.0, lost_turns=0)
         faults = [first, Restart(event=event + 50, seconds=0.0, lost_turns=1)]
         assert simulate_durable(io.pure(0), members=WORKERS, faults=faults).result == Ok(0)
+
+
+@pytest.mark.slow
+def test_failure_without_errors_in_a_scope_is_not_hidden_by_the_cancellation_that_it_causes() -> (
+    None
+):
+    def meet(met: Barrier) -> IO[Any, Any, Any]:
+        def children(scope: io.Scope) -> IO[Any, Any, Any]:
+            fails: IO[Any, Any, Any] = scope.start(met.wait().then(io.errors()))
+            return fails.then(scope.start(met.wait())).then(io.sleep(1))
+
+        return io.scope(children)
+
+    program = Barrier.create(2).flat_map(meet)
+    for seed in (2166, 2428):
+        for event in range(64, 78):
+            faults = [Crash(name, event=event, returns_after=1.0) for name in _ALL]
+            found = simulate_durable(program, members=WORKERS, seed=seed, faults=faults)
+            assert found.result == Errors([]), (seed, event)

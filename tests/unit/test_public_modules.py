@@ -60,9 +60,9 @@ def test_name_of_a_chapter_says_that_it_is_of_the_package(package: ModuleType) -
     assert modules == {package.__name__}
 
 
-def modules_after(statements: str) -> set[str]:
-    """The modules of distio that a new process has imported after some statements."""
-    shown = "import sys; print(*[name for name in sys.modules if name.startswith('distio.')])"
+def modules_after(statements: str, of: str = "distio.") -> set[str]:
+    """The modules with such names that a new process has imported after some statements."""
+    shown = f"import sys; print(*[name for name in sys.modules if name.startswith({of!r})])"
     command = [sys.executable, "-c", f"{statements}; {shown}"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return set(done.stdout.split())
@@ -114,6 +114,24 @@ def test_coordinator_imports_neither_programs_nor_fibers() -> None:
         "distio.supervision",
     )
     assert sorted(name for name in found if name.startswith(of_programs)) == []
+
+
+def test_worker_starts_without_any_half_of_a_coordinator() -> None:
+    found = modules_after("import distio_worker.local")
+    assert "distio.runtime.link" in found
+    assert sorted(name for name in found if name.endswith("coordinator")) == []
+
+
+@pytest.mark.parametrize("module", ["distio_worker.local", "distio.runtime.local_coordinator"])
+def test_process_of_a_local_cluster_starts_without_what_few_of_them_need(module: str) -> None:
+    few_need_it = {"asyncio", "ctypes", "difflib", "psutil", "sqlite3", "tempfile", "typer"}
+    assert modules_after(f"import {module}", of="") & few_need_it == set()
+
+
+@pytest.mark.slow
+def test_client_is_prepared_for_the_loss_of_its_coordinator() -> None:
+    found = modules_after("import distio; distio.Cluster.local(workers=1).close()")
+    assert "distio.coordination.standalone" in found
 
 
 @pytest.mark.slow

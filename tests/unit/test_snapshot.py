@@ -76,6 +76,15 @@ def test_values_of_a_chunk_that_hold_no_others_are_pickled_by_the_plain_pickler(
     assert bool(dumped) is not is_plain
 
 
+def test_outcome_of_plain_items_travels_without_its_class_which_takes_long_to_make() -> None:
+    dumped = dump_outcome(Ok(ChunkResult([1], [], 0.5)))
+    assert b"distio.result" not in dumped.payload
+    assert dumped.kind == "ok"
+    opened = load_outcome(dumped.payload)
+    assert isinstance(opened, Ok)
+    assert opened.success.values == [1]
+
+
 def test_exception_in_an_outcome_travels_whole() -> None:
     assert repr(sent(KeyError("k")).exception) == "KeyError('k')"
     assert type(sent(Plain("p")).exception) is Plain

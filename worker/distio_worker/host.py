@@ -24,10 +24,11 @@ from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.runtime.handshake import HANDSHAKE_SECONDS, connect
 from distio.runtime.joining import join
 from distio.runtime.link import LinkedHost
-from distio.runtime.main_thread import serve_while
+from distio.runtime.main_thread import call_on_main_thread, serve_while
 from distio.runtime.memory import MemoryGuard, MemoryThread, bytes_of, usable_memory
 from distio.runtime.process_supervisor import LOST, NEAR_LIMIT
 from distio.runtime.refusals import REFUSALS, system_refused
+from distio.runtime.standalone import prepare
 from distio.runtime.systems import resident_bytes
 from distio.runtime.telling import tell_at_sigusr1
 from distio.runtime.unpacking import unpacked
@@ -126,6 +127,7 @@ def serve(
     without_terminal()
 
     def listen() -> None:
+        call_on_main_thread(prepare, prepare)  # which has nothing else to do yet
         host.listen()
         # a call of a fiber may hold the main thread for good
         code = FAILED if host.failure else LOST if host.keeper.is_lost else 0

@@ -19,7 +19,6 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
-from difflib import get_close_matches
 from heapq import heapify, heappop, heappush
 from itertools import islice
 from typing import Final
@@ -30,6 +29,7 @@ from distio.coordination.admission import Inadmissible, Late, part_of, require
 from distio.coordination.dispatch import admits, handles, unchecked
 from distio.coordination.durable.books import End, NamedBook
 from distio.coordination.feature.coordinator import CoordinatorFeature
+from distio.coordination.settings import KEEP_SECONDS
 from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.members import MemberRecord
 from distio.coordination.state.registry import NOWHERE, FiberRecord, Run
@@ -40,10 +40,8 @@ from distio.protocol.endings import Cause
 from distio.protocol.ids import NOBODY, fiber_id, name_of
 from distio.protocol.text import is_label
 
-__all__ = ["KEEP_SECONDS", "MOST_NAMES", "NamedRuns"]
+__all__ = ["MOST_NAMES", "NamedRuns"]
 
-KEEP_SECONDS: Final = 7 * 24 * 3600.0
-"""For how long an outcome is kept, unless the client or the coordinator is told otherwise."""
 MOST_NAMES: Final = 10_000
 """How many names there may be at one time."""
 _MOST_COMPARED: Final = 1_000
@@ -165,6 +163,8 @@ class NamedRuns(CoordinatorFeature):
     def _unknown(self, name: str) -> str:
         if name in self._by_name:
             return f"the name {name!r} stands for a later run by now: the earlier one was forgotten"
+        from difflib import get_close_matches  # few need it
+
         names = [*islice(self._by_name, _MOST_COMPARED)]
         near = get_close_matches(name, names, cutoff=0.5)
         hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""

@@ -42,10 +42,7 @@ from distio.coordination.state.registry import NOWHERE, Run
 from distio.protocol import messages as m
 from distio.protocol.endings import Cause
 
-__all__ = ["GRACE_SECONDS", "Endings"]
-
-GRACE_SECONDS: Final = 10.0
-"""How long what a run holds may take to be released, unless the coordinator is told otherwise."""
+__all__ = ["Endings"]
 
 _RUN: Final = 0
 _MEMBER: Final = 1

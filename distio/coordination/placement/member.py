@@ -126,7 +126,7 @@ class Placement(MemberFeature):
             if self._places.counts:
                 return self._place_here(parent, children, request.needs)
         if state.offers_children and children:
-            shipping = self.ship(children)
+            shipping = self.ship(children, pieces=request.pieces)
             if self._pressure.offers_later(run.id, shipping, 0):
                 return parent
             shipping.then = parent
@@ -204,6 +204,7 @@ class Placement(MemberFeature):
         fibers: Sequence[Fiber],
         then: Fiber | Task | None = None,
         destination: Destination = ANYWHERE,
+        pieces: int = 0,
     ) -> PickleFibers:
         """The task that lets these fibers, of one run, leave.
 
@@ -211,11 +212,12 @@ class Placement(MemberFeature):
             fibers: the fibers.
             then: what the executor goes on with.
             destination: where they go.
+            pieces: in about how many pieces; 0: nobody knows what is best.
         """
         run = self._state.runs[fibers[0].run]
         mentioned = partial(self._recovery.mentioned, run)
         waits = self._pressure.offers_later if self._state.offers_children else None
-        return PickleFibers(fibers, self.pickled, mentioned, then, destination, waits)
+        return PickleFibers(fibers, self.pickled, mentioned, then, destination, waits, pieces)
 
     @handles
     def steal(self, message: m.StealRequest) -> None:

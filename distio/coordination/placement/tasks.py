@@ -33,7 +33,8 @@ __all__ = [
 ]
 
 _CHUNKS: Final = 64
-"""Into how many pieces the children of one `parallel` are split, so that all cores get some."""
+"""Into how many pieces the children of one `parallel` are split, so that all cores get some, unless
+somebody knows better."""
 _MOST_IN_CHUNK: Final = 256
 _ADVICE: Final = "; threads of this process can make it (threads=4)"
 
@@ -259,6 +260,7 @@ class PickleFibers(Task):
         destination: where the fibers go.
         waits: called after each chunk with the run, this, and the size of the chunk; returns
             whether the rest waits, and somebody else has this then.
+        pieces: about how many chunks there are, if the fibers allow it; 0: nobody knows better.
     """
 
     __slots__ = (
@@ -282,8 +284,9 @@ class PickleFibers(Task):
         then: Fiber | Task | None = None,
         destination: Destination = ANYWHERE,
         waits: Callable[[int, PickleFibers, int], bool] | None = None,
+        pieces: int = 0,
     ) -> None:
-        size = max(1, min(len(fibers) // _CHUNKS, _MOST_IN_CHUNK))
+        size = max(1, min(len(fibers) // (pieces or _CHUNKS), _MOST_IN_CHUNK))
         if size > 1 and any(fiber.holds or fiber.needs for fiber in fibers):
             size = 1  # what one of them has or needs is its alone, also if it is to go on elsewhere
         starts = range((len(fibers) - 1) // size * size, -1, -size)

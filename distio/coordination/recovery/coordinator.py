@@ -42,20 +42,17 @@ from distio.coordination.dispatch import admits, handles
 from distio.coordination.feature.coordinator import CoordinatorFeature, Key
 from distio.coordination.outcomes.unverified_waits import UnverifiedWaits
 from distio.coordination.references.coordinator import References
+from distio.coordination.settings import MAX_LOSSES
 from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.members import MemberRecord
 from distio.coordination.state.registry import NOWHERE, FiberRecord, KeptOutcome, Run, Snapshot
 from distio.protocol import messages as m
 from distio.protocol.ids import home_of, name_of
 
-__all__ = ["MAX_LOSSES", "Recovery"]
+__all__ = ["Recovery"]
 
 _BELONGED: Final = "the fiber belonged to that worker"
 _REPLIED: Final = "the reply to its last call was on its way to the worker, which was leaving"
-
-MAX_LOSSES: Final = 3
-"""A fiber that so many workers had in hand when they were lost isn't placed again, unless the
-coordinator is told otherwise."""
 
 Held = Sequence[tuple[Key, int, int]]
 

@@ -7,8 +7,12 @@ from distio.protocol.messages import LossReported
 __all__ = ["describe_loss"]
 
 
-def describe_loss(report: LossReported) -> str:
+def describe_loss(report: LossReported, *, of_calls: bool = False) -> str:
     """One line for the loss of a worker.
+
+    Args:
+        report: what was lost.
+        of_calls: whether its fibers have made calls for somebody who knows of no fibers.
 
     >>> places = [("worker 3 (process 9 on a)", 2)]
     >>> lost = LossReported("worker 2 (process 8 on a)", "killed by SIGKILL", 1, 1, 0, 0, places)
@@ -20,7 +24,8 @@ def describe_loss(report: LossReported) -> str:
     if report.is_late:
         rest = "which have ended with their runs" if not placed else f"{placed}, {took}"
         gone = "has left" if report.has_left else "was lost"
-        return f"the fibers of {report.worker}, which {gone}, have places again: {rest}"
+        what = "calls" if of_calls else "fibers"
+        return f"the {what} of {report.worker}, which {gone}, have places again: {rest}"
     count = report.again + report.saved + report.lost
     parts = [
         _part(report.saved, "goes on from its snapshot", "go on from their snapshots"),
@@ -28,7 +33,8 @@ def describe_loss(report: LossReported) -> str:
         _part(report.lost, "is lost", "are lost"),
     ]
     said = ", ".join(part for part in parts if part)
-    fibers = "its only fiber" if count == 1 else f"its {count} fibers"
+    one, more = ("packet of calls", "packets of calls") if of_calls else ("fiber", "fibers")
+    fibers = f"its only {one}" if count == 1 else f"its {count} {more}"
     how = report.reason if report.has_left else f"was lost: {report.reason}"
     text = f"{report.worker} {how}; of {fibers} {said}"
     if placed:

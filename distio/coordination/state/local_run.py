@@ -42,6 +42,7 @@ class LocalRun:
         "known_attachments",
         "location",
         "locks",
+        "makes_calls",
         "nested",
         "objects",
         "offered",
@@ -103,6 +104,8 @@ class LocalRun:
         """The primitives of the run, if the member keeps them; dropped with the run."""
         self.values: dict[int, None] = {}
         """The variables whose values the member keeps; dropped with the run."""
+        self.makes_calls = False
+        """Whether its fibers elsewhere make calls for somebody who knows of no fibers."""
         self.snapshots: Snapshots = "off"
         """What is kept of its fibers here, in case the member is lost."""
         self.trees: dict[int, Tree] = {}

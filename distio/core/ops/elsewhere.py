@@ -10,7 +10,7 @@ from distio.core.interrupts import is_user_call
 from distio.core.ops.base import IO, Next
 from distio.protocol import requests
 
-__all__ = ["CallElsewhere", "StartHere"]
+__all__ = ["CallElsewhere", "StartElsewhere", "StartHere"]
 
 
 class CallElsewhere(IO[Any, Any, Any]):
@@ -35,6 +35,25 @@ class CallElsewhere(IO[Any, Any, Any]):
     @is_user_call
     def _evaluate(self, fiber: Fiber) -> Next:
         fiber.value = self.make(self.f, self.items, *self.options)
+        return None
+
+
+@final
+class StartElsewhere(IO[Any, Any, Any]):
+    """Start fibers for workers, in about so many pieces; the value is a list of handles.
+
+    Whoever knows how many workers there are and how long the fibers take can choose larger pieces,
+    each of which costs a pickle and a few messages.
+    """
+
+    __slots__ = _names = ("ios", "pieces")
+
+    def __init__(self, ios: tuple[IO[Any, Any, Any], ...], pieces: int) -> None:
+        self.ios = ios
+        self.pieces = pieces
+
+    def _evaluate(self, fiber: Fiber) -> Next:
+        fiber.request = requests.Spawn(self.ios, pieces=self.pieces)
         return None
 
 

@@ -15,13 +15,13 @@ from typing import Any, final
 
 from distio.core.fiber import FEW, Fiber, Handle, Region
 from distio.core.ops.base import IO, Frame, Next, require_io
-from distio.core.ops.failures import Finally, RestoreResult, from_result
+from distio.core.ops.failures import RestoreResult, from_result
 from distio.core.ops.fibers import Wait, WaitSome
 from distio.core.ops.locks import MakeLock
 from distio.core.ops.parallel import besides_cancellation, cancel_all, wait_for_all
 from distio.core.ops.regions import CancelRegion
 from distio.core.ops.unary import UnaryOp
-from distio.core.ops.values import FlatMap, Pure
+from distio.core.ops.values import FlatMap
 from distio.core.where import item_at
 from distio.errors import MatchError
 from distio.protocol import requests
@@ -61,7 +61,7 @@ class StartIn(IO[Any, Any, Any]):
             fiber.stack.append(_Look(region, self))
             return WaitSome(tuple(region.children), 0)
         fiber.stack.append(_Started(region))
-        children = [_child(io, self.key, fiber.handle) for io in self.ios]
+        children = [_Item(InScope(io, self.key), self.key, fiber.handle) for io in self.ios]
         fiber.request = requests.Spawn(children, are_owned=True, scope=self.key)
         return None
 
@@ -76,52 +76,9 @@ def _find(fiber: Fiber, key: int) -> Region:
     )
 
 
-def _child(io: Any, key: int, parent: Any) -> Program:
-    return Finally(InScope(io, key), partial(_tell, parent, key))
-
-
-def _tell(parent: Handle[Any, Any, Any], key: int, result: Result[Any, Any]) -> Program:
-    """A child that has failed, and wasn't just cancelled, cuts its parent's part of the scope."""
-    return Pure(None) if isinstance(result, Ok) else _TellParent(parent, key, result)
-
-
-# -- zip_par ----------------------------------------------------------------------------------
-
-
-def zip_par(ios: tuple[Any, ...], called: str, fail_fast: bool) -> Program:
-    """Start all, wait for all; the value is the list of theirs."""
-    return _ZipPar(ios, called) if fail_fast else wait_for_all(ios, called)
-
-
-@final
-class _ZipPar(IO[Any, Any, Any]):
-    """Start all, wait for all; the first failure cancels the others.
-
-    It is a scope whose children start no others in it. So they need no region of their own, and
-    the key need be known to this fiber alone.
-    """
-
-    __slots__ = _names = ("ios", "called")
-
-    def __init__(self, ios: tuple[Any, ...], called: str) -> None:
-        self.ios = ios
-        self.called = called
-        """The function of the user's program."""
-
-    def _evaluate(self, fiber: Fiber) -> Next:
-        fiber.limits += 1
-        key = fiber.limits
-        region = fiber.enter(key)
-        region.children = []
-        fiber.stack += [_Scope(region, self.called), _Started(region)]
-        children = [_Item(io, key, fiber.handle) for io in self.ios]
-        fiber.request = requests.Spawn(children, are_owned=True, scope=key)
-        return None
-
-
 @final
 class _Item(UnaryOp):
-    """A child that tells its parent if it fails."""
+    """A child that tells its parent if it fails: that cuts the parent's part of the scope."""
 
     __slots__ = ("key", "parent")
     _names = ("io", "key", "parent")
@@ -161,6 +118,40 @@ class _TellParent(IO[Any, Any, Any]):
         if besides_cancellation(fiber.handle, self.result) is None:
             return None
         return CancelRegion(self.parent, self.key)
+
+
+# -- zip_par ----------------------------------------------------------------------------------
+
+
+def zip_par(ios: tuple[Any, ...], called: str, fail_fast: bool) -> Program:
+    """Start all, wait for all; the value is the list of theirs."""
+    return _ZipPar(ios, called) if fail_fast else wait_for_all(ios, called)
+
+
+@final
+class _ZipPar(IO[Any, Any, Any]):
+    """Start all, wait for all; the first failure cancels the others.
+
+    It is a scope whose children start no others in it. So they need no region of their own, and
+    the key need be known to this fiber alone.
+    """
+
+    __slots__ = _names = ("ios", "called")
+
+    def __init__(self, ios: tuple[Any, ...], called: str) -> None:
+        self.ios = ios
+        self.called = called
+        """The function of the user's program."""
+
+    def _evaluate(self, fiber: Fiber) -> Next:
+        fiber.limits += 1
+        key = fiber.limits
+        region = fiber.enter(key)
+        region.children = []
+        fiber.stack += [_Scope(region, self.called), _Started(region)]
+        children = [_Item(io, key, fiber.handle) for io in self.ios]
+        fiber.request = requests.Spawn(children, are_owned=True, scope=key)
+        return None
 
 
 @final

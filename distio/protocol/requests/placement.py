@@ -14,12 +14,17 @@ __all__ = ["AwaitPlace", "Spawn", "SpawnHere"]
 class Spawn(Request):
     """Start one fiber for each IO; answered by the list of their handles."""
 
-    __slots__ = ("are_owned", "ios", "needs", "scope")
+    __slots__ = ("are_owned", "ios", "needs", "pieces", "scope")
     must_be_seen = True
     action = "starts fibers"
 
     def __init__(
-        self, ios: Sequence[Any], are_owned: bool = False, scope: int = 0, needs: Any = None
+        self,
+        ios: Sequence[Any],
+        are_owned: bool = False,
+        scope: int = 0,
+        needs: Any = None,
+        pieces: int = 0,
     ) -> None:
         self.ios = ios
         self.are_owned = are_owned
@@ -28,6 +33,8 @@ class Spawn(Request):
         """The region of the fiber that is cancelled if one of them is lost; 0: none."""
         self.needs = needs
         """What each of them needs of its worker, a `Needs`; None: they may be anywhere."""
+        self.pieces = pieces
+        """In about how many pieces they leave, if they do; 0: nobody knows what is best."""
 
 
 @final

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, Protocol, Self, get_args
 
-from distio.coordination.endings.coordinator import GRACE_SECONDS
+from distio.coordination.settings import GRACE_SECONDS
 from distio.core import expect
 from distio.errors import ClusterClosed, ClusterError, MatchError
 from distio.protocol.domains import SNAPSHOTS, Snapshots

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from distio.runtime.journal.database import Database
 from distio.runtime.journal.store import Access, SharedStore
 
 SCHEMES: Final = ("postgresql://", "postgres://")
@@ -30,4 +29,6 @@ def open_store(
         from distio.runtime.journal.postgres import Postgres
 
         return Postgres(where, access)
+    from distio.runtime.journal.database import Database  # a cluster may have no journal
+
     return Database(Path(where), access, is_power_safe=is_power_safe)

@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from distio import io
-from distio.coordination.endings.coordinator import GRACE_SECONDS
 from distio.coordination.member import Member
 from distio.coordination.placement.worker_index import WorkerIndex
+from distio.coordination.settings import GRACE_SECONDS
 from distio.coordination.state.events import Joined, Received
 from distio.core.pickling.code_records import CodeRecord, Comparison, Difference, Records
 from distio.protocol import messages as m

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from distio.coordination.endings.coordinator import GRACE_SECONDS
+from distio.coordination.settings import GRACE_SECONDS
 from distio.protocol import messages as m
 from distio.protocol.ids import fiber_id
 from tests.harness.coordinators import Commands, Scene, asks, ended, made

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from distio.coordination.gate import Gate
-from distio.coordination.recovery.coordinator import MAX_LOSSES
+from distio.coordination.settings import MAX_LOSSES
 from distio.coordination.state.events import Received
 from distio.protocol import messages as m
 from distio.protocol.domains import Method, Snapshots

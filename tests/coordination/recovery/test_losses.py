@@ -241,6 +241,21 @@ def test_fiber_that_goes_on_comes_with_the_number_and_the_reason_of_its_losses()
         assert place.restored == [(ONE, times, reason)]
 
 
+def test_report_to_somebody_who_knows_of_no_fibers_speaks_of_calls() -> None:
+    places = [("worker 3", 2)]
+    one = m.LossReported("worker 2", "killed by SIGKILL", 0, 1, 0, 0, places)
+    two = m.LossReported("worker 2", "killed by SIGKILL", 0, 2, 0, 0, places)
+    late = m.LossReported("worker 2", "killed by SIGKILL", 0, 0, 0, 0, places, is_late=True)
+    for report, said in (
+        (one, "of its only packet of calls 1 begins again"),
+        (two, "of its 2 packets of calls 2 begin again"),
+        (late, "the calls of worker 2, which was lost, have places again"),
+    ):
+        assert said in describe_loss(report, of_calls=True)
+        assert "fiber" not in describe_loss(report, of_calls=True)
+        assert "calls" not in describe_loss(report)
+
+
 def test_report_of_a_worker_that_has_left_does_not_call_it_lost() -> None:
     scene = Watched(ONE)
     scene.says(scene.worker, m.Leaving(10.0))
