@@ -127,7 +127,7 @@ def test_fibers_that_call_a_function_of_a_module_draw_different_numbers(
     draw: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert len({*on_cluster(io.zip_par([io.defer(draw)] * 8))}) == 8
-    assert caplog.messages == []
+    assert warnings(caplog) == []
 
 
 def test_system_generator_travels() -> None:

@@ -20,9 +20,12 @@ def in_seconds(seconds: float) -> float:
 
 def test_alarms_ring_in_the_order_of_their_moments() -> None:
     rung: SimpleQueue[int] = SimpleQueue()
-    now = in_seconds(0.02)
+    are_set = threading.Event()
+    now = in_seconds(0)
+    set_alarm(now, lambda: are_set.wait(PATIENCE))  # no other one rings before all are set
     for number in (2, 0, 1):
         set_alarm(now + number / 1000, lambda number=number: rung.put(number))  # type: ignore[misc]  # mypy can't infer it
+    are_set.set()
     assert [rung.get(timeout=PATIENCE) for _ in range(3)] == [0, 1, 2]
 
 
