@@ -6,6 +6,7 @@ import gc
 import threading
 import time
 import weakref
+from functools import partial
 from queue import SimpleQueue
 
 import pytest
@@ -18,11 +19,15 @@ def in_seconds(seconds: float) -> float:
     return time.monotonic() + seconds
 
 
+def wait_for(event: threading.Event) -> None:
+    assert event.wait(PATIENCE)
+
+
 def test_alarms_ring_in_the_order_of_their_moments() -> None:
     rung: SimpleQueue[int] = SimpleQueue()
     are_set = threading.Event()
     now = in_seconds(0)
-    set_alarm(now, lambda: are_set.wait(PATIENCE))  # no other one rings before all are set
+    set_alarm(now, partial(wait_for, are_set))  # no other one rings before all are set
     for number in (2, 0, 1):
         set_alarm(now + number / 1000, lambda number=number: rung.put(number))  # type: ignore[misc]  # mypy can't infer it
     are_set.set()
