@@ -57,6 +57,12 @@ class CoordinatorOptions(msgspec.Struct, frozen=True, kw_only=True):
     workers_are_here: bool = True
     """Whether a worker of its program runs on this machine, and connects by itself."""
 
+    shared_memory: Path | None = None
+    """The directory of memory that processes on this host share; None: there is none.
+
+    It is used if no member is ever absent: whoever is away can't be given anything there.
+    """
+
     def settings(self, url: str, *, has_journal: bool) -> Settings:
         """What the machine has to know.
 
@@ -81,4 +87,5 @@ class CoordinatorOptions(msgspec.Struct, frozen=True, kw_only=True):
             unread_memory=self.unread_memory,
             max_members=self.max_members,
             version=VERSION,
+            shared_memory=str(self.shared_memory or "") if sees_ends else "",
         )

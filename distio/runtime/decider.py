@@ -75,6 +75,7 @@ class Decider:
             lease=settings.lease,
             outage=settings.outage,
             max_members=settings.max_members,
+            shared_memory=settings.shared_memory,
         )
 
     def _tell_of_journal(self, journal: Journal) -> None:

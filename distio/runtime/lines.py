@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from math import inf
+from pathlib import Path
 from typing import Any, final
 
 import zmq
@@ -29,6 +30,7 @@ from distio.runtime.forks import ForeignDescriptor
 from distio.runtime.key_refusals import FAILURES, KeyRefusals
 from distio.runtime.keys import MemberKeys
 from distio.runtime.peer_processes import user_at
+from distio.runtime.shared_memory import MemberMemory
 from distio.runtime.sockets import Frames, dealer, next_event, receive, send
 
 __all__ = ["Lines"]
@@ -65,6 +67,8 @@ class Lines:
         self.absence = Absence(inf)
         self.fence: Fence | None = None
         """Open as long as this process has its lease; None: the process needs none."""
+        self.memory: MemberMemory | None = None
+        """What is shared with other processes of the host; None: nothing is."""
         self._hello: m.Hello | None = None
         self._greeted_at = 0.0
         self._incarnation = 0
@@ -125,6 +129,9 @@ class Lines:
         self._incarnation = welcome.incarnation
         self.absence = Absence(welcome.absence)
         self.session = begin_session(welcome.absence)
+        if welcome.shared_memory:
+            with suppress(OSError):  # this process doesn't see it: values travel in frames
+                self.memory = MemberMemory(Path(welcome.shared_memory), self._incarnation)
         if welcome.lease:
             self.fence = Fence(Lease(welcome.lease, self._greeted_at))
         self._was_told = self.has_broken(dict.fromkeys(self._monitors, zmq.POLLIN))
@@ -145,7 +152,8 @@ class Lines:
             raise
 
     def _send(self, messages: Sequence[m.MemberMessage]) -> None:
-        _send(self.sender, from_member.encode(messages, *self.session.header()))
+        share = None if self.memory is None else self.memory.share
+        _send(self.sender, from_member.encode(messages, *self.session.header(), share))
 
     def resumed(self, heard: int) -> bool:
         """The coordinator knows this member again: say what it has not heard.
@@ -184,7 +192,8 @@ class Lines:
         frames = receive(self.listener)
         if frames is None:
             return None
-        return from_coordinator.read([frame.buffer for frame in frames])
+        take = None if self.memory is None else self.memory.take
+        return from_coordinator.read([frame.buffer for frame in frames], take)
 
     def hear(self, batch: Batch[m.CoordinatorMessage]) -> Sequence[m.CoordinatorMessage]:
         """Those messages of a batch that weren't heard before (with the mutex held)."""
@@ -263,6 +272,8 @@ class Lines:
         """
         _close(self.listener, 0)
         _close(self.sender, linger)
+        if self.memory is not None:
+            self.memory.close()
         self._context.destroy(linger=0)
 
 

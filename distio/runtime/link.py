@@ -31,6 +31,7 @@ from distio.coordination.member import Member
 from distio.coordination.membership.identity import ANYBODY, Identity, refusal_of_message
 from distio.coordination.placement.words import describe_unfit
 from distio.coordination.recovery.words import describe_loss
+from distio.core.pickling.spaces import current_space
 from distio.errors import ClusterClosed, KeyRefused, TracedException
 from distio.protocol import messages as m
 from distio.protocol.codec import Batch
@@ -131,6 +132,8 @@ class LinkedHost(LeadingHost):
         self.closed_because = ""
         self.standalone: StandaloneDriver | None = None
         """Decides in place of the coordinator, once that is lost."""
+        if lines.memory is not None:
+            current_space().buffers = lines.memory
         self.fence = lines.fence
         if self.fence is not None:
             self.fence.wake = self.waker.wake
@@ -486,6 +489,8 @@ class LinkedHost(LeadingHost):
             with self.mutex:  # before the last words are on their way, which may take a moment
                 self.pending_runs.cut_short(reason or "the cluster was closed")
                 self.cut_short(reason or "the cluster was closed")
+        if current_space().buffers is self._lines.memory:
+            current_space().buffers = None
         self._lines.close(linger=_FAREWELL_MS)
         self.close_bells()
 

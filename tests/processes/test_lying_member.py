@@ -136,7 +136,7 @@ def test_message_that_cannot_be_encoded_costs_its_receiver_its_membership(
     coordinator: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Encoder:
-        def encode(self, messages: Sequence[m.CoordinatorMessage], *header: int) -> list[bytes]:
+        def encode(self, messages: Sequence[m.CoordinatorMessage], *header: Any) -> list[Any]:
             if any(isinstance(each, m.FiberLost) for each in messages):
                 raise OverflowError("planted")
             return from_coordinator.encode(messages, *header)

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Final, final
 
 from distio.coordination.state.store import InMemory, Stored
+from distio.protocol.pieces import Bytes, joined
 
 __all__ = ["Blob", "Blobs"]
 
@@ -59,13 +60,13 @@ class Blobs:
         self.dropped: list[int] = []
         """The blobs in the journal that nobody needs any more, but for checkpoints."""
 
-    def __call__(self, payload: bytes) -> Stored:
+    def __call__(self, payload: Bytes) -> Stored:
         """Keep bytes, for as long as what is returned is there."""
         if len(payload) < _LEAST_BYTES:
             return InMemory(payload)
         number = self.next_number
         self.next_number += 1
-        self.fresh[number] = payload
+        self.fresh[number] = joined(payload)
         return self.at(number)
 
     def at(self, number: int) -> Blob:

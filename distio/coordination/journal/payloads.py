@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
@@ -19,6 +19,7 @@ from distio.protocol.base import PAYLOAD
 from distio.protocol.codec import DETACH_BYTES, Batch
 from distio.protocol.fields import marked
 from distio.protocol.messages import MemberMessage
+from distio.protocol.pieces import Pieces, bytes_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,13 +28,19 @@ __all__ = ["detached_of", "with_bytes", "with_numbers"]
 
 
 def detached_of(batch: Batch[MemberMessage]) -> list[bytes]:
-    """The payloads of a batch that was read which came in frames of their own, in this order."""
+    """What of the payloads of a batch that was read came in frames of its own, in this order."""
     frames: list[bytes] = []
-    for index, part in batch.detached:
+    pieces: dict[tuple[int, int], Iterator[bytes]] = {}
+    for index, part, _ in batch.detached:
         message = batch.messages[index]
         field = marked(type(message), PAYLOAD)
         assert field is not None  # a payload of it was in that frame
-        frames.append(field.values(message)[part])
+        payload = field.values(message)[part]
+        if isinstance(payload, Pieces):
+            rest = pieces.setdefault((index, part), map(bytes_of, payload.parts))
+            frames.append(next(rest))
+        else:
+            frames.append(payload)
     return frames
 
 

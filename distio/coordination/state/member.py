@@ -32,6 +32,7 @@ from distio.protocol import messages as m
 from distio.protocol.ids import fiber_id
 from distio.protocol.messages.logs import LogLevels
 from distio.protocol.messages.pressure import AwaitHeard
+from distio.protocol.pieces import bytes_to_send
 from distio.protocol.requests import Request
 from distio.protocol.sizes import MESSAGE_BYTES, size_of
 
@@ -307,7 +308,7 @@ class MemberState:
 
     def post(self, fiber: int, outcome: Leaving) -> None:
         """An outcome for others; it counts as said at once."""
-        self.said_bytes += len(outcome.payload)
+        self.said_bytes += bytes_to_send(outcome.payload)
         self.progress.post(fiber, outcome)
 
     @property
