@@ -215,7 +215,6 @@ class CoordinatorProcess:
 
     def _lose_ended(self, member: int) -> None:
         self._decider.take_in(Ended(self._decider.now(), member))
-        self._free_shared()
 
     def _free_shared(self) -> None:
         """Members may have been lost: nobody takes what is in shared memory for them."""
@@ -246,6 +245,7 @@ class CoordinatorProcess:
             if self._is_timer_due():
                 self._decider.take_in(Ticked(self._decider.now()))
             self._lose_silent()
+            self._free_shared()
             self._send_batches()
             self._decider.commit(self._wait_for_room)
             self._connections.cut()  # the peers were told why, if they have heard it in time
@@ -371,7 +371,6 @@ class CoordinatorProcess:
         """All that was said on these connections was taken up."""
         for address in addresses:
             self._decider.take_in(HungUp(self._decider.now(), address))
-            self._free_shared()
 
     def _lose_silent(self) -> None:
         """Lose the members that have been silent for too long."""
@@ -404,8 +403,11 @@ class CoordinatorProcess:
 
     def _share_with(self, address: bytes) -> Share | None:
         """What gives shared memory to the member at this address."""
-        member = None if self._shared is None else self._board.member_at(address)
-        return None if self._shared is None or member is None else self._shared.sharer(member)
+        member = self._board.member_at(address)
+        record = None if member is None else self._board.machine.members.get(member)
+        if self._shared is None or record is None:
+            return None
+        return self._shared.sharer(record.id, is_here=self._is_own_worker(record))
 
     # -- the end --------------------------------------------------------------------------
 

@@ -29,8 +29,8 @@ from distio.runtime.fence import Fence, lease_clock
 from distio.runtime.forks import ForeignDescriptor
 from distio.runtime.key_refusals import FAILURES, KeyRefusals
 from distio.runtime.keys import MemberKeys
+from distio.runtime.member_memory import MemberMemory
 from distio.runtime.peer_processes import user_at
-from distio.runtime.shared_memory import MemberMemory
 from distio.runtime.sockets import Frames, dealer, next_event, receive, send
 
 __all__ = ["Lines"]

@@ -119,6 +119,27 @@ def test_array_that_many_fibers_get_is_in_memory_once_and_is_given_back(cluster:
     until(lambda: not shared())
 
 
+def test_array_that_leaves_again_while_others_have_it_is_in_memory_once(cluster: Cluster) -> None:
+    array = TABLE + 2.0
+
+    def main(queue: Queue[float], go: Deferred[bool]) -> Any:
+        async def waves() -> Any:
+            fibers = []
+            for _ in range(3):
+                fibers += await io.parallel([arrive(queue, go, total, array)])
+                await queue.take()
+            seen = await io.defer(lambda: len(shared()))
+            await go.set(True)
+            await io.wait(fibers)
+            return seen
+
+        return io.do(waves)()
+
+    both = io.zip(Queue.create(), Deferred.create())
+    assert both.flat_map(lambda both: main(*both)).run(None, on=cluster).unsafe_get() == 1
+    until(lambda: not (shared() or names()))
+
+
 def test_arrays_that_come_one_after_another_are_not_kept_until_the_run_ends(
     cluster: Cluster,
 ) -> None:
@@ -208,11 +229,12 @@ class Program:
         return found
 
     def kill_whole(self) -> None:
-        for each in self.processes:
-            each.suspend()
-        for each in self.processes:
-            each.kill()
-        self._process.communicate()
+        for act in (psutil.Process.suspend, psutil.Process.kill):
+            for each in self.processes:
+                with suppress(psutil.NoSuchProcess):  # some have ended before
+                    act(each)
+        with self._process:  # waits for its end, and closes the pipe
+            pass
         psutil.wait_procs(self.processes, PATIENCE)
 
 
@@ -220,8 +242,7 @@ class Program:
 def program(tmp_path: Path) -> Iterator[Program]:
     program = Program(tmp_path)
     yield program
-    with suppress(psutil.NoSuchProcess):
-        program.kill_whole()
+    program.kill_whole()
 
 
 def are_there(roots: set[Path]) -> bool:
@@ -232,8 +253,7 @@ def are_there(roots: set[Path]) -> bool:
 def test_directory_of_a_cluster_that_was_killed_whole_is_removed_by_the_next_one(
     program: Program,
 ) -> None:
-    program.kill_whole()
-    assert are_there(program.roots)
+    program.kill_whole()  # nobody is left who could remove it
     with Cluster.local(workers=1):
         assert not are_there(program.roots)
 

@@ -1,4 +1,4 @@
-"""Memory that the processes of a host share: see `distio.runtime.shared_memory`."""
+"""Memory that the processes of a host share: see `runtime.shared_memory` and `member_memory`."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from distio.errors import ClusterClosed
 from distio.protocol.codec import MalformedFrame, from_coordinator, from_member
 from distio.protocol.messages import Outcomes, OutcomesReady
 from distio.protocol.pieces import Pieces, SharedPart
-from distio.runtime import shared_memory
-from distio.runtime.shared_memory import CoordinatorMemory, MemberMemory, SharedDirectory
+from distio.runtime import member_memory, shared_memory
+from distio.runtime.member_memory import MemberMemory
+from distio.runtime.shared_memory import CoordinatorMemory, SharedDirectory
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs files without a name")
 
 LABEL = b"00" * 16
-DATA = bytes(range(256)) * (shared_memory.LEAST_BYTES // 256) + b"the end"
+DATA = bytes(range(256)) * (member_memory.LEAST_BYTES // 256) + b"the end"
 
 
 class Cluster(NamedTuple):
@@ -58,7 +59,7 @@ def given(part: SharedPart, cluster: Cluster) -> SharedPart:
     kept = cluster.coordinator.taker(1)(told)
     assert not isinstance(kept, bytes | memoryview)
     assert len(kept) == len(part)
-    told = cluster.coordinator.sharer(2)(kept)
+    told = cluster.coordinator.sharer(2, is_here=False)(kept)
     assert told is not None
     taken = cluster.second.take(told)
     assert not isinstance(taken, bytes | memoryview)
@@ -85,6 +86,52 @@ def test_directory_whose_processes_were_killed_is_removed_by_the_next_cluster() 
     assert not left_over.path.exists()
     assert used.path.exists()
     other.remove()
+
+
+def test_directory_without_a_lock_is_removed_by_the_next_cluster() -> None:
+    left_over = SharedDirectory()
+    os.close(left_over._lock)
+    (left_over.path / "lock").unlink()  # its process was killed before it made that
+    SharedDirectory().remove()
+
+    assert not left_over.path.exists()
+
+
+def test_directory_that_was_removed_before_it_was_locked_is_made_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lock_of = shared_memory._lock_of
+    removed: list[Path] = []
+
+    def removing(directory: Path) -> int:
+        lock = lock_of(directory)
+        if not removed:  # as another cluster does that begins now
+            removed.append(directory)
+            shared_memory._remove(directory)
+        return lock
+
+    monkeypatch.setattr(shared_memory, "_lock_of", removing)
+    directory = SharedDirectory()
+    assert directory.path.exists()
+    assert directory.path not in removed
+    directory.remove()
+
+
+def test_directory_into_which_a_name_is_put_meanwhile_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory, remove = tmp_path / "1", os.rmdir
+    directory.mkdir()
+
+    def putting(path: Path, **options: int) -> None:
+        monkeypatch.undo()
+        (directory / "m1").touch()
+        remove(path, **options)
+
+    monkeypatch.setattr(os, "rmdir", putting)
+    shared_memory._remove(directory)
+
+    assert not directory.exists()
 
 
 def test_part_goes_from_member_to_member_and_leaves_no_name(cluster: Cluster) -> None:
@@ -123,7 +170,7 @@ def test_part_is_there_for_the_last_who_has_it(cluster: Cluster) -> None:
 def test_part_is_one_memory_for_all(cluster: Cluster) -> None:
     part = put(cluster.first)
     taken = given(part, cluster)
-    files = {os.fstat(each.file).st_ino for each in (part, taken)}  # type: ignore[attr-defined]
+    files = {os.fstat(each.file.number).st_ino for each in (part, taken)}  # type: ignore[attr-defined]
 
     assert len(files) == 1
 
@@ -161,8 +208,101 @@ def test_bytes_that_came_are_known_again(cluster: Cluster) -> None:
     assert taken.read() is taken.read()
 
 
+@pytest.mark.parametrize("use", ["view", "private"])
+def test_bytes_are_known_again_as_long_as_somebody_has_them_mapped(
+    cluster: Cluster, use: str
+) -> None:
+    taken = given(put(cluster.first), cluster)
+    label, mapped = taken.label, getattr(taken, use)()  # type: ignore[attr-defined]
+    del taken
+    assert put(cluster.second).label == label  # type: ignore[attr-defined]
+    del mapped
+
+    assert put(cluster.second).label != label  # type: ignore[attr-defined]
+
+
+def test_bytes_that_the_coordinator_keeps_for_others_are_known_again(cluster: Cluster) -> None:
+    part = put(cluster.first)
+    label, told = part.label, cluster.first.share(part)  # type: ignore[attr-defined]
+    assert told is not None
+    kept = cluster.coordinator.taker(1)(told)
+    del part
+    again = put(cluster.first)
+    assert put(cluster.first, DATA[:-1] + b"!").label != label  # type: ignore[attr-defined]
+    assert again.label == label  # type: ignore[attr-defined]
+    del kept, again
+
+    assert cluster.names() == []
+    assert put(cluster.first).label != label  # type: ignore[attr-defined]
+
+
+def test_part_that_is_given_twice_has_one_name_at_the_coordinator(cluster: Cluster) -> None:
+    part = put(cluster.first)
+    told = [cluster.first.share(part), cluster.first.share(part)]
+    first, second = (cluster.coordinator.taker(1)(each) for each in told if each is not None)
+    assert first is second
+    del part
+
+    assert [name.split("/")[0] for name in cluster.names()] == ["coordinator"]
+
+
+def test_other_bytes_under_a_label_that_is_known_are_refused(cluster: Cluster) -> None:
+    told = cluster.first.share(put(cluster.first))
+    assert told is not None
+    kept = cluster.coordinator.taker(1)(told)
+    assert isinstance(kept, Sized)
+    (cluster.root / "1" / "m9").write_bytes(DATA + DATA)
+    with pytest.raises(MalformedFrame):
+        cluster.coordinator.taker(1)(b"m9 " + told.partition(b" ")[2])
+
+
+def test_bytes_that_two_threads_put_at_once_are_one_part(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory, made, others = cluster.first, cluster.first._made, []
+
+    def made_twice(data: memoryview) -> object:
+        monkeypatch.undo()
+        others.append(put(memory))  # as another thread does meanwhile
+        return made(data)
+
+    monkeypatch.setattr(memory, "_made", made_twice)
+    assert [put(memory)] == others
+
+
+def test_part_that_nobody_has_is_found_by_nobody_while_its_file_is_closed(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = put(cluster.first)
+    label = part.label  # type: ignore[attr-defined]
+    found = []
+    close = os.close
+
+    def closing(number: int) -> None:
+        found.append(cluster.first._by_label.get(label))  # as another thread may
+        close(number)
+
+    monkeypatch.setattr(os, "close", closing)
+    del part
+
+    assert found == [None]
+
+
+def test_worker_that_still_joins_is_given_parts(cluster: Cluster) -> None:
+    told = cluster.first.share(put(cluster.first))
+    assert told is not None
+    kept = cluster.coordinator.taker(1)(told)
+    assert not isinstance(kept, bytes | memoryview)
+    assert cluster.coordinator.sharer(3, is_here=False)(kept) is None
+    told = cluster.coordinator.sharer(3, is_here=True)(kept)
+    assert told is not None
+    taken = MemberMemory(cluster.root, 3).take(told)
+
+    assert taken == DATA if isinstance(taken, bytes | memoryview) else taken.view() == DATA
+
+
 def test_small_value_is_not_shared(cluster: Cluster) -> None:
-    assert cluster.first.put(memoryview(DATA)[: shared_memory.LEAST_BYTES - 1]) is None
+    assert cluster.first.put(memoryview(DATA)[: member_memory.LEAST_BYTES - 1]) is None
 
 
 def test_value_for_which_the_system_has_no_memory_is_not_shared(
@@ -191,9 +331,9 @@ def test_process_with_many_parts_shares_no_more_and_copies_what_comes(
     assert told is not None
     kept = cluster.coordinator.taker(1)(told)
     assert not isinstance(kept, bytes | memoryview)
-    named = cluster.coordinator.sharer(2)(kept)
+    named = cluster.coordinator.sharer(2, is_here=False)(kept)
     assert named is not None
-    monkeypatch.setattr(shared_memory._files, "_most", 0)
+    monkeypatch.setattr(member_memory._files, "_most", 0)
 
     assert cluster.first.put(memoryview(DATA[1:])) is None
     assert cluster.second.take(named) == DATA
@@ -201,13 +341,13 @@ def test_process_with_many_parts_shares_no_more_and_copies_what_comes(
 
 
 def test_files_are_counted_until_they_are_closed(cluster: Cluster) -> None:
-    before = len(shared_memory._files._open)
+    before = len(member_memory._files._open)
     part = put(cluster.first)
     views = [part.view(), part.private(), part.private()]
-    assert len(shared_memory._files._open) == before + 4
+    assert len(member_memory._files._open) == before + 4
     del part, views
 
-    assert len(shared_memory._files._open) == before
+    assert len(member_memory._files._open) == before
 
 
 def test_what_was_on_its_way_to_or_from_a_lost_member_is_removed(cluster: Cluster) -> None:
@@ -216,7 +356,7 @@ def test_what_was_on_its_way_to_or_from_a_lost_member_is_removed(cluster: Cluste
     assert told is not None
     kept = cluster.coordinator.taker(1)(told)
     assert not isinstance(kept, bytes | memoryview)
-    cluster.coordinator.sharer(2)(kept)
+    cluster.coordinator.sharer(2, is_here=False)(kept)
     cluster.first.share(part)
     assert len(cluster.names()) == 4
     cluster.coordinator.keep_only([])
@@ -232,7 +372,7 @@ def test_member_that_shares_nothing_is_sent_the_bytes(cluster: Cluster) -> None:
     kept = cluster.coordinator.taker(1)(told)
     assert not isinstance(kept, bytes | memoryview)
 
-    assert cluster.coordinator.sharer(7)(kept) is None
+    assert cluster.coordinator.sharer(7, is_here=False)(kept) is None
     assert kept.view() == kept.read() == DATA
 
 
@@ -279,7 +419,7 @@ def test_message_with_a_part_in_shared_memory_has_its_name(cluster: Cluster) -> 
     (heard,) = from_member.read(frames, cluster.coordinator.taker(1)).messages
     assert isinstance(heard, OutcomesReady)
     told = Outcomes(heard.fibers, heard.payloads)
-    frames = from_coordinator.encode([told], share=cluster.coordinator.sharer(2))
+    frames = from_coordinator.encode([told], share=cluster.coordinator.sharer(2, is_here=False))
     (outcomes,) = from_coordinator.read(frames, cluster.second.take).messages
     assert isinstance(outcomes, Outcomes)
 
