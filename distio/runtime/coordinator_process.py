@@ -245,7 +245,6 @@ class CoordinatorProcess:
             if self._is_timer_due():
                 self._decider.take_in(Ticked(self._decider.now()))
             self._lose_silent()
-            self._free_shared()
             self._send_batches()
             self._decider.commit(self._wait_for_room)
             self._connections.cut()  # the peers were told why, if they have heard it in time
@@ -387,6 +386,7 @@ class CoordinatorProcess:
         return self._stops > 0
 
     def _send_batches(self) -> None:
+        self._free_shared()
         while self._board.outgoing:
             self._decider.commit(self._wait_for_room)
             outgoing, self._board.outgoing = self._board.outgoing, {}
@@ -398,6 +398,7 @@ class CoordinatorProcess:
                     log.exception("messages to a member can't be encoded")
                     reason = f"messages to this peer can't be encoded ({error!r:.200})"
                     self._cut_off(address, reason)
+                    self._free_shared()
                     continue
                 self._connections.send(address, frames)
 

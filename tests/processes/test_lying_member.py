@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from distio.protocol.version import PROTOCOL, PYTHON
 from distio.runtime import coordinator_process
 from distio.runtime.coordinator_options import CoordinatorOptions
 from distio.runtime.coordinator_process import CoordinatorProcess
+from distio.runtime.systems import can_share_memory
 from tests.conftest import PATIENCE
 
 
@@ -39,6 +41,7 @@ class Liar:
         (welcome,) = self.hears()
         assert isinstance(welcome, m.Welcome)
         self._session = begin_session(welcome.absence)
+        self.shares_at = Path(welcome.shared_memory) / str(welcome.incarnation)
         self.id = welcome.incarnation
         self.run = fiber_id(self.id, 0)
         self.says(m.StartRun(self.run))
@@ -120,6 +123,20 @@ def test_honest_run_ends_rightly_beside_a_member_that_lies() -> None:
         thread.join(PATIENCE)
         assert box == [Ok(sum(range(60)))]
         assert io.zip_par([io.pure(1)] * 4).run(None, on=cluster) == Ok([1] * 4)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not can_share_memory(), reason="no memory is shared on this system")
+def test_names_of_a_member_that_is_lost_by_its_lie_are_removed_before_it_is_told() -> None:
+    with Cluster.local(workers=1) as cluster:
+        assert cluster._processes is not None
+        liar = Liar(cluster._processes.url)
+        liar.shares_at.mkdir()
+        (liar.shares_at / "k1").touch()
+        liar.says_frames(b"junk")
+        liar.is_told()
+        assert not liar.shares_at.exists()
+        liar.close()
 
 
 @pytest.fixture
