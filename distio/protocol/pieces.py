@@ -32,6 +32,9 @@ DETACH_BYTES: Final = 64 * 1024
 class SharedPart(Protocol):
     """Bytes in memory that the processes of a host share; nobody changes them."""
 
+    label: bytes
+    """Tells it apart from all others on the host."""
+
     def __len__(self) -> int: ...
 
     def digest(self) -> bytes:

@@ -137,6 +137,8 @@ class CoordinatorProcess:
         if settings.shared_memory:
             self._shared = CoordinatorMemory(SharedDirectory(Path(settings.shared_memory)))
         self._decider = Decider(settings, self._spill, journal)
+        if self._shared is not None:
+            self._shared.adopt([] if journal is None else journal.blobs.parts)
         self._board = self._decider.board
         self._poller = Poller()
         self._peers = PeerProcesses(self._poller)
@@ -350,6 +352,13 @@ class CoordinatorProcess:
         self._decider.hear(address, batch, frames[1:], identity)
         if begins:
             self._watch_process(address, frames[0].get(zmq.SRCFD))
+            self._forget_given(address)
+
+    def _forget_given(self, address: bytes) -> None:
+        """A member that is back is told again what it hasn't heard; see `CoordinatorMemory`."""
+        member = self._board.member_at(address)
+        if self._shared is not None and member is not None:
+            self._shared.forget_given(member)
 
     def _refuse(self, address: bytes, reason: str, *, is_seen: bool = True) -> None:
         self._decider.take_in(Refused(self._decider.now(), address, reason, is_seen))
@@ -418,7 +427,7 @@ class CoordinatorProcess:
         self._decider.close()
         self._spill.close()
         if self._shared is not None:
-            self._shared.remove()
+            self._shared.close(is_last=self.is_orphan or not self._decider.has_journal)
         self._connections.binding.release()
 
     def _part(self) -> None:

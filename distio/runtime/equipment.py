@@ -146,12 +146,9 @@ class Equipment:
 
 
 def _shared_directory(options: ProcessOptions, url: str) -> SharedDirectory | None:
-    """Where the processes of a cluster share large values, if they are all here and may do so.
-
-    With a journal, payloads go into it: another coordinator is to find them there.
-    """
+    """Where the processes of a cluster share large values, if they are all here and may do so."""
     is_here = ipc_path(url) is not None and not options.workers_are_elsewhere
-    if not is_here or options.journal is not False or not can_share_memory():
+    if not is_here or not can_share_memory():
         return None
     try:
         return SharedDirectory()

@@ -22,7 +22,7 @@ from distio.coordination.membership.absence import Absence
 from distio.coordination.membership.lease import Lease
 from distio.coordination.membership.session import Session, UnnumberedSession, begin_session
 from distio.protocol import messages as m
-from distio.protocol.codec import Batch, from_coordinator, from_member
+from distio.protocol.codec import Batch, Take, from_coordinator, from_member
 from distio.runtime.addresses import check_urls, ipc_path
 from distio.runtime.failure_detector import silence_of
 from distio.runtime.fence import Fence, lease_clock
@@ -165,6 +165,8 @@ class Lines:
         if self.fence is not None:
             self.fence.lease.ask_again(lease_clock())
         again = self.session.resume(heard)
+        if self.memory is not None:
+            self.memory.forget_given()
         if again:
             self._send(again)
         return was_told
@@ -192,8 +194,12 @@ class Lines:
         frames = receive(self.listener)
         if frames is None:
             return None
-        take = None if self.memory is None else self.memory.take
-        return from_coordinator.read([frame.buffer for frame in frames], take)
+        return from_coordinator.read([frame.buffer for frame in frames], self.take)
+
+    @property
+    def take(self) -> Take | None:
+        """What finds parts in shared memory; None: nothing is shared."""
+        return None if self.memory is None else self.memory.take
 
     def hear(self, batch: Batch[m.CoordinatorMessage]) -> Sequence[m.CoordinatorMessage]:
         """Those messages of a batch that weren't heard before (with the mutex held)."""

@@ -113,7 +113,7 @@ class LinkedHost(LeadingHost):
         self.explain_loss: Callable[[], str] = lambda: ""
         """May know more of why the coordinator is lost than its broken connection tells."""
         self._lifeline = lifeline
-        self._early = early
+        self._early: Batch[m.CoordinatorMessage] | None = early
         self.lead.reserve(is_reserved=True)  # until the link thread has taken that up
         self._identity = identity
         self.process = os.getpid()
@@ -276,7 +276,8 @@ class LinkedHost(LeadingHost):
     def _carry(self) -> str:
         keeper, leaving = self.keeper, self.leaving
         keeper.begin()
-        reason = self._take_up(self._early)
+        reason = "" if self._early is None else self._take_up(self._early)
+        self._early = None  # it may have large values
         with self.mutex:
             self.release_socket()
         while not (self._is_closed or reason):

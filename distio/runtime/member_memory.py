@@ -24,7 +24,14 @@ from weakref import WeakValueDictionary, ref
 
 from distio.errors import ClusterClosed
 from distio.protocol.pieces import Piece, SharedPart, digest_of
-from distio.runtime.shared_memory import COORDINATOR, LABEL_BYTES, parsed, require_private
+from distio.runtime.shared_memory import (
+    COORDINATOR,
+    GIVEN_BY_MEMBER,
+    LABEL_BYTES,
+    has_room,
+    parsed,
+    require_private,
+)
 from distio.runtime.systems import make_file_to_name, name_file
 
 __all__ = ["MemberMemory"]
@@ -163,6 +170,8 @@ class _OpenPart:
 class _GonePart:
     """A part that was removed: the coordinator holds this process for lost, and tells it next."""
 
+    label = b""
+
     def __len__(self) -> int:
         return 0
 
@@ -237,7 +246,7 @@ class MemberMemory:
         """A part without a name that has these bytes; None: there is too little memory."""
         size, written = data.nbytes, 0
         try:
-            if not _has_room(self._own, size, self._usable):
+            if not has_room(self._own, size, self._usable):
                 return None
             file = _File(self, make_file_to_name(self._own))
             os.posix_fallocate(file.number, 0, size)
@@ -291,7 +300,7 @@ class MemberMemory:
         try:
             if not part.file.name:
                 part.file.name = self._linked(part, "k")
-            return f"{self._linked(part, 'm')} {part.label.hex()}".encode()
+            return f"{self._linked(part, GIVEN_BY_MEMBER)} {part.label.hex()}".encode()
         except OSError:
             return None
 
@@ -321,7 +330,10 @@ class MemberMemory:
         if known is not None:  # it has come before, or is of this process
             self.dropped(name)
             return known
-        part = self._opened(name, label)
+        kept = f"k{next(self._counter)}"
+        with suppress(OSError):  # then it can't be opened either
+            os.rename(name, kept, src_dir_fd=self._own, dst_dir_fd=self._own)
+        part = self._opened(kept, label)
         if part is None:
             return _GonePart()
         if not _files.has_room:
@@ -333,6 +345,12 @@ class MemberMemory:
             self._note(part)
         return part
 
+    def forget_given(self) -> None:
+        """What was given, and wasn't heard, is given again: connections broke."""
+        for name in os.listdir(self._own):
+            if name.startswith(GIVEN_BY_MEMBER):
+                self.dropped(name)
+
     def close(self) -> None:
         """Nothing is given or taken any more; what was is there as long as somebody has it."""
         own, self._own = self._own, -1
@@ -340,10 +358,3 @@ class MemberMemory:
             os.close(own)
 
     __del__ = close
-
-
-def _has_room(directory: int, size: int, usable: int) -> bool:
-    """Whether others are left enough when so many bytes more are used."""
-    found = os.fstatvfs(directory)
-    total, free = found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
-    return total - free + size <= min(total * 3 // 4, usable // 2)

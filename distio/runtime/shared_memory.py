@@ -22,6 +22,7 @@ Rules
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import mmap
 import os
@@ -35,14 +36,17 @@ from pathlib import Path
 from typing import Final, final
 from weakref import WeakValueDictionary
 
+from distio.coordination.journal.blobs import KeptPart
 from distio.protocol.codec import MalformedFrame, Share, Take
 from distio.protocol.pieces import Piece, SharedPart, digest_of
 
 __all__ = [
     "COORDINATOR",
+    "GIVEN_BY_MEMBER",
     "LABEL_BYTES",
     "CoordinatorMemory",
     "SharedDirectory",
+    "has_room",
     "parsed",
     "require_private",
 ]
@@ -54,6 +58,9 @@ COORDINATOR: Final = "coordinator"
 """The directory in it that has the parts which the coordinator keeps, by their labels."""
 _NAME: Final = re.compile(r"[a-z][0-9]{1,18}", re.ASCII)
 LABEL_BYTES: Final = 16
+GIVEN_BY_MEMBER: Final = "m"
+_GIVEN_BY_COORDINATOR: Final = "c"
+"""How the name of a part begins that is on its way."""
 _MOST_TRIES: Final = 10
 
 
@@ -86,9 +93,14 @@ class SharedDirectory:
 
     def remove(self) -> None:
         """Nobody shares anything any more."""
+        if self._lock >= 0:
+            _remove(self.path)
+        self.release()
+
+    def release(self) -> None:
+        """Another process of the cluster, which has it locked as well, removes it."""
         lock, self._lock = self._lock, -1
         if lock >= 0:
-            _remove(self.path)
             os.close(lock)
 
 
@@ -175,17 +187,27 @@ class CoordinatorMemory:
     def __init__(self, directory: SharedDirectory) -> None:
         self._root = directory
         self._own = directory.path / COORDINATOR
-        self._own.mkdir(mode=0o700)
+        self._own.mkdir(mode=0o700, exist_ok=True)  # a former process may have left it
         self._count = 0
         self._parts: WeakValueDictionary[bytes, _NamedPart] = WeakValueDictionary()
         """By label: what has come before is the same part."""
-        self._members: set[int] = set()
+        self._members = {int(each) for each in os.listdir(directory.path) if each.isdecimal()}
         """Those with which something was shared."""
 
-    @property
-    def path(self) -> str:
-        """Where members find it."""
-        return str(self._root.path)
+    def adopt(self, parts: Iterable[KeptPart]) -> None:
+        """Keep what a former process has left of these, which the journal has, and nothing else."""
+        left = set(os.listdir(self._own))
+        for part in parts:
+            path = self._own / part.label.hex()
+            if path.name in left and path.lstat().st_size == len(part):
+                left.remove(path.name)
+                part.shared = self._noted(path, part.label, len(part))
+        for name in left:
+            (self._own / name).unlink()
+
+    def _noted(self, path: Path, label: bytes, size: int) -> _NamedPart:
+        part = self._parts[label] = _NamedPart(_NamedFile(path), label, size)
+        return part
 
     def taker(self, member: int) -> Take:
         """What takes parts that this member gives."""
@@ -211,8 +233,7 @@ class CoordinatorMemory:
             return known
         path = self._own / label.hex()
         os.rename(given, path)
-        part = self._parts[label] = _NamedPart(_NamedFile(path), label, found.st_size)
-        return part
+        return self._noted(path, label, found.st_size)
 
     def sharer(self, member: int, *, is_here: bool) -> Share:
         """What gives parts to this member, if it shares memory with this process.
@@ -224,15 +245,17 @@ class CoordinatorMemory:
         """
 
         def share(part: SharedPart) -> bytes | None:
-            if not isinstance(part, _NamedPart):
-                return None
-            self._count += 1
-            name = f"c{self._count}"
             own = self._root.path / str(member)
             try:
                 if is_here:
                     own.mkdir(mode=0o700, exist_ok=True)
-                part.link(own / name)
+                elif not own.exists():
+                    return None
+                named = self._named(part)
+                if named is None:
+                    return None
+                name = self._next_name()
+                named.link(own / name)
             except OSError:
                 return None
             return f"{name} {part.label.hex()}".encode()
@@ -240,15 +263,61 @@ class CoordinatorMemory:
         self._members.add(member)
         return share
 
+    def _next_name(self) -> str:
+        self._count += 1
+        return f"{_GIVEN_BY_COORDINATOR}{self._count}"
+
+    def _named(self, part: SharedPart) -> _NamedPart | None:
+        """A part that has a name here; None: it can't have one."""
+        if isinstance(part, KeptPart) and part.shared is None:
+            part.shared = self._parts.get(part.label) or self._written(part.label, part.read())
+        found = part.shared if isinstance(part, KeptPart) else part
+        return found if isinstance(found, _NamedPart) else None
+
+    def _written(self, label: bytes, data: bytes) -> _NamedPart:
+        """A part of the journal that was in shared memory until the former process ended."""
+        from distio.runtime.memory import usable_memory  # few coordinators need it
+
+        path, size, written = self._own / label.hex(), len(data), 0
+        unnamed = self._own / self._next_name()
+        file = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            if not has_room(file, size, usable_memory()):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.posix_fallocate(file, 0, size)
+            while written < size:
+                written += os.pwrite(file, memoryview(data)[written:], written)
+            unnamed.rename(path)  # whoever finds it has all of it
+        except OSError:
+            unnamed.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(file)
+        return self._noted(path, label, size)
+
+    def forget_given(self, member: int) -> None:
+        """Connections of this member broke: what it hasn't heard is given again."""
+        with suppress(FileNotFoundError):
+            for path in (self._root.path / str(member)).iterdir():
+                if path.name.startswith(_GIVEN_BY_COORDINATOR):
+                    path.unlink(missing_ok=True)
+
     def keep_only(self, members: Iterable[int]) -> None:
         """Remove what was on its way to, or from, all other members: they are gone."""
         for member in self._members.difference(members):
             self._members.discard(member)
             _remove(self._root.path / str(member))
 
-    def remove(self) -> None:
-        """The cluster ends."""
-        self._root.remove()
+    def close(self, *, is_last: bool) -> None:
+        """This process ends.
+
+        Args:
+            is_last: whether the cluster ends with it: else another process goes on.
+        """
+        if is_last:
+            self._root.remove()
+        else:
+            self._root.release()
 
 
 def require_private(directory: Path) -> None:
@@ -272,3 +341,10 @@ def parsed(told: bytes) -> tuple[str, bytes]:
     if _NAME.fullmatch(name) and len(found) == LABEL_BYTES:
         return name, found
     raise MalformedFrame(f"no name of shared memory: {told[:100]!r}")
+
+
+def has_room(directory: int, size: int, usable: int) -> bool:
+    """Whether others are left enough when so many bytes more are used."""
+    found = os.fstatvfs(directory)
+    total, free = found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize
+    return total - free + size <= min(total * 3 // 4, usable // 2)

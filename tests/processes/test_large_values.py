@@ -194,6 +194,41 @@ def test_fiber_whose_worker_is_killed_gets_its_array_elsewhere_and_all_is_given_
     until(lambda: not names())
 
 
+def kill_all_but_the_program() -> int:
+    """Kill the coordinator and the workers at once; how many parts are shared before."""
+    processes, count = processes_of(os.getpid())[1:], len(shared())
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for pid in processes:
+            os.kill(pid, number)
+    return count
+
+
+@pytest.mark.parametrize("directory", ["journal", ""])
+def test_fibers_go_on_with_their_array_from_the_journal_though_all_others_were_killed(
+    directory: str, tmp_path: Path
+) -> None:
+    journal: Any = tmp_path / directory if directory else True
+    array = TABLE + 3.0
+    with Cluster.local(workers=2, journal=journal) as cluster:
+        calls = [(total, array)] * 8
+        seen, totals = while_used(cluster, calls, kill_all_but_the_program)
+        assert (seen, totals) == (1, [array.sum()] * 8)
+        again, _ = while_used(cluster, [(total, array)] * 8, lambda: len(shared()))
+        assert again == 1
+        until(lambda: not names())
+
+
+def size_of(directory: Path) -> int:
+    return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+
+
+def test_array_of_many_fibers_is_in_a_journal_once(tmp_path: Path) -> None:
+    with Cluster.local(workers=2, journal=tmp_path) as cluster:
+        calls = [(total, TABLE + 4.0)] * 20
+        size, _ = while_used(cluster, calls, lambda: size_of(tmp_path))
+    assert BYTES < size < 1.5 * BYTES
+
+
 SCRIPT = """
 import os, signal, sys
 import numpy as np

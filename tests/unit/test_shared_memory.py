@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
+from distio.coordination.journal.blobs import Blobs
 from distio.errors import ClusterClosed
 from distio.protocol.codec import MalformedFrame, from_coordinator, from_member
 from distio.protocol.messages import Outcomes, OutcomesReady
@@ -110,6 +111,7 @@ def test_directory_that_was_removed_before_it_was_locked_is_made_again(
             shared_memory._remove(directory)
         return lock
 
+    monkeypatch.setattr(shared_memory, "_remove_left_over", lambda _: None)
     monkeypatch.setattr(shared_memory, "_lock_of", removing)
     directory = SharedDirectory()
     assert directory.path.exists()
@@ -162,7 +164,7 @@ def test_part_is_given_again_though_others_have_dropped_it(cluster: Cluster) -> 
 def test_part_is_there_for_the_last_who_has_it(cluster: Cluster) -> None:
     taken = given(put(cluster.first), cluster)
     cluster.first.close()
-    cluster.coordinator.remove()
+    cluster.coordinator.close(is_last=True)
 
     assert taken.read() == DATA
 
@@ -193,10 +195,10 @@ def test_same_bytes_are_put_once_as_long_as_they_are_there(cluster: Cluster) -> 
     assert put(cluster.first, bytes(bytearray(DATA))) is part
     assert put(cluster.first, DATA[:-1] + b"!") is not part
     assert put(cluster.first, b"!" + DATA[1:]) is not part
-    label = part.label  # type: ignore[attr-defined]
+    label = part.label
     del part
 
-    assert put(cluster.first).label != label  # type: ignore[attr-defined]
+    assert put(cluster.first).label != label
 
 
 def test_bytes_that_came_are_known_again(cluster: Cluster) -> None:
@@ -213,27 +215,27 @@ def test_bytes_are_known_again_as_long_as_somebody_has_them_mapped(
     cluster: Cluster, use: str
 ) -> None:
     taken = given(put(cluster.first), cluster)
-    label, mapped = taken.label, getattr(taken, use)()  # type: ignore[attr-defined]
+    label, mapped = taken.label, getattr(taken, use)()
     del taken
-    assert put(cluster.second).label == label  # type: ignore[attr-defined]
+    assert put(cluster.second).label == label
     del mapped
 
-    assert put(cluster.second).label != label  # type: ignore[attr-defined]
+    assert put(cluster.second).label != label
 
 
 def test_bytes_that_the_coordinator_keeps_for_others_are_known_again(cluster: Cluster) -> None:
     part = put(cluster.first)
-    label, told = part.label, cluster.first.share(part)  # type: ignore[attr-defined]
+    label, told = part.label, cluster.first.share(part)
     assert told is not None
     kept = cluster.coordinator.taker(1)(told)
     del part
     again = put(cluster.first)
-    assert put(cluster.first, DATA[:-1] + b"!").label != label  # type: ignore[attr-defined]
-    assert again.label == label  # type: ignore[attr-defined]
+    assert put(cluster.first, DATA[:-1] + b"!").label != label
+    assert again.label == label
     del kept, again
 
     assert cluster.names() == []
-    assert put(cluster.first).label != label  # type: ignore[attr-defined]
+    assert put(cluster.first).label != label
 
 
 def test_part_that_is_given_twice_has_one_name_at_the_coordinator(cluster: Cluster) -> None:
@@ -274,7 +276,7 @@ def test_part_that_nobody_has_is_found_by_nobody_while_its_file_is_closed(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     part = put(cluster.first)
-    label = part.label  # type: ignore[attr-defined]
+    label = part.label
     found = []
     close = os.close
 
@@ -364,6 +366,79 @@ def test_what_was_on_its_way_to_or_from_a_lost_member_is_removed(cluster: Cluste
     del kept
 
     assert cluster.names() == []
+
+
+def test_what_a_member_has_not_heard_is_given_again_when_it_is_back(cluster: Cluster) -> None:
+    part = put(cluster.first)
+    told = cluster.first.share(part)
+    assert told is not None
+    kept = cluster.coordinator.taker(1)(told)
+    assert not isinstance(kept, bytes | memoryview)
+    share = cluster.coordinator.sharer(2, is_here=False)
+    heard = share(kept)
+    assert heard is not None
+    taken = cluster.second.take(heard)
+    share(kept)
+    cluster.first.share(part)
+    cluster.first.forget_given()
+    cluster.coordinator.forget_given(2)
+    left = [name for name in cluster.names() if "coordinator" not in name]
+
+    assert len(left) == 2
+    assert all("/k" in name for name in left)
+    assert isinstance(taken, Sized)
+
+
+def test_part_that_only_the_journal_has_is_shared_once_again(cluster: Cluster) -> None:
+    label = bytes(16)
+    blobs = Blobs(lambda number: DATA)
+    part = blobs.part_at(label, 1, len(DATA))
+    told = [cluster.coordinator.sharer(n, is_here=False)(part) for n in (1, 2)]
+    first, second = (
+        memory.take(each)
+        for memory, each in zip((cluster.first, cluster.second), told)
+        if each is not None
+    )
+
+    assert not isinstance(first, bytes | memoryview)
+    assert not isinstance(second, bytes | memoryview)
+    assert first.view() == second.view() == DATA
+    files = {os.fstat(each.file.number).st_ino for each in (first, second)}  # type: ignore[attr-defined]
+    assert len(files) == 1
+    assert first.label == label
+    assert part.view() == DATA
+
+
+def test_part_of_the_journal_for_which_there_is_no_memory_is_sent(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = Blobs(lambda number: DATA).part_at(bytes(16), 1, len(DATA))
+    monkeypatch.setattr(shared_memory, "has_room", lambda *_: False)
+
+    assert cluster.coordinator.sharer(1, is_here=False)(part) is None
+    assert cluster.names() == []
+
+
+def test_process_that_goes_on_keeps_what_its_journal_has_and_knows_who_had_some(
+    cluster: Cluster,
+) -> None:
+    cluster.first.share(put(cluster.first))
+    kept, other, short = (bytes([n]) * 16 for n in range(3))
+    for label in (kept, other, short):
+        (cluster.root / "coordinator" / label.hex()).write_bytes(DATA)
+    coordinator = CoordinatorMemory(SharedDirectory(cluster.root))
+    blobs = Blobs(lambda number: b"from the journal")
+    parts = [blobs.part_at(kept, 1, len(DATA)), blobs.part_at(short, 2, len(DATA) - 1)]
+    coordinator.adopt(blobs.parts)
+    assert [part.read() for part in parts] == [DATA, b"from the journal"]
+    assert [name for name in cluster.names() if name[0] == "c"] == [f"coordinator/{kept.hex()}"]
+    del parts
+    assert {name[0] for name in cluster.names()} == {"1"}
+    coordinator.keep_only([2])
+    assert cluster.names() == []
+    coordinator.close(is_last=False)
+
+    assert cluster.root.exists()
 
 
 def test_member_that_shares_nothing_is_sent_the_bytes(cluster: Cluster) -> None:

@@ -420,6 +420,7 @@ class Handshakes(Memberships):
         self.outgoing.clear()
         self._absence, self._lease = settings.absence, settings.lease
         self._outage, self._max_members = settings.outage, settings.max_members
+        self._shared_memory = settings.shared_memory
 
     def shut_down(self, reason: str) -> None:
         """Tell all members that the cluster ends; none of them comes back."""
