@@ -347,7 +347,7 @@ class MemberMemory:
 
     def forget_given(self) -> None:
         """What was given, and wasn't heard, is given again: connections broke."""
-        for name in os.listdir(self._own):
+        for name in os.listdir(self._own) if self._own >= 0 else ():
             if name.startswith(GIVEN_BY_MEMBER):
                 self.dropped(name)
 

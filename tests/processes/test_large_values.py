@@ -21,6 +21,7 @@ import pytest
 from distio import Cluster, Deferred, Ok, Queue, io
 from distio.runtime.systems import can_share_memory
 from tests.conftest import PATIENCE
+from tests.harness.chaos import kill_whole
 
 pytestmark = [
     pytest.mark.slow,
@@ -216,6 +217,42 @@ def test_fibers_go_on_with_their_array_from_the_journal_though_all_others_were_k
         again, _ = while_used(cluster, [(total, array)] * 8, lambda: len(shared()))
         assert again == 1
         until(lambda: not names())
+
+
+SUBMITS = """
+import numpy as np
+from distio import Cluster, io
+array = np.arange(250_000.0)
+main = io.defer(print, "begun", flush=True).then(io.sleep(2), io.defer(np.sum, array))
+with Cluster.local(workers=1, journal="journal") as cluster:
+    cluster.submit(main, None, name="one").result()
+"""
+ATTACHES = """
+from distio import Cluster
+with Cluster.local(workers=1, journal="journal") as cluster:
+    print(float(cluster.attach("one").result().unsafe_get()))
+"""
+
+
+def test_run_with_an_array_goes_on_from_the_journal_when_all_processes_were_killed(
+    tmp_path: Path,
+) -> None:
+    command = [sys.executable, "-c", SUBMITS]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        assert program.stdout.readline() == "begun\n"
+        roots = directories_of(program.pid)
+        kill_whole(program.pid)
+    done = subprocess.run(
+        [sys.executable, "-c", ATTACHES],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
+    )
+    assert done.stdout.endswith(f"{TABLE.sum()}\n"), done.stderr
+    assert not are_there(roots)
 
 
 def size_of(directory: Path) -> int:

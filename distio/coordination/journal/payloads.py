@@ -77,7 +77,8 @@ def with_numbers(
     """
     by_input: defaultdict[int, list[tuple[int, bytes]]] = defaultdict(list)
     for number, payload in blobs.items():
-        by_input[bisect_right(next_numbers, number) - 1].append((number, payload))
+        index = bisect_right(next_numbers, number) - 1
+        by_input[max(0, index)].append((number, payload))  # parts are read before they are noted
     slim = [*inputs]
     for index, found in by_input.items():
         heard = inputs[index]
