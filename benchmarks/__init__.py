@@ -24,6 +24,7 @@ queues.py           how long does an item take through a queue?                 
 startup.py          how long do two workers take to start and to have a result,  ≤ 0.6 s, 0.3 s
                     what do they cost while they are idle?
 loss.py             how much later do calls end if a worker is killed?           ≤ 0.3 s, 50 ms
+large.py            what do large values cost, and in memory?                     —
 grid_search.py      how long does a grid search of scikit-learn take?            ≤ 1.1 loky
 glance.py           what README shows: some of these, as a table
 of distio alone

@@ -27,6 +27,7 @@ from distio.core.snapshot import load_fibers
 from distio.protocol.domains import Snapshots
 from distio.protocol.ids import name_of
 from distio.protocol.messages.overview import FiberSaved, SavedTold
+from distio.protocol.pieces import Bytes, joined
 from distio.runtime.unpacking import unpacked
 
 __all__ = ["SavedFiber", "SavedRun", "SavedSnapshot", "run_in", "runs_of"]
@@ -71,8 +72,10 @@ class SavedRun:
         return name_of(self.id)
 
     @cached_property
-    def _attachments(self) -> dict[bytes, bytes]:
-        attachments = {digest: stored.load() for digest, stored in self.stored.items()}
+    def _attachments(self) -> dict[bytes, Bytes]:
+        attachments: dict[bytes, Bytes] = {
+            digest: stored.load() for digest, stored in self.stored.items()
+        }
         unpacked.use(archives_among(attachments), attachments)
         return attachments
 
@@ -95,7 +98,7 @@ class SavedRun:
             return Comparison()
         if code not in self._compared:
             bring_sources(snapshot.payload.load(), self._bundles, self._attachments)
-            self._compared[code] = compare(records_in(self._attachments[code]))
+            self._compared[code] = compare(records_in(joined(self._attachments[code])))
         return self._compared[code]
 
     def open(self, told: FiberSaved, snapshot: SavedSnapshot, stand_ins: StandIns) -> Fiber:

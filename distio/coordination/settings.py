@@ -46,3 +46,5 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How many members there may be."""
     version: str = ""
     """Of distio in the process."""
+    shared_memory: str = ""
+    """The directory in which members on its host share large values; empty: there is none."""

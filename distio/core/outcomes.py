@@ -21,6 +21,7 @@ from distio.core.pickling.plain import PLAIN, is_plain
 from distio.core.references import Reference, claims_of, keys_of, opening_with, pin
 from distio.errors import Cancelled, NotPicklable, TracedException
 from distio.protocol.domains import OutcomeKind
+from distio.protocol.pieces import Bytes
 from distio.result import Ok, Panic, Result
 
 __all__ = [
@@ -41,7 +42,7 @@ __all__ = [
 class Leaving(NamedTuple):
     """An outcome or an item as it leaves a process."""
 
-    payload: bytes
+    payload: Bytes
     handles: Sequence[Handle[Any, Any, Any]] = ()
     """The handles in it."""
     keys: Sequence[int] = ()
@@ -56,7 +57,7 @@ class Packed:
 
     __slots__ = ("payload", "references")
 
-    def __init__(self, payload: bytes, references: Sequence[Reference] = ()) -> None:
+    def __init__(self, payload: Bytes, references: Sequence[Reference] = ()) -> None:
         self.payload = payload
         self.references = references
         """The references in it, which keep their keys alive until it is opened."""
@@ -78,7 +79,7 @@ class PackedValue:
 
     __slots__ = ("payload", "references")
 
-    def __init__(self, payload: bytes, references: Sequence[Reference] = ()) -> None:
+    def __init__(self, payload: Bytes, references: Sequence[Reference] = ()) -> None:
         self.payload = payload
         self.references = references
         """The references in it, which keep their keys alive until it is opened."""
@@ -189,7 +190,7 @@ def _stays(result: Result[Any, Any], error: BaseException, what: str = _OUTCOME)
     return Panic([TracedException.in_except_clause(outcome_stays(reason, what))], [])
 
 
-def dump_value(value: Any, what: str) -> tuple[bytes, list[Handle[Any, Any, Any]]]:
+def dump_value(value: Any, what: str) -> tuple[Bytes, list[Handle[Any, Any, Any]]]:
     """Pickle what is to be kept by the coordinator.
 
     Args:
@@ -227,7 +228,7 @@ def dump_item(item: Any) -> Leaving:
 
 def dump_awaited(
     outcome: Any,
-) -> tuple[bytes, Sequence[Handle[Any, Any, Any]], Sequence[Reference]]:
+) -> tuple[Bytes, Sequence[Handle[Any, Any, Any]], Sequence[Reference]]:
     """Pickle what a function of `io.do` has awaited.
 
     Returns:
@@ -243,7 +244,7 @@ def dump_awaited(
     return dumped.whole(), dumped.handles, dumped.references
 
 
-def load_outcome(payload: bytes) -> Result[Any, Any]:
+def load_outcome(payload: Bytes) -> Result[Any, Any]:
     """Make an outcome again; a Panic if that fails in this process."""
     try:
         result: Any = load(payload)

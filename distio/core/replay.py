@@ -44,6 +44,7 @@ from distio.core.references import (
     opening_with,
 )
 from distio.errors import NotDeterministic, NotPicklable
+from distio.protocol.pieces import Bytes
 from distio.protocol.requests import NOTHING
 
 __all__ = [
@@ -76,7 +77,7 @@ class _Kept:
 
     def __init__(
         self,
-        payload: bytes,
+        payload: Bytes,
         handles: Sequence[Handle[Any, Any, Any]],
         references: Sequence[Reference],
         is_failure: bool,

@@ -25,6 +25,7 @@ from distio.core.pickling.payloads import Dumped, Writer
 from distio.core.pickling.program import program_digest
 from distio.core.references import opening_with, pin
 from distio.errors import NotPicklable
+from distio.protocol.pieces import Bytes
 from distio.protocol.requests import AwaitFibers
 from distio.protocol.text import str_of
 
@@ -85,7 +86,7 @@ _FIELDS: Final[dict[type, tuple[str, tuple[str, ...]]]] = {
 }
 
 
-def dump_fibers(fibers: Sequence[Fiber]) -> tuple[bytes, list[Handle[Any, Any, Any]]]:
+def dump_fibers(fibers: Sequence[Fiber]) -> tuple[Bytes, list[Handle[Any, Any, Any]]]:
     """Pickle fibers, many in one payload that can be opened on its own.
 
     Returns:
@@ -307,9 +308,9 @@ def _start_of(fiber: Fiber) -> tuple[Any, ...]:
 def load_fibers(
     run: int,
     ids: Sequence[tuple[int, int]],
-    payload: bytes,
+    payload: Bytes,
     bundles: dict[bytes, Bundle] | None = None,
-    attachments: dict[bytes, bytes] | None = None,
+    attachments: dict[bytes, Bytes] | None = None,
     claims: Sequence[Any] = (),
     places: Sequence[int] = (),
     stand_ins: StandIns = NO_STAND_INS,

@@ -8,12 +8,13 @@ Files with messages don't import `annotations` from `__future__`. Each process t
 would compile the texts that annotations are then, which takes 5 ms.
 """
 
-from typing import Annotated, ClassVar, Final, final
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final, final
 
 import msgspec
 from msgspec import Meta
 
 from distio.protocol.domains import LARGEST, Role
+from distio.protocol.pieces import Bytes
 
 __all__ = [
     "CLIENTS",
@@ -55,7 +56,10 @@ READERS: Final[frozenset[Role]] = CLIENTS | {"observer"}
 """The roles of members that may look at what goes on."""
 EVERYBODY: Final[frozenset[Role]] = HOSTS | READERS
 
-Payload = Annotated[bytes, PAYLOAD]
+if TYPE_CHECKING:
+    Payload = Bytes
+else:  # what is in the frame of the messages is in one piece
+    Payload = Annotated[bytes, PAYLOAD]
 """Bytes that only members open. Large ones travel in frames of their own."""
 
 FiberId = Annotated[int, Meta(ge=0, le=LARGEST), FIBER]

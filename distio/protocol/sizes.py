@@ -13,6 +13,7 @@ from typing import Any, Final
 from distio.protocol import messages as m
 from distio.protocol.base import PAYLOAD, Message
 from distio.protocol.fields import marked
+from distio.protocol.pieces import bytes_to_send
 
 __all__ = ["MESSAGE_BYTES", "size_of"]
 
@@ -31,20 +32,22 @@ def size_of(message: Message) -> int:
 
 def _sizer(kind: type[Message]) -> Callable[[Any], int] | None:
     field = marked(kind, PAYLOAD)
-    return None if field is None else lambda message: sum(map(len, field.values(message)))
+    return None if field is None else lambda message: sum(map(bytes_to_send, field.values(message)))
 
 
 def _of_chunk(chunk: m.Chunk) -> int:
     attached = chunk.attachments
-    return len(chunk.payload) + (sum(len(data) for _, data in attached) if attached else 0)
+    attached_bytes = sum(bytes_to_send(data) for _, data in attached) if attached else 0
+    return bytes_to_send(chunk.payload) + attached_bytes
 
 
 def _of_outcomes(message: m.Outcomes | m.OutcomesReady) -> int:
-    return sum(map(len, message.payloads))
+    return sum(map(bytes_to_send, message.payloads))
 
 
 def _of_reply(message: m.Replied) -> int:
-    return len(message.item or b"") + (sum(map(len, message.ahead)) if message.ahead else 0)
+    ahead = sum(map(bytes_to_send, message.ahead)) if message.ahead else 0
+    return bytes_to_send(message.item or b"") + ahead
 
 
 _PAYLOADS: Final[dict[type[Message], Callable[[Any], int] | None]] = {

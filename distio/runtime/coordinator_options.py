@@ -60,6 +60,12 @@ class CoordinatorOptions(msgspec.Struct, frozen=True, kw_only=True):
     workers_are_here: bool = True
     """Whether a worker of its program runs on this machine, and connects by itself."""
 
+    shared_memory: Path | None = None
+    """The directory of memory that processes on this host share; None: there is none.
+
+    It is used on ipc, if no process carries the connections of others.
+    """
+
     def settings(self, url: str, *, has_journal: bool) -> Settings:
         """What the machine has to know.
 
@@ -72,7 +78,8 @@ class CoordinatorOptions(msgspec.Struct, frozen=True, kw_only=True):
         """
         # on ipc a connection breaks only when its process has ended, or has closed it; but the
         # process may be one that carries the connection to a worker elsewhere
-        sees_ends = ipc_path(url) is not None and self.workers_are_here and not has_journal
+        are_here = ipc_path(url) is not None and self.workers_are_here
+        sees_ends = are_here and not has_journal
         absence = 0.0 if sees_ends else self.absence
         return Settings(
             grace=self.grace,
@@ -84,4 +91,5 @@ class CoordinatorOptions(msgspec.Struct, frozen=True, kw_only=True):
             unread_memory=self.unread_memory,
             max_members=self.max_members,
             version=VERSION,
+            shared_memory=str(self.shared_memory or "") if are_here else "",
         )

@@ -12,6 +12,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 import zmq
@@ -27,7 +28,7 @@ from distio.coordination.journal.inputs import (
     Ticked,
 )
 from distio.coordination.state.members import MemberRecord
-from distio.protocol.codec import MalformedFrame, from_coordinator, from_member
+from distio.protocol.codec import MalformedFrame, Share, from_coordinator, from_member
 from distio.protocol.messages import HANDSHAKE
 from distio.runtime.connections import Connections
 from distio.runtime.coordinator_options import CoordinatorOptions
@@ -38,6 +39,7 @@ from distio.runtime.journal.journal import Journal, JournalLost
 from distio.runtime.peer_processes import PeerProcesses
 from distio.runtime.poller import Poller
 from distio.runtime.refusals import REFUSALS, require_sockets, system_refused
+from distio.runtime.shared_memory import CoordinatorMemory, SharedDirectory
 from distio.runtime.spilling import Spill
 from distio.runtime.systems import kill_watched, watch_process
 from distio.runtime.timeouts import MAX_WAIT_SECONDS
@@ -131,7 +133,12 @@ class CoordinatorProcess:
         self._workers_are_here = options.workers_are_here
         self._spill = Spill(options.snapshot_memory, log.error, options.directory)
         settings = options.settings(url, has_journal=journal is not None)
+        self._shared: CoordinatorMemory | None = None
+        if settings.shared_memory:
+            self._shared = CoordinatorMemory(SharedDirectory(Path(settings.shared_memory)))
         self._decider = Decider(settings, self._spill, journal)
+        if self._shared is not None:
+            self._shared.adopt([] if journal is None else journal.blobs.parts)
         self._board = self._decider.board
         self._poller = Poller()
         self._peers = PeerProcesses(self._poller)
@@ -210,6 +217,11 @@ class CoordinatorProcess:
 
     def _lose_ended(self, member: int) -> None:
         self._decider.take_in(Ended(self._decider.now(), member))
+
+    def _free_shared(self) -> None:
+        """Members may have been lost: nobody takes what is in shared memory for them."""
+        if self._shared is not None:
+            self._shared.keep_only(self._board.machine.members)
 
     # -- the loop -------------------------------------------------------------------------
 
@@ -317,13 +329,15 @@ class CoordinatorProcess:
             if connections.turn_out(frames[0], address):
                 self._refuse(address, revoked(str(frames[0].get("User-Id"))))
             return
-        if self._board.member_at(address) is None:
+        member = self._board.member_at(address)
+        if member is None:
             size = sum(map(len, frames))
             if size > _MOST_OF_A_STRANGER_BYTES or len(frames) > _FRAMES_OF_A_STRANGER:
                 self._refuse(address, f"{_TOO_LARGE} ({size:,} bytes)", is_seen=False)
                 return
         try:
-            batch = from_member.read([frame.buffer for frame in frames[1:]])
+            take = None if self._shared is None or member is None else self._shared.taker(member)
+            batch = from_member.read([frame.buffer for frame in frames[1:]], take)
         except MalformedFrame as error:
             is_seen = connections.note(frames[0], address)
             self._refuse(address, f"not the protocol of distio ({error})", is_seen=is_seen)
@@ -338,6 +352,13 @@ class CoordinatorProcess:
         self._decider.hear(address, batch, frames[1:], identity)
         if begins:
             self._watch_process(address, frames[0].get(zmq.SRCFD))
+            self._forget_given(address)
+
+    def _forget_given(self, address: bytes) -> None:
+        """A member that is back is told again what it hasn't heard; see `CoordinatorMemory`."""
+        member = self._board.member_at(address)
+        if self._shared is not None and member is not None:
+            self._shared.forget_given(member)
 
     def _refuse(self, address: bytes, reason: str, *, is_seen: bool = True) -> None:
         self._decider.take_in(Refused(self._decider.now(), address, reason, is_seen))
@@ -374,18 +395,29 @@ class CoordinatorProcess:
         return self._stops > 0
 
     def _send_batches(self) -> None:
+        self._free_shared()
         while self._board.outgoing:
             self._decider.commit(self._wait_for_room)
             outgoing, self._board.outgoing = self._board.outgoing, {}
             for address, batch in outgoing.items():
                 try:
-                    frames = from_coordinator.encode(batch, *self._board.header(address))
+                    header = self._board.header(address)
+                    frames = from_coordinator.encode(batch, *header, self._share_with(address))
                 except Exception as error:
                     log.exception("messages to a member can't be encoded")
                     reason = f"messages to this peer can't be encoded ({error!r:.200})"
                     self._cut_off(address, reason)
+                    self._free_shared()
                     continue
                 self._connections.send(address, frames)
+
+    def _share_with(self, address: bytes) -> Share | None:
+        """What gives shared memory to the member at this address."""
+        member = self._board.member_at(address)
+        record = None if member is None else self._board.machine.members.get(member)
+        if self._shared is None or record is None:
+            return None
+        return self._shared.sharer(record.id, is_here=self._is_own_worker(record))
 
     # -- the end --------------------------------------------------------------------------
 
@@ -394,6 +426,8 @@ class CoordinatorProcess:
         self._stopper.close()
         self._decider.close()
         self._spill.close()
+        if self._shared is not None:
+            self._shared.close(is_last=self.is_orphan or not self._decider.has_journal)
         self._connections.binding.release()
 
     def _part(self) -> None:

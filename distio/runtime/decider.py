@@ -75,6 +75,7 @@ class Decider:
             lease=settings.lease,
             outage=settings.outage,
             max_members=settings.max_members,
+            shared_memory=settings.shared_memory,
         )
 
     def _tell_of_journal(self, journal: Journal) -> None:
@@ -132,7 +133,8 @@ class Decider:
         if self._journal is not None and self._is_of_use(address, batch):
             is_change = any(message.is_numbered for message in batch.messages)
             header = [frame.bytes for frame in frames[:1]]
-            heard = Heard(now, address, [*header, *detached_of(batch)], identity)
+            detached = detached_of(batch, self._journal.blobs)
+            heard = Heard(now, address, [*header, *detached], identity)
             self._journal.note(heard, is_change=is_change)
         self.board.hear(now, address, batch.messages, batch.first, batch.heard, identity)
 

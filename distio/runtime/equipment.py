@@ -29,6 +29,8 @@ from distio.runtime.launching import Lifeline, OwnStderr, Program, StartLog
 from distio.runtime.process_options import ProcessOptions
 from distio.runtime.process_supervisor import Child, RestartLimit
 from distio.runtime.python_options import import_options, python_options
+from distio.runtime.shared_memory import SharedDirectory
+from distio.runtime.systems import can_share_memory
 from distio.runtime.workers import Worker
 
 __all__ = ["Equipment"]
@@ -61,6 +63,9 @@ class Equipment:
             if ipc_path(self.url) is None:
                 self.keys = self.directory / "keys"
                 make_cluster_keys(self.keys)
+            self._shared = _shared_directory(options, self.url)
+            if self._shared is not None:
+                undo.callback(self._shared.remove)
             self._lifeline = Lifeline()
             undo.callback(self._lifeline.close)
             self._stderr = OwnStderr()
@@ -83,7 +88,8 @@ class Equipment:
         journal = str(options.journal_directory or PRIVATE * bool(options.journal))
         elsewhere = "elsewhere" * options.workers_are_elsewhere
         keys = "" if self.keys is None else str(self.keys)
-        given = str(self.directory), *map(str, limits), journal, elsewhere, keys
+        shared = "" if self._shared is None else str(self._shared.path)
+        given = str(self.directory), *map(str, limits), journal, elsewhere, keys, shared
         return self._child(self._coordinator_program, *given, has_box=False)
 
     def worker(self, worker: Worker) -> Child:
@@ -134,4 +140,17 @@ class Equipment:
         """Remove what the processes leave behind."""
         self._lifeline.close()
         shutil.rmtree(self.directory, ignore_errors=True)
+        if self._shared is not None:
+            self._shared.remove()
         self._stderr.close()
+
+
+def _shared_directory(options: ProcessOptions, url: str) -> SharedDirectory | None:
+    """Where the processes of a cluster share large values, if they are all here and may do so."""
+    is_here = ipc_path(url) is not None and not options.workers_are_elsewhere
+    if not is_here or not can_share_memory():
+        return None
+    try:
+        return SharedDirectory()
+    except OSError:
+        return None  # they travel in frames

@@ -18,7 +18,7 @@ from distio.coordination.member import Member
 from distio.coordination.membership.identity import Identity
 from distio.errors import ClusterClosed, ClusterError, HandshakeRefused, KeyRefused
 from distio.protocol import messages as m
-from distio.protocol.codec import Batch, MalformedFrame, from_coordinator
+from distio.protocol.codec import Batch, MalformedFrame, Take, from_coordinator
 from distio.protocol.domains import MemberKind
 from distio.protocol.ids import given_name, member_name
 from distio.protocol.text import readable
@@ -110,13 +110,15 @@ def _join(
     try:
         lines = _lines(context, url, patience, keys)
         lines.greet(hello)
-        welcome, early = _await_welcome(lines, url, timeout, ends)
+        welcome, frames = _await_welcome(lines, url, timeout, ends)
         lines.joined(welcome)
         if strangers := lines.strangers():
             raise HandshakeRefused(
                 f"the coordinator at {url} is a process of another user (uid {min(strangers)}), "
                 f"which could have this one run anything; use a socket in a folder of your own"
             )
+        came = _read(url, frames, lines.take)
+        early = replace(came, messages=came.messages[1:])
         incarnation = welcome.incarnation
         name = member_name(hello.kind, incarnation, hello.pid, hello.host, welcome.name)
         is_worker = hello.kind == "worker"
@@ -149,8 +151,8 @@ def _await_welcome(
     url: str,
     timeout: float,
     ends: dict[int, ClusterError],
-) -> tuple[m.Welcome, Batch[m.CoordinatorMessage]]:
-    """The welcome, and the batch with the other messages that came with it.
+) -> tuple[m.Welcome, Frames]:
+    """The welcome, and the frames of the batch with which it came.
 
     Args:
         ends: by descriptor, the error that ends the wait.
@@ -162,13 +164,9 @@ def _await_welcome(
             f"start one with `distio coordinator --bind URL`, or check the URL"
             f"{lines.refusals.said()}"
         )
-    try:
-        batch = from_coordinator.read([frame.buffer for frame in frames])
-        answer, *early = batch.messages
-    except (MalformedFrame, ValueError) as error:
-        raise HandshakeRefused(f"the process at {url} is no coordinator of distio") from error
+    answer = _read(url, frames, _nothing).messages[0]
     if isinstance(answer, m.Welcome):
-        return answer, replace(batch, messages=early)
+        return answer, frames
     if isinstance(answer, m.Shutdown):
         raise ClusterError(f"the coordinator at {url} ends: {answer.reason}; start another")
     reason = answer.reason if isinstance(answer, m.Refused) else repr(answer)
@@ -176,6 +174,22 @@ def _await_welcome(
     if isinstance(answer, m.Refused) and answer.is_temporary:
         raise ClusterError(text)  # so that whoever retries tries again
     raise HandshakeRefused(text)
+
+
+def _read(url: str, frames: Frames, take: Take | None) -> Batch[m.CoordinatorMessage]:
+    """The batch of the welcome."""
+    try:
+        batch = from_coordinator.read([frame.buffer for frame in frames], take)
+    except MalformedFrame as error:
+        raise HandshakeRefused(f"the process at {url} is no coordinator of distio") from error
+    if not batch.messages:
+        raise HandshakeRefused(f"the process at {url} is no coordinator of distio")
+    return batch
+
+
+def _nothing(told: bytes) -> bytes:
+    """In place of a part in shared memory: where that is, the welcome tells."""
+    return b""
 
 
 def _await_answer(lines: Lines, give_up_at: float, ends: dict[int, ClusterError]) -> Frames | None:

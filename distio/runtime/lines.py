@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from math import inf
+from pathlib import Path
 from typing import Any, final
 
 import zmq
@@ -21,13 +22,14 @@ from distio.coordination.membership.absence import Absence
 from distio.coordination.membership.lease import Lease
 from distio.coordination.membership.session import Session, UnnumberedSession, begin_session
 from distio.protocol import messages as m
-from distio.protocol.codec import Batch, from_coordinator, from_member
+from distio.protocol.codec import Batch, Take, from_coordinator, from_member
 from distio.runtime.addresses import check_urls, ipc_path
 from distio.runtime.failure_detector import silence_of
 from distio.runtime.fence import Fence, lease_clock
 from distio.runtime.forks import ForeignDescriptor
 from distio.runtime.key_refusals import FAILURES, KeyRefusals
 from distio.runtime.keys import MemberKeys
+from distio.runtime.member_memory import MemberMemory
 from distio.runtime.peer_processes import user_at
 from distio.runtime.sockets import Frames, dealer, next_event, receive, send
 
@@ -65,6 +67,8 @@ class Lines:
         self.absence = Absence(inf)
         self.fence: Fence | None = None
         """Open as long as this process has its lease; None: the process needs none."""
+        self.memory: MemberMemory | None = None
+        """What is shared with other processes of the host; None: nothing is."""
         self._hello: m.Hello | None = None
         self._greeted_at = 0.0
         self._incarnation = 0
@@ -125,6 +129,9 @@ class Lines:
         self._incarnation = welcome.incarnation
         self.absence = Absence(welcome.absence)
         self.session = begin_session(welcome.absence)
+        if welcome.shared_memory:
+            with suppress(OSError):  # this process doesn't see it: values travel in frames
+                self.memory = MemberMemory(Path(welcome.shared_memory), self._incarnation)
         if welcome.lease:
             self.fence = Fence(Lease(welcome.lease, self._greeted_at))
         self._was_told = self.has_broken(dict.fromkeys(self._monitors, zmq.POLLIN))
@@ -145,7 +152,8 @@ class Lines:
             raise
 
     def _send(self, messages: Sequence[m.MemberMessage]) -> None:
-        _send(self.sender, from_member.encode(messages, *self.session.header()))
+        share = None if self.memory is None else self.memory.share
+        _send(self.sender, from_member.encode(messages, *self.session.header(), share))
 
     def resumed(self, heard: int) -> bool:
         """The coordinator knows this member again: say what it has not heard.
@@ -157,6 +165,8 @@ class Lines:
         if self.fence is not None:
             self.fence.lease.ask_again(lease_clock())
         again = self.session.resume(heard)
+        if self.memory is not None:
+            self.memory.forget_given()
         if again:
             self._send(again)
         return was_told
@@ -184,7 +194,12 @@ class Lines:
         frames = receive(self.listener)
         if frames is None:
             return None
-        return from_coordinator.read([frame.buffer for frame in frames])
+        return from_coordinator.read([frame.buffer for frame in frames], self.take)
+
+    @property
+    def take(self) -> Take | None:
+        """What finds parts in shared memory; None: nothing is shared."""
+        return None if self.memory is None else self.memory.take
 
     def hear(self, batch: Batch[m.CoordinatorMessage]) -> Sequence[m.CoordinatorMessage]:
         """Those messages of a batch that weren't heard before (with the mutex held)."""
@@ -263,6 +278,8 @@ class Lines:
         """
         _close(self.listener, 0)
         _close(self.sender, linger)
+        if self.memory is not None:
+            self.memory.close()
         self._context.destroy(linger=0)
 
 

@@ -12,7 +12,6 @@ process that wait, `deliveries` and `relay` for logs.
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -22,18 +21,15 @@ from typing import Any, Final
 
 import zmq
 
-from distio.coordination.code.words import describe_code
 from distio.coordination.endings.member import last_words
 from distio.coordination.member import Member
 from distio.coordination.membership.identity import ANYBODY, Identity, refusal_of_message
-from distio.coordination.placement.words import describe_unfit
-from distio.coordination.recovery.words import describe_loss
 from distio.coordination.settings import GRACE_SECONDS
 from distio.coordination.state.member import HostMessage, Report
+from distio.core.pickling.spaces import current_space
 from distio.errors import ClusterClosed, KeyRefused, TracedException
 from distio.protocol import messages as m
 from distio.protocol.codec import Batch
-from distio.protocol.messages.code import CodeReported
 from distio.protocol.messages.logs import LogLevels
 from distio.runtime.deliveries import Deliveries
 from distio.runtime.failure_detector import FailureDetector
@@ -43,7 +39,6 @@ from distio.runtime.leading_host import LeadingHost
 from distio.runtime.leaving import Leaving
 from distio.runtime.lines import Lines
 from distio.runtime.link_keeper import LinkKeeper
-from distio.runtime.logs import log
 from distio.runtime.named_runs import NamedRuns
 from distio.runtime.own_runs import OwnRuns
 from distio.runtime.pace import HOLD_BACK_MS, Advice, Pace
@@ -51,6 +46,7 @@ from distio.runtime.pending_runs import inherited
 from distio.runtime.poller import Poller
 from distio.runtime.questions import Questions
 from distio.runtime.relay import Relay
+from distio.runtime.reports import log_report
 from distio.runtime.standalone import StandaloneDriver
 from distio.runtime.timeouts import MAX_WAIT_SECONDS
 
@@ -62,17 +58,6 @@ _LOOKS_AROUND: Final = 32
 """Of so many short looks, one is for connections that broke, and for the end of the program."""
 _FOR_THE_PROCESS: Final = (m.Leave, *ANSWERS)
 """Messages that concern no fiber."""
-
-
-def _log_report(report: Report, *, makes_calls: bool) -> None:
-    if isinstance(report, m.NoWorkerFits):
-        log.warning("%s", describe_unfit(report))
-        return
-    if isinstance(report, CodeReported):
-        log.warning("%s", describe_code(report))
-        return
-    level = logging.WARNING if report.lost or report.waiting else logging.INFO
-    log.log(level, "%s", describe_loss(report, of_calls=makes_calls))
 
 
 class LinkedHost(LeadingHost):
@@ -104,7 +89,7 @@ class LinkedHost(LeadingHost):
         self.explain_loss: Callable[[], str] = lambda: ""
         """May know more of why the coordinator is lost than its broken connection tells."""
         self._lifeline = lifeline
-        self._early = early
+        self._early: Batch[m.CoordinatorMessage] | None = early
         self.lead.reserve(is_reserved=True)  # until the link thread has taken that up
         self._identity = identity
         self.process = os.getpid()
@@ -118,6 +103,8 @@ class LinkedHost(LeadingHost):
         self.closed_because = ""
         self.standalone: StandaloneDriver | None = None
         """Decides in place of the coordinator, once that is lost."""
+        if lines.memory is not None:
+            current_space().buffers = lines.memory
         self.fence = lines.fence
         if self.fence is not None:
             self.fence.wake = self.waker.wake
@@ -257,7 +244,8 @@ class LinkedHost(LeadingHost):
     def _carry(self) -> str:
         keeper, leaving = self.keeper, self.leaving
         keeper.begin()
-        reason = self._take_up(self._early)
+        reason = "" if self._early is None else self._take_up(self._early)
+        self._early = None  # it may have large values
         with self.mutex:
             self.release_socket()
         while not (self._is_closed or reason):
@@ -411,7 +399,7 @@ class LinkedHost(LeadingHost):
         if isinstance(told, Report):
             runs = self.member.state.runs.values()
             makes_calls = bool(runs) and all(run.makes_calls for run in runs)
-            say = partial(_log_report, told, makes_calls=makes_calls)
+            say = partial(log_report, told, makes_calls=makes_calls)
             return partial(self.deliveries.do, say)
         if isinstance(told, m.NamedRunEnded):
             wake = self.named_runs.ended(told)
@@ -461,6 +449,8 @@ class LinkedHost(LeadingHost):
             with self.mutex:  # before the last words are on their way, which may take a moment
                 self.pending_runs.cut_short(reason or "the cluster was closed")
                 self.cut_short(reason or "the cluster was closed")
+        if current_space().buffers is self._lines.memory:
+            current_space().buffers = None
         self._lines.close(linger=_FAREWELL_MS)
         self.close_bells()
 

@@ -19,7 +19,7 @@ from distio.runtime.launching import hold_lifeline, tell_started
 def main(arguments: list[str]) -> None:
     """Serve until the program has ended; `LocalProcesses` makes the arguments."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is the program's; nothing is started here
-    url, directory, *numbers, journal, elsewhere, keys, _, lifeline, stderr = arguments
+    url, directory, *numbers, journal, elsewhere, keys, shared, _, lifeline, stderr = arguments
     grace, max_losses, snapshot_memory, cuts = numbers
     options = CoordinatorOptions(
         grace=float(grace),
@@ -28,6 +28,7 @@ def main(arguments: list[str]) -> None:
         directory=directory,
         workers_are_here=not elsewhere,
         keys=Path(keys) if keys else None,
+        shared_memory=Path(shared) if shared else None,
     )
     held = hold_lifeline(int(lifeline))
     try:

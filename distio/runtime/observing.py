@@ -32,6 +32,7 @@ from distio.protocol.messages.overview import (
     SavedTold,
     unpack_page,
 )
+from distio.protocol.pieces import joined
 from distio.runtime.handshake import HANDSHAKE_SECONDS, connect
 from distio.runtime.link import LinkedHost
 from distio.runtime.threads import start_thread
@@ -179,7 +180,7 @@ class Observer:
     def _take_up(self, told: FibersTold, dump: Dump, name: str) -> bool:
         """Take a page; return whether it is the last of its member."""
         try:
-            dump.add(name, unpack_page(told.page))
+            dump.add(name, unpack_page(joined(told.page)))
         except msgspec.MsgspecError as error:
             raise ClusterError(f"{name} has sent what is no list of fibers: {error}") from error
         if told.gone:

@@ -12,7 +12,8 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Final, final
 
-from distio.coordination.state.store import Stored
+from distio.coordination.state.store import InMemory, Stored
+from distio.protocol.pieces import Bytes, is_shared, joined
 
 __all__ = ["Spill"]
 
@@ -27,11 +28,11 @@ class _InMemory:
 
     __slots__ = ("_payload", "_spill")
 
-    def __init__(self, payload: bytes, spill: Spill) -> None:
+    def __init__(self, payload: Bytes, spill: Spill) -> None:
         self._payload = payload
         self._spill = spill
 
-    def load(self) -> bytes:
+    def load(self) -> Bytes:
         return self._payload
 
     def __del__(self) -> None:
@@ -80,10 +81,12 @@ class Spill:
         """By size: the places in the file where nothing is any more."""
         self._complained_at = -_COMPLAINTS_EVERY_SECONDS
 
-    def __call__(self, payload: bytes) -> Stored:
+    def __call__(self, payload: Bytes) -> Stored:
         """Keep bytes, for as long as what is returned is there."""
+        if is_shared(payload):
+            return InMemory(payload)  # it has a limit of its own
         is_to_spill = self.in_memory + len(payload) > self._limit and len(payload) >= _LEAST_BYTES
-        if is_to_spill and (offset := self._write(payload)) is not None:
+        if is_to_spill and (offset := self._write(joined(payload))) is not None:
             return _InFile(offset, len(payload), self)
         self.in_memory += len(payload)
         return _InMemory(payload, self)

@@ -22,11 +22,14 @@ __all__ = [
     "CLOCK",
     "DESCRIPTORS",
     "Credentials",
+    "can_share_memory",
     "cores_of_process",
     "credentials_at",
     "kill_watched",
+    "make_file_to_name",
     "make_memory_file",
     "memory_of_machine",
+    "name_file",
     "resident_bytes",
     "watch_process",
 ]
@@ -36,6 +39,7 @@ CLOCK: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 DESCRIPTORS: Final = "/dev/fd"
 """The folder that lists the descriptors of this process."""
+_OPEN_FILES: Final = "/proc/self/fd"
 
 
 # -- processes --------------------------------------------------------------------------------
@@ -191,6 +195,31 @@ def make_memory_file(name: str) -> int:
     descriptor, path = tempfile.mkstemp(prefix=name)
     os.unlink(path)
     return descriptor
+
+
+def can_share_memory() -> bool:
+    """Whether a file can be without a name until it gets one; else frames carry all values."""
+    return hasattr(os, "O_TMPFILE") and os.path.isdir(_OPEN_FILES)
+
+
+def make_file_to_name(directory: int) -> int:
+    """The descriptor of an empty file, which has no name, on the disk of a directory.
+
+    Raises:
+        OSError: the system refuses, and why.
+    """
+    kind = os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC
+    return os.open(".", kind, 0o600, dir_fd=directory)
+
+
+def name_file(file: int, directory: int, name: str) -> None:
+    """Give its first name to a file from `make_file_to_name`.
+
+    Raises:
+        OSError: the system refuses, and why.
+    """
+    # with a directory, Python asks the system to follow the link
+    os.link(f"{_OPEN_FILES}/{file}", name, dst_dir_fd=directory, follow_symlinks=True)
 
 
 def resident_bytes() -> int:

@@ -20,6 +20,7 @@ from typing import Final, final
 from distio.core.pickling.archives import Archive
 from distio.core.pickling.spaces import current_space
 from distio.errors import NotImportable
+from distio.protocol.pieces import Bytes, joined
 
 __all__ = ["Unpacked", "unpacked"]
 
@@ -43,12 +44,12 @@ class Unpacked:
         self._owner = 0
         """The process that has made the directory; a fork of it has a copy of this."""
 
-    def use(self, digests: Sequence[bytes], attachments: dict[bytes, bytes]) -> None:
+    def use(self, digests: Sequence[bytes], attachments: dict[bytes, Bytes]) -> None:
         """Let what is in these archives be imported; see `HostServices.use_archives`."""
         with self._lock:
             for digest in digests:
                 if digest not in self._roots:
-                    self._unpack(digest, attachments.get(digest, b""))
+                    self._unpack(digest, joined(attachments.get(digest, b"")))
                 attachments.pop(digest, None)
 
     def _unpack(self, digest: bytes, data: bytes) -> None:

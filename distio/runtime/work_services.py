@@ -32,6 +32,7 @@ from distio.core.pickling.spaces import current_space
 from distio.core.snapshot import why_it_cannot_ship
 from distio.protocol import requests as rq
 from distio.protocol.messages.logs import LogLevels
+from distio.protocol.pieces import Bytes
 from distio.result import Result
 from distio.runtime.blocking import blocking_threads
 from distio.runtime.current import Origin, begin_task, call_on_behalf_of
@@ -158,7 +159,7 @@ class WorkServices:
     def use_log_levels(self, levels: Mapping[int, LogLevels]) -> None:
         """Fibers here log as this process does."""
 
-    def use_archives(self, archives: Sequence[bytes], attachments: dict[bytes, bytes]) -> None:
+    def use_archives(self, archives: Sequence[bytes], attachments: dict[bytes, Bytes]) -> None:
         """A worker unpacks what is new; the program that has sent it has the code."""
         if current_space().is_worker:
             unpacked.use(archives, attachments)

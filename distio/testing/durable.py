@@ -20,6 +20,7 @@ from distio.errors import InvariantBroken, ProcessExit
 from distio.protocol import messages as m
 from distio.protocol.domains import SNAPSHOTS, Snapshots
 from distio.protocol.ids import name_of
+from distio.protocol.pieces import joined
 from distio.result import Result
 from distio.runtime.pending_runs import PendingRun
 from distio.runtime.records import tagging
@@ -165,7 +166,7 @@ class _World(World):
         if not self.pending.is_over:
             self.pending.named_run_ended(end)
         # by its bytes: an exception that is opened twice is no longer equal to itself
-        payload = None if end.payload is None else bytes(end.payload)
+        payload = None if end.payload is None else joined(end.payload)
         self._end = self._end or replace(end, payload=payload)
         agree = replace(end, payload=payload) == self._end
         self._require(agree, end.run, "has ended in two ways")

@@ -14,6 +14,7 @@ from distio.protocol import messages as m
 from distio.protocol.ids import NOBODY, home_of, name_of
 from distio.protocol.messages.code import ChunkReturned
 from distio.protocol.messages.cold import FibersPutAway
+from distio.protocol.pieces import Bytes, joined
 from distio.testing.history import History
 
 __all__ = ["Ledger"]
@@ -195,7 +196,7 @@ class Ledger:
             del self._ended_at[fiber]
             self._forgotten.add(fiber)
 
-    def told(self, fiber: int, outcome: bytes | None) -> None:
+    def told(self, fiber: int, outcome: Bytes | None) -> None:
         """Somebody has heard how a fiber ended.
 
         Args:
@@ -205,9 +206,9 @@ class Ledger:
         if outcome is None:
             self._told.setdefault(fiber, None)
             return
-        known = self._told.get(fiber)
-        self._told[fiber] = hash(outcome)
-        if known not in (None, hash(outcome)):
+        known, told = self._told.get(fiber), hash(joined(outcome))
+        self._told[fiber] = told
+        if known not in (None, told):
             self._fail(fiber, "has ended in two ways")
 
     def stranded(self) -> list[int]:

@@ -13,6 +13,7 @@ from distio.core.pickling.copies import shared_by_fibers, why_numbers_repeat
 from distio.core.pickling.generators import Departures
 from distio.core.snapshot import why_it_cannot_ship
 from distio.protocol.messages.logs import LogLevels
+from distio.protocol.pieces import Bytes
 from distio.result import Result
 from distio.testing.environment import ProcessEnvironment
 
@@ -60,7 +61,7 @@ class AtOnce:
         """With that of this process, which is that of all that are simulated."""
         return compare(records)
 
-    def use_archives(self, archives: Sequence[bytes], attachments: dict[bytes, bytes]) -> None:
+    def use_archives(self, archives: Sequence[bytes], attachments: dict[bytes, Bytes]) -> None:
         """The code is there: all processes that are simulated are this one."""
 
     def use_log_levels(self, levels: Mapping[int, LogLevels]) -> None:

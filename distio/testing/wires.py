@@ -9,7 +9,7 @@ from typing import Protocol, final
 
 __all__ = ["Frames", "Reader", "Wire"]
 
-Frames = Sequence[bytes]
+Frames = Sequence[bytes | memoryview]
 
 
 class Reader(Protocol):

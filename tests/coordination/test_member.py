@@ -22,6 +22,7 @@ from distio.protocol import messages as m
 from distio.protocol import requests as rq
 from distio.protocol.endings import Cause
 from distio.protocol.ids import fiber_id
+from distio.protocol.pieces import Bytes
 from tests.harness.members import Node, Program, World, outcome_of
 
 
@@ -274,7 +275,7 @@ def test_handle_that_is_dropped_is_forgotten_with_its_outcome() -> None:
     assert child not in world.coordinator.fibers
 
 
-def given_back_by(payload: bytes, children: int, *, full: bool) -> list[int]:
+def given_back_by(payload: Bytes, children: int, *, full: bool) -> list[int]:
     """How many fibers are given back at a time, after they have ended with this outcome."""
     world = World(workers=0)
     world.start(io.parallel([io.pure(0)] * children).flat_map(io.wait).then(io.sleep(1)))

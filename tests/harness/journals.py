@@ -16,6 +16,7 @@ from distio.coordination.coordinator import Coordinator
 from distio.coordination.journal.blobs import Blobs
 from distio.coordination.journal.inputs import Input, Turn, decode, encode, take_up_again
 from distio.coordination.membership.handshakes import Handshakes
+from distio.coordination.state.store import Keep
 from distio.runtime.journal.checkpoints import dump, load
 from distio.runtime.journal.journal import Journal
 from distio.runtime.journal.limits import Limits
@@ -41,7 +42,7 @@ TURNS: Final = 40
 """How many turns journals of tests have."""
 
 
-def make(keep: Callable[[bytes], Any]) -> Handshakes:
+def make(keep: Keep) -> Handshakes:
     """The coordinator of a new journal."""
     return Handshakes(Coordinator(keep=keep), ignore)
 

@@ -13,6 +13,7 @@ from typing import Any
 from distio.core.pickling.dumping import dump
 from distio.core.pickling.loading import Bundle, load
 from distio.core.pickling.spaces import ObjectSpace, use_space
+from distio.protocol.pieces import joined
 
 __all__ = ["Elsewhere", "Script", "script_in"]
 
@@ -50,7 +51,7 @@ class Elsewhere:
 
     def gets(self, value: Any) -> Any:
         """A value that travels from this process, as it arrives there."""
-        return self.opens(dump(value).whole())
+        return self.opens(joined(dump(value).whole()))
 
     def opens(self, payload: bytes) -> Any:
         """A payload, unpickled there."""
@@ -60,7 +61,7 @@ class Elsewhere:
     def sends(self, value: Any) -> Any:
         """A value that travels from there, as it arrives in this process."""
         with use_space(self.space):
-            payload = dump(value).whole()
+            payload = joined(dump(value).whole())
         return load(payload)
 
     def ends_the_run(self) -> None:

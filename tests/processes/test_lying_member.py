@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from distio.protocol.version import PROTOCOL, PYTHON
 from distio.runtime import coordinator_process
 from distio.runtime.coordinator_options import CoordinatorOptions
 from distio.runtime.coordinator_process import CoordinatorProcess
+from distio.runtime.systems import can_share_memory
 from tests.conftest import PATIENCE
 
 
@@ -39,6 +41,7 @@ class Liar:
         (welcome,) = self.hears()
         assert isinstance(welcome, m.Welcome)
         self._session = begin_session(welcome.absence)
+        self.shares_at = Path(welcome.shared_memory) / str(welcome.incarnation)
         self.id = welcome.incarnation
         self.run = fiber_id(self.id, 0)
         self.says(m.StartRun(self.run))
@@ -122,6 +125,20 @@ def test_honest_run_ends_rightly_beside_a_member_that_lies() -> None:
         assert io.zip_par([io.pure(1)] * 4).run(None, on=cluster) == Ok([1] * 4)
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not can_share_memory(), reason="no memory is shared on this system")
+def test_names_of_a_member_that_is_lost_by_its_lie_are_removed_before_it_is_told() -> None:
+    with Cluster.local(workers=1) as cluster:
+        assert cluster._processes is not None
+        liar = Liar(cluster._processes.url)
+        liar.shares_at.mkdir()
+        (liar.shares_at / "k1").touch()
+        liar.says_frames(b"junk")
+        liar.is_told()
+        assert not liar.shares_at.exists()
+        liar.close()
+
+
 @pytest.fixture
 def coordinator() -> Iterator[str]:
     process = CoordinatorProcess("tcp://127.0.0.1:0", CoordinatorOptions(is_insecure=True))
@@ -136,7 +153,7 @@ def test_message_that_cannot_be_encoded_costs_its_receiver_its_membership(
     coordinator: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Encoder:
-        def encode(self, messages: Sequence[m.CoordinatorMessage], *header: int) -> list[bytes]:
+        def encode(self, messages: Sequence[m.CoordinatorMessage], *header: Any) -> list[Any]:
             if any(isinstance(each, m.FiberLost) for each in messages):
                 raise OverflowError("planted")
             return from_coordinator.encode(messages, *header)

@@ -57,6 +57,7 @@ from distio.protocol import messages as m
 from distio.protocol import requests as rq
 from distio.protocol.domains import SNAPSHOTS, Snapshots
 from distio.protocol.endings import Cause
+from distio.protocol.pieces import Bytes
 from distio.testing import (
     CheckFailed,
     Components,
@@ -309,7 +310,7 @@ class KeepsOldValues(Locks):
     """The new value of a variable comes after its lock is free."""
 
     def take_back(
-        self, member: int, key: int | str, count: int, value: bytes | None = None
+        self, member: int, key: int | str, count: int, value: Bytes | None = None
     ) -> bool:
         taken = super().take_back(member, key, count, None)
         if taken and value is not None and key in self._locks:

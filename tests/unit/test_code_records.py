@@ -27,6 +27,7 @@ from distio.core.pickling.payloads import Dumped, Writer
 from distio.core.pickling.spaces import ObjectSpace, use_space
 from distio.core.snapshot import dump_chunk, load_fibers
 from distio.errors import MatchError
+from distio.protocol.pieces import joined
 from distio.result import Ok
 from tests.conftest import PATIENCE
 
@@ -89,7 +90,7 @@ def dumped(program: Any) -> Dumped:
 
 def records(program: Any) -> Records:
     made = dumped(program)
-    return records_in(made.attachments[made.code]) if made.code else Records([], [])
+    return records_in(joined(made.attachments[made.code])) if made.code else Records([], [])
 
 
 def names(program: Any) -> set[str]:
@@ -195,7 +196,7 @@ def test_fiber_of_before_gets_what_stands_in_for_a_changed_function(write: Write
     made = dumped(io.defer_io(write(SHOP).approve, 1))
     shop = write(SHOP.replace("def approve(order):", "def approve(order, by):"))
     stand_in = stands_in_for("shop_of_test.approve")(lambda order: shop.approve(order, "nobody"))
-    found = compare(records_in(made.attachments[made.code]))
+    found = compare(records_in(joined(made.attachments[made.code])))
     assert not found.differences
     assert opened(made, found.stand_ins).f is stand_in
 
@@ -233,7 +234,7 @@ def test_stand_in_is_used_in_a_closure_of_before(write: Write) -> None:
     made = dumped(write(SHOP).later(1))
     write(SHOP.replace("io.pure(charge", "io.pure(2 * charge"))
     stands_in_for("shop_of_test.approve")(lambda order: io.pure(("as before", order)))
-    stand_ins = compare(records_in(made.attachments[made.code])).stand_ins
+    stand_ins = compare(records_in(joined(made.attachments[made.code]))).stand_ins
     with use_space(ObjectSpace()):  # as in another process
         program = opened(made, stand_ins)
     assert program.run(None) == Ok(("as before", 1))

@@ -18,12 +18,13 @@ from distio.core.fiber import Fiber
 from distio.core.outcomes import dump_value
 from distio.core.pickling import context_vars
 from distio.core.snapshot import dump_fibers, load_fibers
+from distio.protocol.pieces import joined
 
 user = carry(ContextVar("user", default="nobody"))
 
 
 def test_variable_of_a_module_travels_by_name() -> None:
-    payload, _ = dump_value(user, "it")
+    payload = joined(dump_value(user, "it")[0])
     assert pickle.loads(payload) is user
     assert b"test_context_variable_bytes" in payload
 
@@ -51,7 +52,7 @@ def test_variable_of_a_script_is_made_once_with_its_default(
     script: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script.request = ContextVar("request", default=("home",))
-    payload, _ = dump_value(script.request, "it")
+    payload = joined(dump_value(script.request, "it")[0])
     first, second = elsewhere(payload, monkeypatch, payload)
     assert first is second
     assert first is not script.request
@@ -62,13 +63,13 @@ def test_variable_of_a_script_that_comes_home_is_the_scripts(
     script: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script.request = ContextVar("request")
-    payload, _ = dump_value(script.request, "it")
+    payload = joined(dump_value(script.request, "it")[0])
     with monkeypatch.context() as there:
         there.setattr(context_vars, "_MADE", {})
         there.setattr(context_vars, "_NAMES", {})
         copy = pickle.loads(payload)
         assert copy.get("no default") == "no default"
-        back, _ = dump_value(copy, "it")
+        back = joined(dump_value(copy, "it")[0])
     assert pickle.loads(back) is script.request
 
 
@@ -78,20 +79,20 @@ def test_script_that_is_changed_has_another_variable(
     payloads = []
     for default in ("old", "new"):
         script.request = ContextVar("request", default=default)
-        payloads.append(dump_value(script.request, "it")[0])
+        payloads.append(joined(dump_value(script.request, "it")[0]))
     old, new = elsewhere(payloads[0], monkeypatch, payloads[1])
     assert (old.get(), new.get()) == ("old", "new")
 
 
 def test_variable_with_another_name_than_its_attribute_is_found(script: Any) -> None:
     script.request = ContextVar("the request that is served", default=1)
-    payload, _ = dump_value(script.request, "it")
+    payload = joined(dump_value(script.request, "it")[0])
     assert pickle.loads(payload) is script.request
 
 
 def test_variable_that_a_script_has_imported_travels_as_that_of_its_module(script: Any) -> None:
     script.user = user
-    payload, _ = dump_value(user, "it")
+    payload = joined(dump_value(user, "it")[0])
     assert b"a_script" not in payload
 
 
@@ -100,7 +101,7 @@ def test_variable_that_is_carried_arrives_as_one(
 ) -> None:
     script.registered = carry(ContextVar("registered"))
     script.other = ContextVar("other")
-    payloads = [dump_value(var, "it")[0] for var in (script.registered, script.other)]
+    payloads = [joined(dump_value(var, "it")[0]) for var in (script.registered, script.other)]
     registered, other = elsewhere(payloads[0], monkeypatch, payloads[1])
     fiber = Fiber(1, 1, io.pure(1), None)
     fiber.variables = Context()

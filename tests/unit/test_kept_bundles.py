@@ -12,6 +12,7 @@ import pytest
 
 from distio.core.pickling.dumping import dump
 from distio.core.pickling.spaces import current_space
+from distio.protocol.pieces import joined
 from tests.harness.scripts import Elsewhere, Script, script_in
 
 TEXT = """
@@ -77,9 +78,9 @@ def times_made(action: Callable[[], object], monkeypatch: pytest.MonkeyPatch) ->
 
     made, original = list[int](), bundles._definitions
 
-    def counted(scope: Any) -> bytes:
+    def counted(scope: Any, writer: Any) -> Any:
         made.append(1)
-        return original(scope)
+        return original(scope, writer)
 
     with monkeypatch.context() as patch:
         patch.setattr(bundles, "_definitions", counted)
@@ -177,16 +178,16 @@ def test_module_that_is_registered_to_travel_by_value_does_so(
     (tmp_path / "registered_late.py").write_text("def f(): return 1\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     home = script("import registered_late\ng = lambda: registered_late.f()")
-    sizes = {len(dump(home.g).whole()) for _ in range(4)}
+    sizes = {len(joined(dump(home.g).whole())) for _ in range(4)}
     module = sys.modules["registered_late"]
     cloudpickle.register_pickle_by_value(module)
     try:
-        payload = dump(home.g).whole()
+        payload = joined(dump(home.g).whole())
     finally:
         cloudpickle.unregister_pickle_by_value(module)
         monkeypatch.delitem(sys.modules, "registered_late")
     assert len(payload) > max(sizes)
-    assert {len(dump(home.g).whole()) for _ in range(2)} != {len(payload)}
+    assert {len(joined(dump(home.g).whole())) for _ in range(2)} != {len(payload)}
 
 
 def test_object_that_may_change_without_a_trace_is_pickled_each_time(
@@ -203,7 +204,7 @@ def test_message_names_a_function_of_the_pickle_that_needs_the_module(script: Sc
     home = script("import json\nfirst = lambda: json.dumps\ndef make(): return lambda: json.loads")
     for _ in range(4):
         dump(home.first)
-    assert b"make.<locals>.<lambda>" in dump(home.make()).whole()
+    assert b"make.<locals>.<lambda>" in joined(dump(home.make()).whole())
 
 
 def test_bundles_that_are_kept_are_few(script: Script) -> None:

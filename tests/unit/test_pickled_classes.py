@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from distio.core.pickling.dumping import dump
+from distio.protocol.pieces import joined
 from tests.harness.scripts import Elsewhere, Script, script_in
 
 
@@ -277,7 +278,7 @@ def test_class_by_value_is_found_by_its_name_in_a_worker(script: Script) -> None
     home, there = script(ORDERS), Elsewhere()
     name = home.__name__
     there.space.is_worker = True
-    payload = dump(home.Order(4)).whole()
+    payload = joined(dump(home.Order(4)).whole())
     del sys.modules[name]
     order = there.opens(payload)
     assert type(pickle.loads(pickle.dumps(order))) is type(order)

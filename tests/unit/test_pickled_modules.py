@@ -25,6 +25,7 @@ from distio.core.pickling.modules import (
 )
 from distio.core.pickling.spaces import current_space, use_space
 from distio.errors import NotImportable
+from distio.protocol.pieces import joined
 from tests.harness.scripts import Elsewhere, Script, script_in
 
 
@@ -91,7 +92,7 @@ def test_module_from_a_file_is_imported_there_from_its_source(
         "distant",
         "from distant_helper import twice\ndef f(n):\n    return twice(n) + 1\n",
     )
-    payload = dump((module.f, helper.twice), with_sources=True).whole()
+    payload = joined(dump((module.f, helper.twice), with_sources=True).whole())
     forgotten("distant", "distant_helper")
     f, _ = Elsewhere().opens(payload)
     assert f(3) == 7
@@ -110,7 +111,7 @@ def test_package_comes_with_its_parents_and_its_lazy_imports(
         "shop.job",
         "from . import menu\ndef f(dish):\n    from .menu import has\n    return has(dish)\n",
     )
-    payload = dump(job.f, with_sources=True).whole()
+    payload = joined(dump(job.f, with_sources=True).whole())
     forgotten("shop", "shop.menu", "shop.job")
     f = Elsewhere().opens(payload)
     assert f("tea")
@@ -132,13 +133,13 @@ def test_function_by_value_comes_with_what_it_imports_when_it_is_called(
     f = script(
         "def f(n):\n    import json\n    from late_shop import prices\n    return prices.of(n)"
     ).f
-    payload = dump(f, with_sources=True).whole()
+    payload = joined(dump(f, with_sources=True).whole())
     assert "late_shop" not in sys.modules  # to look for it is not to import it
     monkeypatch.undo()
     first, second = Elsewhere(), Elsewhere()
     forgotten("late_shop", "late_shop.prices", "late_shop.tax")
     with use_space(first.space):  # it is sent on by a process in which nobody has called it
-        payload = dump(first.opens(payload), with_sources=True, reads_files=False).whole()
+        payload = joined(dump(first.opens(payload), with_sources=True, reads_files=False).whole())
     sys.meta_path.remove(first.space.sources)
     assert second.opens(payload)(3) == 5
     assert [*second.space.sources.came] == ["late_shop", "late_shop.prices", "late_shop.tax"]
@@ -149,13 +150,13 @@ def test_dump_that_reads_no_files_brings_the_modules_that_have_come_as_text_alon
 ) -> None:
     job = imported(tmp_path, "came_as_text", "def f():\n    return 1\n")
     worker = Elsewhere()
-    payload = dump(job.f, with_sources=True).whole()
+    payload = joined(dump(job.f, with_sources=True).whole())
     assert b"return 1" in payload
-    assert b"return 1" not in dump(job.f, with_sources=True, reads_files=False).whole()
+    assert b"return 1" not in joined(dump(job.f, with_sources=True, reads_files=False).whole())
     forgotten("came_as_text")
     f = worker.opens(payload)
     with use_space(worker.space):
-        again = dump(f, with_sources=True, reads_files=False).whole()
+        again = joined(dump(f, with_sources=True, reads_files=False).whole())
     assert b"return 1" in again
 
 
@@ -171,7 +172,7 @@ def test_module_that_is_edited_and_loaded_again_is_new_for_values_sent_afterward
     ] == [False]
     path.write_text("def f():\n    return 2 + 0\n")
     importlib.reload(module)
-    payload = dump(module.f, with_sources=True).whole()
+    payload = joined(dump(module.f, with_sources=True).whole())
     (source,) = sources_of(["edited_twice"], current_space().reach, {})
     assert (source.is_edited, source.text) == (True, path.read_text())
     stale = sys.modules["edited_twice"] = ModuleType("edited_twice")
@@ -225,13 +226,13 @@ def test_module_that_came_as_source_goes_on_as_source(
     tmp_path: Path, forgotten: Callable[..., None]
 ) -> None:
     module = imported(tmp_path, "passed_on", "def f(): return 1")
-    payload = dump(module.f, with_sources=True).whole()
+    payload = joined(dump(module.f, with_sources=True).whole())
     forgotten("passed_on")
     first, second = Elsewhere(), Elsewhere()
     f = first.opens(payload)
     first.space.reach.add("local", [str(tmp_path)])
     with use_space(first.space):
-        onwards = dump(f, with_sources=True).whole()
+        onwards = joined(dump(f, with_sources=True).whole())
     sys.meta_path.remove(first.space.sources)
     forgotten("passed_on")
     assert second.opens(onwards)() == 1
@@ -251,12 +252,12 @@ def test_module_that_is_missing_is_named_with_what_to_do(forgotten: Callable[...
 
     f.__module__, f.__qualname__ = "nowhere", "f"
     vars(module)["f"] = f
-    by_name = dump(f).whole()
+    by_name = joined(dump(f).whole())
 
     def uses() -> Any:
         return module
 
-    by_module = dump(uses).whole()
+    by_module = joined(dump(uses).whole())
     forgotten("nowhere")
     there = Elsewhere()
     there.space.process = "worker 7"
@@ -269,6 +270,6 @@ def test_module_that_is_missing_is_named_with_what_to_do(forgotten: Callable[...
 
 
 def test_name_that_is_missing_in_a_module_is_named(script: Script) -> None:
-    payload = dump(Template).whole().replace(b"Template", b"Temblate")
+    payload = joined(dump(Template).whole()).replace(b"Template", b"Temblate")
     with pytest.raises(NotImportable, match="'string', in which Temblate is defined"):
         Elsewhere().opens(payload)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from distio import io
@@ -268,3 +269,12 @@ def test_digest_is_the_same_whether_equal_texts_are_one_object_or_two() -> None:
     assert program_digest([one, one]) == program_digest([one, other])
     assert program_digest([one.encode()] * 2) == program_digest([one.encode(), other.encode()])
     assert program_digest([one]) != program_digest([one.encode()])
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_digest_of_a_program_with_a_large_array_tells_arrays_apart(order: Any) -> None:
+    array = np.arange(100_000.0).reshape(100, 1000).copy(order)
+    first, same = program_digest([array]), program_digest([array.copy(order)])
+    array[-1] = 0.0
+
+    assert first == same != program_digest([array])

@@ -16,6 +16,7 @@ from distio.core.pickling.loading import Bundle, load
 from distio.core.pickling.payloads import Dumped, Writer
 from distio.core.pickling.spaces import ObjectSpace, use_space
 from distio.core.snapshot import dump_chunk, load_fibers
+from distio.protocol.pieces import Bytes, joined
 from distio.protocol.requests import PrimitiveRef
 from tests.harness.scripts import Script, script_in
 
@@ -36,7 +37,7 @@ class Member:
     def __init__(self) -> None:
         self.space = ObjectSpace()
         self.bundles: dict[bytes, Bundle] = {}
-        self.attachments: dict[bytes, bytes] = {}
+        self.attachments: dict[bytes, Bytes] = {}
 
     def opens(self, dumped: Dumped) -> Any:
         """What came, if all that lies apart comes along the first time only."""
@@ -72,8 +73,8 @@ def test_functions_of_one_code_name_it_by_one_digest() -> None:
     assert len(first.attachments) == 1
     assert first.attachments == second.attachments
     (code,) = first.attachments.values()
-    assert b"adder.<locals>.<lambda>" in code
-    assert b"adder" not in first.payload
+    assert b"adder.<locals>.<lambda>" in joined(code)
+    assert b"adder" not in joined(first.payload)
 
 
 def test_code_that_came_is_there_for_later_payloads() -> None:
@@ -101,7 +102,7 @@ def test_dump_that_is_to_be_opened_alone_holds_its_code(script: Script) -> None:
     home = script("limit = 3\nmake = lambda n: lambda x: (x + n, limit)")
     dumped = dump([home.make(1), adder(1)])
     assert not dumped.attachments
-    bound, free = load(dumped.whole())
+    bound, free = load(joined(dumped.whole()))
     assert (bound(1), free(1)) == ((2, 3), 2)
 
 

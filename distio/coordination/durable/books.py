@@ -10,6 +10,7 @@ from distio.coordination.state.store import Stored
 from distio.protocol import messages as m
 from distio.protocol.domains import OutcomeKind
 from distio.protocol.endings import Cause
+from distio.protocol.pieces import joined
 
 __all__ = ["MOST_RECORDS_BYTES", "End", "NamedBook", "Share"]
 
@@ -36,7 +37,7 @@ class Share:
         """Records have come; they may take the place of older ones."""
         self.left_out += message.omitted
         if message.count:
-            self._kept.append((worker, message.records, message.count))
+            self._kept.append((worker, joined(message.records), message.count))
             self._bytes += len(message.records)
             self.count += message.count
         while self._bytes > MOST_RECORDS_BYTES:

@@ -12,6 +12,7 @@ from distio.core.fiber import Fiber
 from distio.core.interpreter import Tank
 from distio.core.pickling.code_records import Comparison, Records
 from distio.protocol.messages.logs import LogLevels
+from distio.protocol.pieces import Bytes
 from distio.result import Result
 
 __all__ = ["HostServices", "OnLoop"]
@@ -102,7 +103,7 @@ class HostServices(Answering, Protocol):
             A function that cancels the coroutine.
         """
 
-    def use_archives(self, archives: Sequence[bytes], attachments: dict[bytes, bytes]) -> None:
+    def use_archives(self, archives: Sequence[bytes], attachments: dict[bytes, Bytes]) -> None:
         """Fibers are about to come that need the code in these archives.
 
         Args:

@@ -7,18 +7,25 @@ Rules
   which they came.
 - Numbers are given in order. So a coordinator that takes up a journal again gives the same blobs
   the same numbers, and finds their bytes there.
+- Of a payload in pieces each is kept by itself. One in shared memory is a `KeptPart`: it is there
+  for those who share the memory, and a blob for the coordinator that goes on. However many payloads
+  have it, it is one blob, as long as it is kept. Its number is told by the turn in which it came,
+  for it depends on when others dropped it.
 - A blob that nobody needs any more stays until a checkpoint is made that doesn't mention it: until
   then, who begins at the checkpoint before comes by it again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, final
+from weakref import WeakValueDictionary
 
 from distio.coordination.state.store import InMemory, Stored
+from distio.protocol.codec import MalformedFrame
+from distio.protocol.pieces import Bytes, Piece, Pieces, SharedPart, bytes_of, digest_of, joined
 
-__all__ = ["Blob", "Blobs"]
+__all__ = ["Blob", "Blobs", "KeptPart", "Whole"]
 
 _LEAST_BYTES: Final = 2_048
 
@@ -42,6 +49,56 @@ class Blob:
 
 
 @final
+class KeptPart:
+    """A part that is a blob, and in shared memory as well, unless the process has begun since."""
+
+    __slots__ = ("__weakref__", "_size", "blob", "label", "shared")
+
+    def __init__(self, label: bytes, blob: Blob, size: int, shared: SharedPart | None) -> None:
+        self.label = label
+        self.blob = blob
+        self._size = size
+        self.shared = shared
+        """Where others find it; whoever puts it there again notes that."""
+
+    def __len__(self) -> int:
+        return self._size
+
+    def digest(self) -> bytes:
+        return digest_of(self.view())
+
+    def read(self) -> bytes:
+        return self.blob.load() if self.shared is None else self.shared.read()
+
+    def view(self) -> memoryview:
+        return memoryview(self.blob.load()) if self.shared is None else self.shared.view()
+
+    def private(self) -> memoryview:
+        return memoryview(bytearray(self.view()))
+
+    def told(self) -> bytes:
+        """How a turn refers to it; see `Blobs.take`."""
+        return f"{self.label.hex()} {self.blob.number} {self._size}".encode()
+
+
+@final
+class Whole:
+    """A payload whose pieces are kept one by one."""
+
+    __slots__ = ("_parts",)
+
+    def __init__(self, parts: Sequence[Stored | KeptPart]) -> None:
+        self._parts = parts
+
+    def load(self) -> Bytes:
+        """The payload, in as many pieces."""
+        parts: list[Piece] = []
+        for each in self._parts:
+            parts.append(each if isinstance(each, KeptPart) else joined(each.load()))
+        return Pieces(parts)
+
+
+@final
 class Blobs:
     """Keeps payloads; its shell has those that are in the journal.
 
@@ -58,15 +115,58 @@ class Blobs:
         """The blobs that somebody needs."""
         self.dropped: list[int] = []
         """The blobs in the journal that nobody needs any more, but for checkpoints."""
+        self._parts: WeakValueDictionary[bytes, KeptPart] = WeakValueDictionary()
+        """By label."""
+        self._came: list[KeptPart] = []
+        """The parts of the turn that is under way: it mentions their blobs."""
 
-    def __call__(self, payload: bytes) -> Stored:
+    def __call__(self, payload: Bytes) -> Stored:
         """Keep bytes, for as long as what is returned is there."""
         if len(payload) < _LEAST_BYTES:
-            return InMemory(payload)
+            return InMemory(joined(payload))
+        if isinstance(payload, Pieces):
+            parts = payload.parts
+            return Whole([p if isinstance(p, KeptPart) else self(bytes_of(p)) for p in parts])
+        return self._fresh(payload)
+
+    def _fresh(self, payload: bytes) -> Blob:
         number = self.next_number
         self.next_number += 1
         self.fresh[number] = payload
         return self.at(number)
+
+    @property
+    def parts(self) -> list[KeptPart]:
+        """All parts that somebody needs."""
+        return [*self._parts.values()]
+
+    def keep_part(self, part: SharedPart) -> KeptPart:
+        """Keep a part that has come: the same as before, if it is still kept."""
+        known = self._parts.get(part.label)
+        if known is None:
+            blob = self._fresh(part.read())
+            known = self._parts[part.label] = KeptPart(part.label, blob, len(part), part)
+        self._came.append(known)
+        return known
+
+    def take(self, told: bytes) -> KeptPart:
+        """The part to which a turn refers: that is taken up again."""
+        try:
+            label, number, size = told.split()
+            return self.part_at(bytes.fromhex(label.decode()), int(number), int(size))
+        except ValueError:
+            raise MalformedFrame(f"no part of a journal: {told[:100]!r}") from None
+
+    def part_at(self, label: bytes, number: int, size: int) -> KeptPart:
+        """The part that is the blob of this number."""
+        known = self._parts.get(label)
+        if known is not None and known.blob.number == number:
+            return known
+        self.next_number = max(self.next_number, number + 1)
+        if number in self.dropped:
+            self.dropped.remove(number)
+        part = self._parts[label] = KeptPart(label, self.at(number), size, None)
+        return part
 
     def at(self, number: int) -> Blob:
         """The blob that has this number."""
@@ -87,3 +187,4 @@ class Blobs:
     def commit(self) -> None:
         """The turn is over, and the journal has its blobs."""
         self.fresh.clear()
+        self._came.clear()

@@ -20,7 +20,7 @@ import msgspec
 
 from distio.coordination.membership.identity import ANYBODY, Identity
 from distio.coordination.settings import Settings
-from distio.protocol.codec import from_member
+from distio.protocol.codec import Take, from_member
 
 if TYPE_CHECKING:
     from distio.coordination.membership.handshakes import Handshakes
@@ -62,9 +62,14 @@ class Heard(_Input, frozen=True, array_like=True, tag=True, gc=False):
     identity: Identity = ANYBODY
     """Whose key the connection has."""
 
-    def take_up(self, board: Handshakes) -> None:
-        """Tell the coordinator."""
-        batch = from_member.read(self.frames)
+    def take_up(self, board: Handshakes, take: Take | None = None) -> None:
+        """Tell the coordinator.
+
+        Args:
+            board: the coordinator.
+            take: finds the parts to which the frames refer.
+        """
+        batch = from_member.read(self.frames, take)
         board.hear(self.now, self.address, batch.messages, batch.first, batch.heard, self.identity)
 
 
@@ -194,10 +199,19 @@ def decode(data: bytes) -> Turn:
     return msgspec.msgpack.decode(data, type=Turn)
 
 
-def take_up_again(board: Handshakes, inputs: Sequence[Input]) -> None:
-    """Take up the inputs of a turn from the journal, and say to nobody what follows from them."""
+def take_up_again(board: Handshakes, inputs: Sequence[Input], take: Take | None = None) -> None:
+    """Take up the inputs of a turn from the journal, and say to nobody what follows from them.
+
+    Args:
+        board: the coordinator.
+        inputs: these.
+        take: finds the parts in shared memory to which they refer; see `Blobs.take`.
+    """
     for each in inputs:
-        each.take_up(board)
+        if isinstance(each, Heard):
+            each.take_up(board, take)
+        else:
+            each.take_up(board)
     while board.outgoing:
         outgoing, board.outgoing = board.outgoing, {}
         for address in outgoing:

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from distio.coordination.journal.blobs import Blobs
 from distio.coordination.journal.inputs import Frame, Heard, Input
 from distio.protocol.base import PAYLOAD
 from distio.protocol.codec import DETACH_BYTES, Batch
 from distio.protocol.fields import marked
 from distio.protocol.messages import MemberMessage
+from distio.protocol.pieces import Bytes, Piece, Pieces, bytes_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,15 +28,41 @@ if TYPE_CHECKING:
 __all__ = ["detached_of", "with_bytes", "with_numbers"]
 
 
-def detached_of(batch: Batch[MemberMessage]) -> list[bytes]:
-    """The payloads of a batch that was read which came in frames of their own, in this order."""
+def detached_of(batch: Batch[MemberMessage], blobs: Blobs) -> list[bytes]:
+    """What of the payloads of a batch that was read came in frames of its own, in this order.
+
+    Pieces are in the batch as the very bytes that are returned: so they are found as blobs. Of a
+    part in shared memory that is how a turn refers to it.
+    """
     frames: list[bytes] = []
-    for index, part in batch.detached:
-        message = batch.messages[index]
-        field = marked(type(message), PAYLOAD)
-        assert field is not None  # a payload of it was in that frame
-        frames.append(field.values(message)[part])
+    came: defaultdict[tuple[int, int], list[Piece]] = defaultdict(list)
+    for index, part, _ in batch.detached:
+        payload = _payload_of(batch, index, part)
+        if isinstance(payload, bytes):
+            frames.append(payload)
+            continue
+        pieces = came[index, part]
+        piece = payload.parts[len(pieces)]
+        if isinstance(piece, bytes | memoryview):
+            frames.append(bytes_of(piece))
+            pieces.append(frames[-1])
+        else:
+            kept = blobs.keep_part(piece)
+            frames.append(kept.told())
+            pieces.append(kept)
+    for (index, part), pieces in came.items():
+        payload = _payload_of(batch, index, part)
+        assert isinstance(payload, Pieces)
+        payload.parts = pieces
     return frames
+
+
+def _payload_of(batch: Batch[MemberMessage], index: int, part: int) -> Bytes:
+    message = batch.messages[index]
+    field = marked(type(message), PAYLOAD)
+    assert field is not None  # a payload of it was in a frame
+    payload: Bytes = field.values(message)[part]
+    return payload
 
 
 def with_numbers(
@@ -49,7 +77,8 @@ def with_numbers(
     """
     by_input: defaultdict[int, list[tuple[int, bytes]]] = defaultdict(list)
     for number, payload in blobs.items():
-        by_input[bisect_right(next_numbers, number) - 1].append((number, payload))
+        index = bisect_right(next_numbers, number) - 1
+        by_input[max(0, index)].append((number, payload))  # parts are read before they are noted
     slim = [*inputs]
     for index, found in by_input.items():
         heard = inputs[index]
@@ -64,7 +93,7 @@ def _with_numbers(frame: Frame, blobs: Iterable[tuple[int, bytes]]) -> Frame:
     parts: list[bytes | int] = []
     begin = 0
     for number, payload in blobs:
-        if payload is frame:  # it came in a frame of its own
+        if payload == frame:  # it came in a frame of its own; most often it is that frame
             return [number]
         if len(payload) <= DETACH_BYTES and (found := frame.find(payload, begin)) >= 0:
             parts += [frame[begin:found], number]

@@ -44,6 +44,7 @@ from distio.coordination.state.registry import NOWHERE, FiberRecord, Run
 from distio.errors import DistioBug
 from distio.protocol import messages as m
 from distio.protocol.ids import NOBODY, home_of, name_of
+from distio.protocol.pieces import Bytes
 from distio.protocol.requests import conflict
 
 __all__ = ["Locks"]
@@ -157,7 +158,7 @@ class Locks(CoordinatorFeature):
         if not self.take_back(sender.id, message.lock, message.count, message.value):
             self._state.stale += 1
 
-    def take_back(self, member: int, key: Key, count: int, value: bytes | None = None) -> bool:
+    def take_back(self, member: int, key: Key, count: int, value: Bytes | None = None) -> bool:
         """This member returns tokens; False if it had none."""
         lock = self._locks.get(key)
         if lock is None or lock.lent.get(member, 0) < count:
@@ -207,7 +208,7 @@ class Locks(CoordinatorFeature):
             lock.value, lock.run = None, 0
             self._tidy(key, lock)
 
-    def _store(self, run: int, key: Key, value: bytes) -> None:
+    def _store(self, run: int, key: Key, value: Bytes) -> None:
         lock = self._locks.get(key)
         if lock is None:
             lock = self._locks[key] = LockRecord(0, 0.0)
@@ -328,7 +329,7 @@ class Locks(CoordinatorFeature):
         lock: LockRecord,
         turns: Sequence[Waiting],
         count: int,
-        value: bytes,
+        value: Bytes,
         *,
         is_delegated: bool = False,
     ) -> None:

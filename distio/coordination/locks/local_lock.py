@@ -6,6 +6,7 @@ from collections import OrderedDict
 from typing import final
 
 from distio.core.fiber import Fiber
+from distio.protocol.pieces import Bytes
 
 __all__ = ["LocalLock"]
 
@@ -44,7 +45,7 @@ class LocalLock:
         """Fibers that wait for turns, for which the coordinator was asked, in this order."""
         self.is_delegated = False
         """Whether there is no need to ask it: all of them are."""
-        self.value = b""
+        self.value: Bytes = b""
         """Of a variable; empty while there is no token here."""
         self.is_changed = False
         """Whether the coordinator doesn't know the value yet."""

@@ -34,6 +34,7 @@ from distio.errors import ClusterClosed, DistioBug, MatchError, TracedException
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
 from distio.protocol.ids import name_of
+from distio.protocol.pieces import Bytes
 from distio.protocol.requests import NOTHING, Acquire, Lock, conflict
 from distio.result import Panic
 
@@ -124,7 +125,7 @@ class Locks(MemberFeature):
         self,
         fiber: Fiber,
         key: Key,
-        payload: bytes | None = None,
+        payload: Bytes | None = None,
         handles: Sequence[Handle[Any, Any, Any]] = (),
     ) -> None:
         """The fiber holds a token of this lock no longer."""

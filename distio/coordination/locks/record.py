@@ -8,6 +8,7 @@ from typing import final
 from distio.coordination.feature.coordinator import Key
 from distio.coordination.locks.queue import LockQueue, Waiting
 from distio.errors import DistioBug
+from distio.protocol.pieces import Bytes
 
 __all__ = ["LockRecord"]
 
@@ -48,7 +49,7 @@ class LockRecord:
         """By fiber that is to ask again: its place."""
         self.starts: deque[float] = deque()
         """Of a limit: when the last ones started."""
-        self.value: bytes | None = None
+        self.value: Bytes | None = None
         self.run = 0
         """Of a variable: the run to which it belongs."""
 

@@ -12,6 +12,7 @@ from distio.coordination.feature.member import MemberFeature
 from distio.coordination.state.member import MemberState
 from distio.protocol import messages as m
 from distio.protocol.messages.logs import LogsHeard
+from distio.protocol.pieces import joined
 
 __all__ = ["HEARD_BYTES", "MOST_WAITING_BYTES", "LogBuffer", "Logs", "records_in"]
 
@@ -97,4 +98,4 @@ class LogBuffer:
 
 def records_in(message: m.RelayLogs | m.LogsRelayed) -> list[bytes]:
     """The records of one message."""
-    return _decoder.decode(message.records) if message.records else []
+    return _decoder.decode(joined(message.records)) if message.records else []

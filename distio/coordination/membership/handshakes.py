@@ -81,6 +81,7 @@ class Handshakes(Memberships):
         outage: for how many seconds members wait for another process that goes on as the
             coordinator; 0: none ever does.
         max_members: how many members there may be; others are refused.
+        shared_memory: the directory in which members on this host share large values.
     """
 
     def __init__(
@@ -93,11 +94,13 @@ class Handshakes(Memberships):
         lease: float = 0.0,
         outage: float = 0.0,
         max_members: int = MAX_MEMBERS,
+        shared_memory: str = "",
     ) -> None:
         super().__init__(machine, note, warn, lease=lease)
         self._callers = Callers()
         self._absence = absence
         self._outage = outage
+        self._shared_memory = shared_memory
         self._max_members = max_members
         self._refused_for: dict[str, int] = {}
         """By reason: how many peers, or batches of members, were refused."""
@@ -280,7 +283,8 @@ class Handshakes(Memberships):
         absence = max(self._absence, self._outage)
         lease = self._lease if has_lease else 0.0
         identity = link.identity
-        return m.Welcome(link.member, absence, lease, identity.role, identity.name, link.name)
+        told = absence, lease, identity.role, identity.name, link.name
+        return m.Welcome(link.member, *told, self._shared_memory)
 
     def _renew(self, link: Link, question: m.RenewLease) -> None:
         """A member asks for its lease; one that was lost isn't heard here any more."""
@@ -416,6 +420,7 @@ class Handshakes(Memberships):
         self.outgoing.clear()
         self._absence, self._lease = settings.absence, settings.lease
         self._outage, self._max_members = settings.outage, settings.max_members
+        self._shared_memory = settings.shared_memory
 
     def shut_down(self, reason: str) -> None:
         """Tell all members that the cluster ends; none of them comes back."""

@@ -16,6 +16,7 @@ from distio.coordination.state.registry import NOWHERE, FiberRecord, KeptOutcome
 from distio.protocol import messages as m
 from distio.protocol.endings import UNKNOWN
 from distio.protocol.ids import home_of, name_of
+from distio.protocol.pieces import Bytes
 
 __all__ = ["Outcomes"]
 
@@ -44,7 +45,7 @@ class Outcomes(CoordinatorFeature):
         self._said = said
         self._references = references
         self._unverified_waits = unverified_waits
-        self._last_kept: tuple[bytes, KeptOutcome | None] = b"", None
+        self._last_kept: tuple[Bytes, KeptOutcome | None] = b"", None
         self._unwanted: dict[int, list[tuple[int, int]]] = {}
         """By host: the outcomes that it is to drop; see `DropOutcomes`."""
 
@@ -181,7 +182,7 @@ class Outcomes(CoordinatorFeature):
             for run in runs:
                 self._said(run, waiter)
 
-    def _keep(self, host: int, fiber: int, payload: bytes, keys: Sequence[int]) -> bool:
+    def _keep(self, host: int, fiber: int, payload: Bytes, keys: Sequence[int]) -> bool:
         """Keep an outcome for which a member may ask, in case its host is lost.
 
         Returns:
@@ -197,7 +198,7 @@ class Outcomes(CoordinatorFeature):
             self._references.came(keys)
         return True
 
-    def _kept(self, payload: bytes, keys: Sequence[int]) -> KeptOutcome:
+    def _kept(self, payload: Bytes, keys: Sequence[int]) -> KeptOutcome:
         """An outcome to be kept: many fibers in a row may have the same, such as None."""
         last, kept = self._last_kept
         if kept is None or payload != last or keys:

@@ -27,6 +27,7 @@ from distio.coordination.state.members import MemberRecord
 from distio.coordination.state.registry import NOWHERE, FiberRecord, Run, Snapshot
 from distio.errors import DistioBug
 from distio.protocol.messages import overview as m
+from distio.protocol.pieces import Bytes
 
 __all__ = ["PAGE", "PAGE_BYTES", "SavedState"]
 
@@ -123,7 +124,7 @@ class SavedState(CoordinatorFeature):
     def _page(self, listing: _Listing, run: Run) -> m.SavedTold:
         fibers: list[m.FiberSaved] = []
         snapshots: list[m.SnapshotSaved] = []
-        attachments: list[tuple[bytes, bytes]] = []
+        attachments: list[tuple[bytes, Bytes]] = []
         size = 0
         for _ in range(PAGE):
             if listing.is_told or size >= PAGE_BYTES:

@@ -317,6 +317,7 @@ class Placement(MemberFeature):
             if message.are_awaited:
                 self._asked.add(id)
         state.in_chunks += len(chunk.fibers) - 1
+        run.remember(chunk.payload)
         for digest, data in chunk.attachments:
             run.known_attachments.add(digest)
             if data:

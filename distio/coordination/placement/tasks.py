@@ -22,6 +22,7 @@ from distio.core.snapshot import dump_chunk, load_fibers, why_it_cannot_ship
 from distio.errors import NotPicklable, TracedException
 from distio.protocol import messages as m
 from distio.protocol.messages.logs import LogLevels
+from distio.protocol.pieces import joined
 
 __all__ = [
     "BeginFibers",
@@ -196,7 +197,7 @@ class UnpickleChunk(Task):
         """Compare the code here with what the fibers need; return what stands in for it."""
         chunk, run = self.chunk, self._run
         bring_sources(chunk.payload, run.bundles, run.attachments)
-        compared = host.compare_code(records_in(run.attachments[chunk.code]))
+        compared = host.compare_code(records_in(joined(run.attachments[chunk.code])))
         if not (chunk.target or chunk.actor):  # else they can go on here alone
             self._differences = [str(each) for each in compared.differences]
         return compared.stand_ins
@@ -204,7 +205,7 @@ class UnpickleChunk(Task):
     def _other_versions(self) -> list[str]:
         """The packages named by the chunk whose versions here aren't those of where it was made."""
         manifest = self._run.attachments.get(self.chunk.code)
-        return describe_versions(records_in(manifest).versions) if manifest else []
+        return describe_versions(records_in(joined(manifest)).versions) if manifest else []
 
     def commit(self) -> None:
         """Queue the fibers of the chunk: they are ready."""

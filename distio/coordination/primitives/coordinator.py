@@ -39,6 +39,7 @@ from distio.coordination.state.registry import NOWHERE, Run
 from distio.errors import DistioBug
 from distio.protocol import messages as m
 from distio.protocol.ids import home_of, name_of
+from distio.protocol.pieces import Bytes
 from distio.protocol.requests import NOTHING
 
 __all__ = ["Primitives"]
@@ -334,7 +335,7 @@ class Primitives(CoordinatorFeature):
 
     # -- the fibers that wait -------------------------------------------------------------
 
-    def _reply(self, reply: Reply, puts: int = 0, ahead: Sequence[bytes] = ()) -> None:
+    def _reply(self, reply: Reply, puts: int = 0, ahead: Sequence[Bytes] = ()) -> None:
         fiber, plain, item, is_closed = reply
         waiter = self._waiters.leave(fiber)
         references: Sequence[int] = ()

@@ -20,6 +20,7 @@ from distio.coordination.primitives.queues import Queue
 from distio.coordination.state.coordinator import CoordinatorState
 from distio.errors import DistioBug
 from distio.protocol import messages as m
+from distio.protocol.pieces import Bytes
 
 __all__ = ["DelegatedQueues"]
 
@@ -58,7 +59,7 @@ class DelegatedQueues(Mapping[int, Delegations]):
 
     def delegate(
         self, member: int, call: m.PrimitiveCall, *, got_item: bool
-    ) -> tuple[int, list[bytes]]:
+    ) -> tuple[int, list[Bytes]]:
         """A call of a fiber of this member was answered at once; see `Delegations.delegate`."""
         delegations = self._of[call.key]
         delegated = delegations.delegate(member, call, got_item=got_item)

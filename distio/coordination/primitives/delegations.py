@@ -25,6 +25,7 @@ from typing import Final
 
 from distio.coordination.primitives.queues import NO_LIMIT, Queue
 from distio.protocol import messages as m
+from distio.protocol.pieces import Bytes
 
 __all__ = ["Delegations"]
 
@@ -56,7 +57,7 @@ class Delegations:
         self._queue = queue
         self._reader: int | None = None
         """The member that was given items ahead."""
-        self._ahead: deque[bytes] = deque()
+        self._ahead: deque[Bytes] = deque()
         """The items that it was given, as far as it isn't known that they were taken."""
         self._known = 0
         """How many of the items that were given ahead last are known to be taken."""
@@ -99,13 +100,13 @@ class Delegations:
             self._queue.put_back(left)
             self._ahead.clear()
 
-    def note_taken(self, member: int, serial: int, taken: int) -> list[bytes]:
+    def note_taken(self, member: int, serial: int, taken: int) -> list[Bytes]:
         """This member has taken so many of the items that it was given ahead with this serial.
 
         Returns:
             Those that weren't known to be taken; none if it was given others since, or has none.
         """
-        items: list[bytes] = []
+        items: list[Bytes] = []
         if member == self._reader and serial == self._serials.get(member, 0):
             while self._known < taken and self._ahead:
                 items.append(self._ahead.popleft())
@@ -126,7 +127,7 @@ class Delegations:
 
     def delegate(
         self, member: int, call: m.PrimitiveCall, *, got_item: bool
-    ) -> tuple[int, list[bytes]]:
+    ) -> tuple[int, list[Bytes]]:
         """A call of a fiber of this member was answered at once.
 
         Returns:

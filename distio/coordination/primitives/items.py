@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.store import Stored
+from distio.protocol.pieces import Bytes
 from distio.protocol.requests import NOTHING
 
 __all__ = ["Item", "item_of"]
@@ -18,15 +19,15 @@ _LARGE_BYTES: Final = 64 * 1024
 class Item(NamedTuple):
     """An item that is large, or has references to primitives, variables or fibers."""
 
-    payload: bytes | Stored
+    payload: Bytes | Stored
     references: Sequence[int]
 
-    def load(self) -> bytes:
+    def load(self) -> Bytes:
         """Its bytes."""
         return self.payload if isinstance(self.payload, bytes) else self.payload.load()
 
 
-def item_of(state: CoordinatorState, payload: bytes | None, references: Sequence[int]) -> Any:
+def item_of(state: CoordinatorState, payload: Bytes | None, references: Sequence[int]) -> Any:
     """An item as a primitive has it; large ones are kept where there is room for them."""
     if payload is None:
         return NOTHING

@@ -30,6 +30,7 @@ from distio.errors import Closed, ClusterClosed, DistioBug, MatchError, TracedEx
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
 from distio.protocol.ids import name_of
+from distio.protocol.pieces import Bytes
 from distio.protocol.requests import NOTHING, CallPrimitive, PrimitiveRef
 from distio.result import Errors, Panic
 
@@ -49,7 +50,7 @@ class _Delegation:
         """
         self.puts = 0
         """How many items may be put; NO_LIMIT: any number."""
-        self.items: deque[bytes] = deque()
+        self.items: deque[Bytes] = deque()
         """The items that are next to be taken."""
         self.taken = 0
         """How many were, of those that came last."""

@@ -48,6 +48,7 @@ from distio.coordination.state.members import MemberRecord
 from distio.coordination.state.registry import NOWHERE, FiberRecord, KeptOutcome, Run, Snapshot
 from distio.protocol import messages as m
 from distio.protocol.ids import home_of, name_of
+from distio.protocol.pieces import Bytes
 
 __all__ = ["Recovery"]
 
@@ -202,7 +203,7 @@ class Recovery(CoordinatorFeature):
         return record
 
     def _keep_outcome(
-        self, sender: MemberRecord, id: int, fiber: int, payload: bytes, references: Sequence[int]
+        self, sender: MemberRecord, id: int, fiber: int, payload: Bytes, references: Sequence[int]
     ) -> None:
         """A fiber has ended that had no record, or whose outcome nobody had asked for."""
         record = self._state.fibers.get(fiber) or self._enter(sender, id, fiber)

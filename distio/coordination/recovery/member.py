@@ -52,6 +52,7 @@ from distio.core.fiber import Fiber, Handle
 from distio.core.outcomes import Leaving
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
+from distio.protocol.pieces import Bytes
 
 __all__ = ["Answer", "Recovery"]
 
@@ -375,7 +376,7 @@ class Recovery(MemberFeature):
 
     def _export(
         self, run: LocalRun, ended: Sequence[tuple[int, Leaving]]
-    ) -> tuple[list[int], list[bytes], list[tuple[int, list[int]]]]:
+    ) -> tuple[list[int], list[Bytes], list[tuple[int, list[int]]]]:
         """The fibers, their outcomes, and to what each of these refers."""
         for _, outcome in ended:
             self._references.export(outcome.handles)

@@ -184,7 +184,7 @@ class TakeSnapshots(Task):
                 try:
                     states = [(each.fiber, each.state) for each in together]
                     dumped = dump_captured(states, writer=writer)
-                    if len(together) > 1 and len(dumped.payload) > _MOST_BYTES_TOGETHER:
+                    if len(together) > 1 and len(dumped.bare) > _MOST_BYTES_TOGETHER:
                         middle = len(together) // 2
                         pending += [together[middle:], together[:middle]]
                         continue

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
+from typing import Final
 
 from distio.coordination.state.destination import ANYWHERE, Destination
 from distio.coordination.state.failure import Failure
@@ -15,8 +17,11 @@ from distio.core.references import keys_of
 from distio.protocol.domains import Snapshots
 from distio.protocol.ids import sequence_of
 from distio.protocol.messages import Chunk, RunProgress
+from distio.protocol.pieces import Bytes, is_shared
 
 __all__ = ["LocalRun"]
+
+_MOST_REMEMBERED: Final = 4
 
 
 class LocalRun:
@@ -50,6 +55,7 @@ class LocalRun:
         "primitives",
         "restored",
         "sent_outcomes",
+        "shared",
         "snapshots",
         "trees",
         "unobserved",
@@ -91,10 +97,12 @@ class LocalRun:
         """The objects that are kept for it; dropped with the run."""
         self.bundles: dict[bytes, Bundle] = {}
         """By digest, the bundles that the fibers which came here share."""
-        self.attachments: dict[bytes, bytes] = {}
+        self.attachments: dict[bytes, Bytes] = {}
         """By digest, what came with fibers for others as well."""
         self.attached_bytes = 0
         """How large those were that have left here."""
+        self.shared: deque[Bytes] = deque(maxlen=_MOST_REMEMBERED)
+        """The last payloads that left or came with large values in shared memory."""
         self.known_attachments: set[bytes] = set()
         """The digests of those that the coordinator has."""
         self.archives: dict[bytes, bytes] = {}
@@ -215,9 +223,11 @@ class LocalRun:
         ]
         self.attached_bytes += sum([len(data) for _, data in attachments])
         self.known_attachments.update(dumped.attachments, self.archives)
+        payload = dumped.payload
+        self.remember(payload)
         references = keys_of(dumped.references, dumped.handles)
         ids = [(fiber.id, fiber.epoch) for fiber in fibers]
-        packed = dumped.payload, [*held], *destination, attachments, references
+        packed = payload, [*held], *destination, attachments, references
         owners = [fiber.owner for fiber in fibers]
         scopes = [fiber.scope for fiber in fibers]
         return Chunk(
@@ -231,9 +241,15 @@ class LocalRun:
             needs=fibers[0].needs if len(fibers) == 1 else None,
         )
 
+    def remember(self, payload: Bytes) -> None:
+        """Keep what processes share of a payload for a while: it may be dumped, or come, again."""
+        if is_shared(payload):
+            self.shared.append(payload)
+
     def release(self) -> None:
         """Free what its fibers have shared; it has ended, and this may run user code."""
         self.attachments.clear()
+        self.shared.clear()
         while self.bundles:
             self.bundles.popitem()[1].release()
 

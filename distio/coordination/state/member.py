@@ -34,6 +34,7 @@ from distio.protocol.messages.code import CodeReported
 from distio.protocol.messages.logs import LogLevels
 from distio.protocol.messages.pressure import AwaitHeard
 from distio.protocol.messages.roster import MembersListed
+from distio.protocol.pieces import bytes_to_send
 from distio.protocol.requests import Request
 from distio.protocol.sizes import MESSAGE_BYTES, size_of
 
@@ -334,7 +335,7 @@ class MemberState:
 
     def post(self, fiber: int, outcome: Leaving) -> None:
         """An outcome for others; it counts as said at once."""
-        self.said_bytes += len(outcome.payload)
+        self.said_bytes += bytes_to_send(outcome.payload)
         self.progress.post(fiber, outcome)
 
     @property

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Protocol, final
 
+from distio.protocol.pieces import Bytes
+
 __all__ = ["IN_MEMORY_BYTES", "InMemory", "Keep", "Stored"]
 
 IN_MEMORY_BYTES: Final = 256 * 2**20
@@ -18,12 +20,12 @@ IN_MEMORY_BYTES: Final = 256 * 2**20
 class Stored(Protocol):
     """Bytes that are kept."""
 
-    def load(self) -> bytes:
+    def load(self) -> Bytes:
         """The bytes."""
         ...
 
 
-Keep = Callable[[bytes], Stored]
+Keep = Callable[[Bytes], Stored]
 
 
 @final
@@ -32,9 +34,9 @@ class InMemory:
 
     __slots__ = ("_payload",)
 
-    def __init__(self, payload: bytes) -> None:
+    def __init__(self, payload: Bytes) -> None:
         self._payload = payload
 
-    def load(self) -> bytes:
+    def load(self) -> Bytes:
         """The bytes."""
         return self._payload

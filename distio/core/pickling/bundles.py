@@ -8,11 +8,10 @@ bundles that it makes again and again, each with a `Watch` of what is in it.
 from __future__ import annotations
 
 import pickle
-from io import BytesIO
 from typing import Any, Final, final
 
 from distio.core.pickling.modules import Source, is_any_by_value, sources_of
-from distio.core.pickling.payloads import Bundled, digest_of
+from distio.core.pickling.payloads import Bundled, Writer, Written, digest_of, with_head
 from distio.core.pickling.pickler import Pickler
 from distio.core.pickling.scope import Scope
 from distio.core.pickling.spaces import ObjectSpace
@@ -25,15 +24,24 @@ _LARGEST_KEPT: Final = 1024 * 1024
 _MOST_FRUITLESS: Final = 3
 
 
-def bundle_of(scope: Scope, *, with_sources: bool, reads_files: bool = True) -> Bundled:
-    """The bundle of what a body needs that was dumped with this scope; see `dump`."""
+def bundle_of(
+    scope: Scope, writer: Writer, *, with_sources: bool, reads_files: bool = True
+) -> Bundled:
+    """The bundle of what a body needs that was dumped with this scope; see `dump`.
+
+    Large values in it are named by their contents: what is the same is known again, in any process.
+    """
     if not scope.namespaces:
         payload = b""
         sources = _sources_of(scope, reads_files) if with_sources else []
         if sources or scope.defines_classes:
             payload = pickle.dumps((sources, []), pickle.HIGHEST_PROTOCOL)
         return Bundled.of(payload)
-    made = _made_anew(scope) if scope.is_trial else _kept_or_made(scope)
+    named, writer.names_content = writer.names_content, True
+    try:
+        made = _made_anew(scope, writer) if scope.is_trial else _kept_or_made(scope, writer)
+    finally:
+        writer.names_content = named
     return made.with_sources(_sources_of(scope, reads_files) if with_sources else [])
 
 
@@ -49,6 +57,7 @@ class MadeBundle:
     """A bundle that may be used again."""
 
     __slots__ = (
+        "_attachments",
         "_bundled",
         "_code",
         "_definitions",
@@ -62,7 +71,11 @@ class MadeBundle:
     )
 
     def __init__(
-        self, scope: Scope, definitions: bytes, code: dict[int, Any], generation: int
+        self,
+        scope: Scope,
+        definitions: Written,
+        code: dict[int, Any],
+        generation: int,
     ) -> None:
         self.generation = generation
         self.watch: Watch | None = None
@@ -70,7 +83,7 @@ class MadeBundle:
         self.fruitless = 0
         """How often it was watched in vain: it was changed at once."""
         self.uses = 1
-        self._definitions = definitions
+        self._definitions, self._attachments, _ = definitions
         self._headings = [namespace.heading(generation) for namespace in scope.namespaces]
         self._code = code
         """What the definitions only name."""
@@ -82,8 +95,8 @@ class MadeBundle:
         """All of it, with these."""
 
     def is_large(self) -> bool:
-        """Whether it is too large to be kept."""
-        return len(self._definitions) > _LARGEST_KEPT
+        """Whether it is too large to be kept, with what it refers to."""
+        return bool(self._attachments) or len(self._definitions) > _LARGEST_KEPT
 
     def use(self, scope: Scope) -> None:
         """The bundle stands for what the scope would define."""
@@ -97,7 +110,8 @@ class MadeBundle:
         bundled = self._bundled
         if bundled is None or sources != self._sources:
             head = pickle.dumps((sources, self._headings), pickle.HIGHEST_PROTOCOL)
-            bundled = Bundled.of(head + self._definitions)
+            definitions = with_head(head, self._definitions)
+            bundled = Bundled.of(definitions, self._attachments)
         self._sources, self._bundled = sources, bundled
         return bundled
 
@@ -106,7 +120,7 @@ class MadeBundle:
         return self.watch is not None and self.watch.has(names)
 
 
-def _kept_or_made(scope: Scope) -> MadeBundle:
+def _kept_or_made(scope: Scope, writer: Writer) -> MadeBundle:
     """The bundle that was made of the same variables, if they are as they were; else a new one."""
     space, kept = scope.space, scope.space.bundles
     key = tuple([namespace.key() for namespace in scope.namespaces])
@@ -114,7 +128,7 @@ def _kept_or_made(scope: Scope) -> MadeBundle:
     if known is not None and _is_as_it_was(known, space):
         known.use(scope)
         return known
-    made = _made_anew(scope)
+    made = _made_anew(scope, writer)
     if made.is_large() or is_any_by_value():
         kept.pop(key, None)
         return made
@@ -136,31 +150,35 @@ def _is_as_it_was(known: MadeBundle, space: ObjectSpace) -> bool:
     return is_of_now and watch is not None and watch.is_unchanged()
 
 
-def _made_anew(scope: Scope) -> MadeBundle:
+def _made_anew(scope: Scope, writer: Writer) -> MadeBundle:
     before, scope.code = scope.code, {}
-    definitions = _definitions(scope)
+    definitions = _definitions(scope, writer)
     code, scope.code = scope.code, {**before, **scope.code}
-    return MadeBundle(scope, definitions, code, _generation_of(scope, definitions))
+    generation = _generation_of(scope, definitions.body, writer)
+    return MadeBundle(scope, definitions, code, generation)
 
 
-def _definitions(scope: Scope) -> bytes:
+def _definitions(scope: Scope, writer: Writer) -> Written:
     """All that is needed of the namespaces; to define something may need more of them."""
-    file = BytesIO()
-    pickler = Pickler(file, scope, defines=True)
-    while fresh := {space.index: names for space in scope.namespaces if (names := space.take())}:
-        pickler.dump(fresh)
-    return file.getvalue()
+    pickler = Pickler(writer, scope, defines=True)
+    try:
+        while fresh := {each.index: names for each in scope.namespaces if (names := each.take())}:
+            pickler.dump(fresh)
+    finally:
+        definitions = writer.take()
+    return definitions
 
 
-def _generation_of(scope: Scope, definitions: bytes) -> int:
+def _generation_of(scope: Scope, definitions: bytes, writer: Writer) -> int:
     """The number of the generation to which the variables of a bundle belong, as they are now."""
     generations, lock = scope.space.generations, scope.space.lock
-    digest = digest_of(definitions)
+    origins = repr([namespace.origin for namespace in scope.namespaces])
+    digest = digest_of(digest_of(definitions) + origins.encode())  # others may define the same
     with lock:
         if scope.is_trial or generations.has(digest):
             return generations.number
     digests = {
-        key: digest_of(_definition(scope.space, value))
+        key: digest_of(_definition(scope.space, value, writer))
         for namespace in scope.namespaces
         for key, value in namespace.defined().items()
     }
@@ -169,8 +187,10 @@ def _generation_of(scope: Scope, definitions: bytes) -> int:
         return generations.number
 
 
-def _definition(space: ObjectSpace, value: Any) -> bytes:
-    """The pickle of one variable, without those that it names."""
-    file = BytesIO()
-    Pickler(file, Scope(space, is_trial=True), defines=True).dump(value)
-    return file.getvalue()
+def _definition(space: ObjectSpace, value: Any, writer: Writer) -> bytes:
+    """The pickle of one variable, without those that it names; it has names for large values."""
+    try:
+        Pickler(writer, Scope(space, is_trial=True), defines=True).dump(value)
+    finally:
+        definition = writer.take().body
+    return definition

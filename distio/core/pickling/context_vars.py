@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from distio.core.context_vars import carry, default_of, find_decimal_variable, is_carried
 from distio.core.pickling.modules import travels_by_name
+from distio.protocol.pieces import joined
 from distio.protocol.requests import NOTHING
 
 __all__ = ["reduce_context_var"]
@@ -85,7 +86,7 @@ def _name_of(var: ContextVar[Any]) -> _Name | None:
     if _is_imported(module):
         return _Name(module, attribute, var.name, None)
     default = default_of(var)
-    payload = b"" if default is NOTHING else dump(default).whole()
+    payload = b"" if default is NOTHING else joined(dump(default).whole())
     name = _Name(module, attribute, var.name, payload)
     _MADE[name] = var
     return name

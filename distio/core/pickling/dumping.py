@@ -36,27 +36,28 @@ def dump(
         with_sources: whether modules that others may not find travel along.
         reads_files: whether such modules may be in files here; else they have come as text.
         is_trial: whether all that counts is whether it can be done.
-        writer: says whether large values and code are attached, which they aren't by default; for
-            several dumps in a row, the same one.
+        writer: says whether code is attached, which it isn't by default, and how large values are
+            named; for several dumps in a row, the same one.
 
     Raises:
         Exception: something in it can't be pickled.
     """
     scope = Scope(current_space(), is_strict=is_strict, is_trial=is_trial)
-    writer = writer or Writer(attaches=False)
+    writer = writer or Writer(attaches=False, is_trial=is_trial)
+    writer.store = scope.space.buffers
     if writer.attaches:
         scope.apart = {}
     try:
         Pickler(writer, scope, defines=False).dump(obj)
     finally:
-        body = writer.take()
+        written = writer.take()
     if scope.apart:
-        body[1].update(scope.apart)
+        written.attachments.update(scope.apart)
     if not reads_files and not scope.space.sources.came:
         with_sources = False
-    bundle = bundle_of(scope, with_sources=with_sources, reads_files=reads_files)
+    bundle = bundle_of(scope, writer, with_sources=with_sources, reads_files=reads_files)
     copied = scope.generators.copied
-    dumped = Dumped.of(body, bundle, scope.handles, scope.references, copied)
+    dumped = Dumped.of(written, bundle, scope.handles, scope.references, copied)
     if not (writer.attaches and scope.code):
         return dumped
     manifest = manifest_of(scope.code.values())

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+from collections import ChainMap
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from typing import Any
 
 from distio.core.pickling.code_records import NO_STAND_INS, StandIns
 from distio.core.pickling.finding import missing
-from distio.core.pickling.payloads import digest_of, parts_of
+from distio.core.pickling.payloads import (
+    Opening,
+    buffers_of,
+    cuts_of,
+    digest_of,
+    parts_of,
+    unwrapped,
+)
 from distio.core.pickling.spaces import (
     Heading,
     ObjectSpace,
@@ -18,14 +26,15 @@ from distio.core.pickling.spaces import (
     current_space,
     opening,
 )
+from distio.protocol.pieces import Bytes, joined
 
 __all__ = ["Bundle", "bring_sources", "load"]
 
 
 def load(
-    payload: bytes,
+    payload: Bytes,
     bundles: dict[bytes, Bundle] | None = None,
-    attachments: dict[bytes, bytes] | None = None,
+    attachments: Opening | None = None,
     stand_ins: StandIns = NO_STAND_INS,
 ) -> Any:
     """Make again what was dumped.
@@ -34,54 +43,59 @@ def load(
         payload: what `dump` has made of it.
         bundles: those that were opened before, by digest; what is opened with one of them shares
             it, and a new one is added. None: nobody shares it.
-        attachments: by digest, what the payload may refer to. A bundle among them is dropped when
-            it is opened.
+        attachments: by name, what the payload may refer to, unless that is behind it. A bundle
+            among them is dropped when it is opened.
         stand_ins: what is taken in place of functions and classes that it names.
 
     Raises:
         NotImportable: a module is needed that isn't to be had here.
         Exception: whatever unpickling user data may raise.
     """
-    if payload[:1] == pickle.PROTO and not attachments:
-        return _load_alone(payload, stand_ins)
+    if isinstance(payload, bytes) and payload[:1] == pickle.PROTO and not attachments:
+        return _load_alone(payload, [], stand_ins)
+    bare, behind = unwrapped(payload)
     attachments = {} if attachments is None else attachments
-    body, definitions, digest = parts_of(payload, attachments)
+    at_hand: Opening = ChainMap(behind, attachments) if behind else attachments
+    body, definitions, digest = parts_of(bare)
+    body, cuts = cuts_of(body)
     if not (definitions or digest):
-        with opening(None, attachments):
-            return _load_alone(body, stand_ins)
-    bundle = Bundle(definitions or attachments.get(digest, b""))
+        with opening(None, at_hand):
+            return _load_alone(body, buffers_of(cuts, at_hand), stand_ins)
+    bundle = Bundle(definitions or joined(attachments.get(digest, b"")))
     if bundles is None:
-        opened = bundle.open_once(current_space(), stand_ins)
+        opened = bundle.open_once(current_space(), at_hand, stand_ins)
     else:
         digest = digest or digest_of(definitions)
-        opened = bundles.setdefault(digest, bundle).open(current_space(), stand_ins)
+        shared = bundles.setdefault(digest, bundle)
+        opened = shared.open(current_space(), at_hand, stand_ins)
         attachments.pop(digest, None)
-    with opening(opened, attachments):
-        return _Unpickler(BytesIO(body), stand_ins).load()
+    with opening(opened, at_hand):
+        return _Unpickler(BytesIO(body), stand_ins, buffers_of(cuts, at_hand)).load()
 
 
 def bring_sources(
-    payload: bytes, bundles: Mapping[bytes, Bundle], attachments: Mapping[bytes, bytes]
+    payload: Bytes, bundles: Mapping[bytes, Bundle], attachments: Mapping[bytes, Bytes]
 ) -> None:
     """Let the modules be imported that come with a payload as text, before that is opened."""
-    _, definitions, digest = parts_of(payload, attachments)
+    _, definitions, digest = parts_of(unwrapped(payload)[0])
     if digest not in bundles:
-        definitions = definitions or attachments.get(digest, b"")
+        definitions = definitions or joined(attachments.get(digest, b""))
         if definitions:
-            sources, _ = pickle.loads(definitions)  # the first of several pickles
+            sources, _ = pickle.loads(cuts_of(definitions)[0])  # the first of several pickles
             space = current_space()
             with space.lock:
                 space.sources.add(sources)
 
 
-def _load_alone(body: bytes, stand_ins: StandIns) -> Any:
+def _load_alone(body: bytes, buffers: Sequence[Any], stand_ins: StandIns) -> Any:
     """Load a body that refers to no bundle, which is by far the most frequent: quickly."""
     if stand_ins:
-        return _Unpickler(BytesIO(body), stand_ins).load()
+        return _Unpickler(BytesIO(body), stand_ins, buffers).load()
     try:
-        return pickle.loads(body)
+        return pickle.loads(body, buffers=buffers)
     except (ImportError, AttributeError):
-        return _Unpickler(BytesIO(body)).load()  # which says what is missing
+        # which says what is missing
+        return _Unpickler(BytesIO(body), stand_ins, buffers).load()
 
 
 class Bundle:
@@ -95,20 +109,30 @@ class Bundle:
         self._opened: Opened | None = None
         self._space: ObjectSpace | None = None
 
-    def open(self, space: ObjectSpace, stand_ins: StandIns = NO_STAND_INS) -> Opened:
+    def open(
+        self,
+        space: ObjectSpace,
+        attachments: Opening,
+        stand_ins: StandIns = NO_STAND_INS,
+    ) -> Opened:
         """The namespaces that it defines."""
         with space.lock:
             if self._opened is None:
-                self._opened = _fill(space, self.payload, stand_ins)
+                self._opened = _fill(space, self.payload, attachments, stand_ins)
                 self.payload = b""
                 self._space = space
                 space.keep(self._opened)
             return self._opened
 
-    def open_once(self, space: ObjectSpace, stand_ins: StandIns = NO_STAND_INS) -> Opened:
+    def open_once(
+        self,
+        space: ObjectSpace,
+        attachments: Opening,
+        stand_ins: StandIns = NO_STAND_INS,
+    ) -> Opened:
         """Open a bundle that nobody keeps."""
         with space.lock:
-            return _fill(space, self.payload, stand_ins)
+            return _fill(space, self.payload, attachments, stand_ins)
 
     def release(self) -> None:
         """Nobody opens anything with it any more: free what nobody uses."""
@@ -117,15 +141,16 @@ class Bundle:
             self._space.release(opened)
 
 
-def _fill(space: ObjectSpace, bundle: bytes, stand_ins: StandIns) -> Opened:
-    file = BytesIO(bundle)
+def _fill(space: ObjectSpace, bundle: bytes, attachments: Opening, stand_ins: StandIns) -> Opened:
+    pickles, cuts = cuts_of(bundle)
+    file = BytesIO(pickles)
     sources, headings = pickle.load(file)
     space.sources.add(sources)
     opened = space.begin([Heading(Origin(*origin), *rest) for origin, *rest in headings])
     if not opened.is_home:
         with opening(opened):
-            unpickler = _Unpickler(file, stand_ins)
-            while file.tell() < len(bundle):
+            unpickler = _Unpickler(file, stand_ins, buffers_of(cuts, attachments))
+            while file.tell() < len(pickles):
                 for index, names in unpickler.load().items():
                     opened.define(index, names)
         space.show(opened)
@@ -135,8 +160,10 @@ def _fill(space: ObjectSpace, bundle: bytes, stand_ins: StandIns) -> Opened:
 class _Unpickler(pickle.Unpickler):
     """Says which module is missing here, and what is to be done."""
 
-    def __init__(self, file: BytesIO, stand_ins: StandIns = NO_STAND_INS) -> None:
-        super().__init__(file)
+    def __init__(
+        self, file: BytesIO, stand_ins: StandIns = NO_STAND_INS, buffers: Sequence[Any] = ()
+    ) -> None:
+        super().__init__(file, buffers=buffers)
         self._stand_ins = stand_ins
 
     def find_class(self, module: str, name: str) -> Any:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 from distio.core.pickling.payloads import LARGE_VALUE, Dumped, Writer, digest_of
 from distio.core.pickling.spaces import attachments_at_hand, current_space
+from distio.protocol.pieces import Bytes
 
 if TYPE_CHECKING:
     from distio.core.pickling.loading import Bundle
@@ -43,10 +44,10 @@ class Once:
     def __init__(self, obj: Any, dumped: Dumped) -> None:
         self._object = obj
         self._dumped = dumped
-        self._digest = digest_of(dumped.payload)
+        self._digest = digest_of(dumped.bare)
 
     def reduce(
-        self, apart: dict[bytes, bytes] | None, named: dict[int, Any]
+        self, apart: dict[bytes, Bytes] | None, named: dict[int, Any]
     ) -> tuple[Any, tuple[Any, ...]]:
         """How pickle makes the object.
 
@@ -58,7 +59,7 @@ class Once:
             return _same, (self._object,)
         apart.update(self._dumped.attachments)
         named.update(self._dumped.named)
-        return _opened, (self._digest, self._dumped.payload)
+        return _opened, (self._digest, self._dumped.bare)
 
 
 def once(obj: Any) -> Any:
@@ -69,7 +70,9 @@ def once(obj: Any) -> Any:
     from distio.core.pickling.dumping import dump  # which asks for this module
 
     try:
-        dumped = dump(obj, is_strict=True, with_sources=True, writer=Writer(attaches=True))
+        writer = Writer(attaches=True)
+        writer.names_content = True  # each process gets the large parts once
+        dumped = dump(obj, is_strict=True, with_sources=True, writer=writer)
     except Exception:  # noqa: BLE001 (whoever sends it says why it can't be pickled)
         return obj
     is_large = any(len(part) >= LARGE_VALUE for part in dumped.attachments.values())
@@ -91,7 +94,7 @@ class Kept:
         self._guard = guard
         """Held for a look at that; never while an object is opened, which runs code of the user."""
 
-    def open(self, digest: bytes, payload: bytes, attachments: Mapping[bytes, bytes]) -> Any:
+    def open(self, digest: bytes, payload: bytes, attachments: Mapping[bytes, Bytes]) -> Any:
         """The object of this digest.
 
         Nobody waits for a thread that is opening it: code of the user may make that thread wait for

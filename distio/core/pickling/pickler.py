@@ -58,7 +58,8 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
     """Knows how fibers, functions, classes and modules travel."""
 
     def __init__(self, file: BytesIO | Writer, scope: Scope, *, defines: bool) -> None:
-        super().__init__(file, protocol=pickle.HIGHEST_PROTOCOL)
+        take_buffer = file.take_buffer if isinstance(file, Writer) else None
+        super().__init__(file, pickle.HIGHEST_PROTOCOL, take_buffer)
         self.scope = scope
         self.defines = defines
         """Whether what has a name in a script's namespace is defined here, or only named."""

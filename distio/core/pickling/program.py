@@ -15,6 +15,7 @@ process. So a program is pickled in another way, only to be digested:
 from __future__ import annotations
 
 import hashlib
+import pickle
 from contextvars import ContextVar
 from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, final
@@ -69,8 +70,10 @@ class _Hashed:
         self._hash = hashlib.blake2b(digest_size=_DIGEST_BYTES)
 
     def write(self, data: Any) -> int:
-        self._hash.update(data)
-        return len(data)
+        # pickle writes the memory of arrays as it is, in whatever order of their items
+        whole = data.raw() if isinstance(data, pickle.PickleBuffer) else memoryview(data)
+        self._hash.update(whole)
+        return whole.nbytes
 
     def digest(self) -> bytes:
         return self._hash.digest()

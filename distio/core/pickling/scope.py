@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 from distio.core.pickling import modules
 from distio.core.pickling.code import CodeFacts, Import
 from distio.core.pickling.generators import Generators
+from distio.protocol.pieces import Bytes
 
 if TYPE_CHECKING:
     from distio.core.fiber import Handle
@@ -191,7 +192,7 @@ class Scope:
         """Whether all exceptions have to arrive whole."""
         self.is_trial = is_trial
         """Whether nobody will open what is dumped."""
-        self.apart: dict[bytes, bytes] | None = None
+        self.apart: dict[bytes, Bytes] | None = None
         """By digest, the code that stays apart; None: none does."""
         self.handles: list[Handle[Any, Any, Any]] = []
         self.references: list[Reference] = []

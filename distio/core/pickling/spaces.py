@@ -27,10 +27,12 @@ from distio.core.pickling.class_ids import ClassId, ClassIds
 from distio.core.pickling.leftovers import release
 from distio.core.pickling.modules import Reach, Sources
 from distio.core.pickling.scope import ORIGIN
+from distio.protocol.pieces import Bytes, joined
 
 if TYPE_CHECKING:
     from distio.core.pickling.bundles import MadeBundle
     from distio.core.pickling.once import Kept
+    from distio.core.pickling.payloads import BufferStore
 
 __all__ = [
     "Generations",
@@ -166,6 +168,8 @@ class ObjectSpace:
         """Some of those that were made here, by what was needed."""
         self.lock = threading.RLock()
         """Held by a thread while it makes classes: each is made once."""
+        self.buffers: BufferStore | None = None
+        """Has shared memory for large values that are dumped here; None: there is none."""
         self.process = "this process"
         """What messages call it."""
         self.is_worker = False
@@ -328,6 +332,7 @@ def _start_anew() -> None:
     _space.token = _space.classes.token = os.urandom(_TOKEN_BYTES)
     _space.lock = threading.RLock()
     _space.once, _space.once_guard = None, threading.Lock()
+    _space.buffers = None
 
 
 os.register_at_fork(after_in_child=_start_anew)
@@ -342,10 +347,10 @@ class _Load:
 
     __slots__ = ("_filled", "_space", "attachments", "made", "opened", "unfilled")
 
-    def __init__(self, opened: Opened | None, attachments: Mapping[bytes, bytes]) -> None:
+    def __init__(self, opened: Opened | None, attachments: Mapping[bytes, Bytes]) -> None:
         self.opened = opened
         self.attachments = attachments
-        """By digest, what it refers to."""
+        """By name, what it refers to."""
         self.made: dict[tuple[ClassId, Origin], type] = {}
         """Classes that were made in this load: parts of a pickle may define one again."""
         self.unfilled: dict[type, tuple[ClassId, Origin]] = {}
@@ -379,7 +384,7 @@ _load: Final[ContextVar[_Load]] = ContextVar("load")
 
 @contextmanager
 def opening(
-    opened: Opened | None, attachments: Mapping[bytes, bytes] | None = None
+    opened: Opened | None, attachments: Mapping[bytes, Bytes] | None = None
 ) -> Iterator[None]:
     """What is unpickled now refers to these namespaces, and to these attachments by digest."""
     load = _Load(opened, attachments or {})
@@ -393,10 +398,10 @@ def opening(
 
 def attachment(digest: bytes) -> bytes:
     """The bytes of this digest, among those that what is being opened refers to."""
-    return _load.get().attachments[digest]
+    return joined(_load.get().attachments[digest])
 
 
-def attachments_at_hand() -> Mapping[bytes, bytes]:
+def attachments_at_hand() -> Mapping[bytes, Bytes]:
     """All attachments that what is being opened may refer to, by digest."""
     return _load.get().attachments
 

@@ -152,6 +152,9 @@ class Welcome(CoordinatorMessage, frozen=True, gc=False):
     """The name of its key; empty: it has none."""
     name: MemberName = ""
     """The name that it has."""
+    shared_memory: Annotated[str, Meta(max_length=4096)] = ""
+    """The directory in which members on the coordinator's host share large values; empty: there is
+    none."""
 
 
 class LeaseRenewed(CoordinatorMessage, frozen=True, gc=False):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, final
 
+from distio.protocol.pieces import Bytes
 from distio.protocol.requests.base import Request
 from distio.protocol.requests.references import Counted
 from distio.protocol.text import as_given
@@ -108,7 +109,7 @@ class Release(Request):
 
     def __init__(self, lock: Lock) -> None:
         self.lock = lock
-        self.payload: bytes | None = None
+        self.payload: Bytes | None = None
         """The variable's new value as bytes, if it has one and it is to leave the process."""
         self.handles: Sequence[Any] = ()
         """The handles of fibers that are in it."""

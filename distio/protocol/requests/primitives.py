@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, final
 
 from distio.protocol.domains import Method, PrimitiveKind
+from distio.protocol.pieces import Bytes
 from distio.protocol.requests.base import NOTHING, Request
 from distio.protocol.requests.references import Counted
 
@@ -71,7 +72,7 @@ class CallPrimitive(Request):
         """The number that the method takes."""
         self.item = item
         """The item that the method takes."""
-        self.payload: bytes | None = None
+        self.payload: Bytes | None = None
         """The item as bytes, if there is one and it is to leave the process."""
         self.handles: Sequence[Any] = ()
         """The handles of fibers that are in it."""

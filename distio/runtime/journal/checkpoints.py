@@ -16,8 +16,9 @@ from io import BytesIO
 from typing import Any, BinaryIO, Final
 
 from distio.coordination.coordinator import Coordinator
-from distio.coordination.journal.blobs import Blob, Blobs
+from distio.coordination.journal.blobs import Blob, Blobs, KeptPart
 from distio.coordination.membership.handshakes import Handshakes
+from distio.protocol.pieces import Pieces, bytes_of
 
 __all__ = ["Damaged", "dump", "load"]
 
@@ -46,6 +47,10 @@ class _Pickler(pickle.Pickler):
             return _blob, (value.number,)
         if type(value) is Blobs:
             return _blobs, (value.next_number,)
+        if type(value) is KeptPart:
+            return _part, (value.label, value.blob.number, len(value))
+        if type(value) is Pieces:
+            return Pieces, ([p if isinstance(p, KeptPart) else bytes_of(p) for p in value.parts],)
         return NotImplemented
 
 
@@ -57,6 +62,10 @@ def _blobs(next_number: int) -> Blobs:
     raise AssertionError(f"blobs up to {next_number} are opened by `load` alone")
 
 
+def _part(label: bytes, number: int, size: int) -> KeptPart:
+    raise AssertionError(f"part {label!r}, blob {number}, {size} bytes, is opened by `load` alone")
+
+
 class _Unpickler(pickle.Unpickler):
     def __init__(self, file: BinaryIO, read: Callable[[int], bytes]) -> None:
         super().__init__(file)
@@ -64,6 +73,7 @@ class _Unpickler(pickle.Unpickler):
         self._special: dict[str, Callable[..., Any]] = {
             _blob.__name__: self.blobs.at,
             _blobs.__name__: partial(_open_blobs, self.blobs),
+            _part.__name__: self.blobs.part_at,
         }
 
     def find_class(self, module: str, name: str) -> Any:

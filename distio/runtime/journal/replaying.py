@@ -80,7 +80,7 @@ def replay(
     turn, size, blob_bytes = base.turn, 0, 0
     wall_clock, now = base.wall_clock, board.machine.state.now
     for number, data in () if cut else store.turns_after(base.turn):
-        wall_clock, now, read_bytes = _take_up(store, number, data, board, now)
+        wall_clock, now, read_bytes = _take_up(store, number, data, board, blobs, now)
         blobs.commit()
         turn, size, blob_bytes = number, size + len(data), blob_bytes + read_bytes
     for number in sorted(blobs.alive):
@@ -102,13 +102,13 @@ def _load(store: Store, base: Base, read: Callable[[int], bytes]) -> tuple[Hands
 
 
 def _take_up(
-    store: Store, number: int, data: bytes, board: Handshakes, now: float
+    store: Store, number: int, data: bytes, board: Handshakes, blobs: Blobs, now: float
 ) -> tuple[float, float, int]:
     """The wall clock and the coordinator's clock, when the turn came; the bytes of its blobs."""
     try:
         turn = decode(data)
         inputs, read_bytes = with_bytes(turn.inputs, store.blob)
-        take_up_again(board, inputs)
+        take_up_again(board, inputs, blobs.take)
     except JournalError:  # a blob is damaged, and it says so
         raise
     except Exception as error:

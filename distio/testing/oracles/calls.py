@@ -29,6 +29,7 @@ from distio.errors import ClusterClosed, InvariantBroken
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
 from distio.protocol.ids import name_of
+from distio.protocol.pieces import Bytes
 from distio.protocol.requests import NOTHING
 from distio.result import Errors
 from distio.testing.history import History
@@ -338,7 +339,7 @@ class Calls:
         process: object,
         key: Key,
         method: str,
-        item: bytes | None = None,
+        item: Bytes | None = None,
         parameter: int = 0,
     ) -> None:
         thing = self._things.get(key)

@@ -22,6 +22,7 @@ from distio.protocol import requests as rq
 from distio.protocol.endings import Cause
 from distio.protocol.ids import NOBODY, fiber_id
 from distio.protocol.messages import overview as o
+from distio.protocol.pieces import joined
 from distio.protocol.requests import Lock
 from tests.harness.coordinators import Scene, asks, blocked, chunk, ended, made, shipped
 from tests.harness.members import Node
@@ -112,7 +113,7 @@ class Here:
         return answer
 
     def told(self) -> Sequence[o.FiberTold]:
-        return o.unpack_page(self.asked().page)
+        return o.unpack_page(joined(self.asked().page))
 
 
 def test_member_tells_states_names_locks_and_places_of_its_fibers() -> None:
@@ -152,7 +153,7 @@ def test_member_with_more_fibers_than_a_page_tells_each_once(
     while not answers[-1].is_last:
         here.work()  # drops what was told
         answers.append(here.asked(len(answers)))
-    told = [each.fiber for answer in answers for each in o.unpack_page(answer.page)]
+    told = [each.fiber for answer in answers for each in o.unpack_page(joined(answer.page))]
     assert sorted(told) == [fiber_id(1, n) for n in range(1, 6)]
     assert len(answers) == 3
     assert not here.member.features.overview.leftovers()["listings of fibers"]
@@ -162,7 +163,7 @@ def test_member_tells_only_fibers_of_the_run_that_is_asked_for() -> None:
     here = Here()
     here.start(io.sleep(9))
     here.work()
-    assert o.unpack_page(here.asked(run=12345).page) == []
+    assert o.unpack_page(joined(here.asked(run=12345).page)) == []
 
 
 def test_member_that_has_dropped_a_listing_says_that_it_is_cut(
@@ -288,7 +289,7 @@ def test_fibers_that_wait_for_a_place_are_told_by_the_coordinator() -> None:
     ((_, told),) = scene.says(observer, o.AskFibers(5, NOBODY, run, 0))
     assert isinstance(told, o.FibersTold)
     assert told.is_last
-    assert [(each.fiber, each.state) for each in o.unpack_page(told.page)] == [
+    assert [(each.fiber, each.state) for each in o.unpack_page(joined(told.page))] == [
         (child, "waits for a place") for child in children
     ]
 

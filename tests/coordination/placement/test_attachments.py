@@ -15,6 +15,7 @@ from distio.core.snapshot import dump_chunk
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
 from distio.protocol.ids import fiber_id
+from distio.protocol.pieces import Bytes, joined
 from tests.harness.coordinators import Scene
 from tests.harness.members import Node
 
@@ -33,7 +34,7 @@ def alone(run: int, fiber: int) -> m.Chunk:
 def placed(commands: Any) -> list[tuple[int, bytes]]:
     """The members to which chunks go, and the bytes of their attachments."""
     return [
-        (to, said.chunk.attachments[0][1])
+        (to, joined(said.chunk.attachments[0][1]))
         for to, said in commands
         if isinstance(said, m.Place) and said.chunk.attachments
     ]
@@ -126,7 +127,7 @@ def test_codec_carries_large_attachments_in_frames_of_their_own(message: Any) ->
     from distio.protocol.codec import DETACH_BYTES, from_coordinator, from_member
 
     large = bytes(DETACH_BYTES + 1)
-    attachments = [(DIGEST, b"small"), (b"other", large[:-1] + b"x")]
+    attachments: list[tuple[bytes, Bytes]] = [(DIGEST, b"small"), (b"other", large[:-1] + b"x")]
     both = m.Chunk(1, [(1, 0)], large, attachments=attachments)
     said = m.Offer([chunk(1, 2), both]) if message is m.Offer else m.Place(both)
     codec: Any = from_member if message is m.Offer else from_coordinator

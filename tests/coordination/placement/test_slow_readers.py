@@ -30,6 +30,7 @@ from distio.protocol.messages.pressure import (
     HoldOutput,
     ReleaseOutput,
 )
+from distio.protocol.pieces import Bytes
 from distio.protocol.version import PROTOCOL, PYTHON
 from distio.testing import Crash, Disconnect, Fault, Leave, Pause, Restart, simulate
 from distio.testing.plan import Components
@@ -150,9 +151,9 @@ def test_fiber_that_puts_is_answered_when_its_worker_leaves(scene: Scene) -> Non
 
 
 def test_large_item_of_a_queue_is_kept_where_snapshots_are() -> None:
-    scene, kept = Scene(), list[bytes]()
+    scene, kept = Scene(), list[Bytes]()
 
-    def keep(payload: bytes) -> InMemory:
+    def keep(payload: Bytes) -> InMemory:
         kept.append(payload)
         return InMemory(payload)
 

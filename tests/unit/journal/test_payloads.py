@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
+from typing import final
 
 import pytest
 
+from distio.coordination.journal.blobs import Blobs
 from distio.coordination.journal.inputs import Heard, Input, Ticked, Turn, decode, encode
 from distio.coordination.journal.payloads import detached_of, with_bytes, with_numbers
 from distio.protocol import messages as m
-from distio.protocol.codec import DETACH_BYTES, from_member
+from distio.protocol.codec import DETACH_BYTES, Batch, MalformedFrame, from_member
+from distio.protocol.pieces import Pieces, digest_of
+from distio.runtime.journal.checkpoints import dump, load
 from distio.runtime.journal.limits import Limits
-from tests.harness.journals import fill, opened, record_of_saving, state_of, take_up
+from tests.harness.journals import fill, make, opened, record_of_saving, state_of, take_up
 
 SMALL, LARGE = b"s" * 5_000, b"l" * (DETACH_BYTES + 1)
 
@@ -20,7 +25,115 @@ def heard(*payloads: bytes, now: float = 0.0) -> Heard:
     """A batch of offers with these payloads, as a coordinator hears it."""
     offers = [m.Offer([m.Chunk(1, [(n, 0)], payload)]) for n, payload in enumerate(payloads)]
     frames = from_member.encode(offers)
-    return Heard(now, b"address", [frames[0], *detached_of(from_member.read(frames))])
+    detached = detached_of(from_member.read(frames), Blobs(_none))
+    return Heard(now, b"address", [frames[0], *detached])
+
+
+def _none(number: int) -> bytes:
+    raise AssertionError(f"blob {number} isn't read")
+
+
+@final
+class Part:
+    """A part that is in shared memory."""
+
+    def __init__(self, label: bytes, data: bytes) -> None:
+        self.label = label
+        self._data = data
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def digest(self) -> bytes:
+        return digest_of(self._data)
+
+    def read(self) -> bytes:
+        return self._data
+
+    def view(self) -> memoryview:
+        return memoryview(self._data)
+
+    private = view
+
+
+def shared(*parts: Part) -> Batch[m.MemberMessage]:
+    """An offer for each of these parts, each behind a small piece, as the coordinator reads it."""
+    chunks = [m.Chunk(1, [(n, 0)], Pieces([SMALL, part])) for n, part in enumerate(parts)]
+    frames = from_member.encode([m.Offer([each]) for each in chunks], share=lambda part: part.label)
+    by_label = {part.label: part for part in parts}
+    return from_member.read(frames, by_label.__getitem__)
+
+
+def payload_of(batch: Batch[m.MemberMessage], index: int = 0) -> Pieces:
+    """The payload of an offer."""
+    offer = batch.messages[index]
+    assert isinstance(offer, m.Offer)
+    payload = offer.chunks[0].payload
+    assert isinstance(payload, Pieces)
+    return payload
+
+
+def test_part_of_many_payloads_is_one_blob_and_its_turn_refers_to_that() -> None:
+    blobs, part = Blobs(_none), Part(b"label", LARGE)
+    batch = shared(part, part)
+    frames = detached_of(batch, blobs)
+    kept = [blobs(payload_of(batch, index)) for index in (0, 1)]
+
+    assert sorted(map(len, blobs.fresh.values())) == [len(SMALL), len(SMALL), len(LARGE)]
+    assert frames[1] == frames[3]
+    assert len(frames[1]) < 100
+    assert [each.load() for each in kept] == [SMALL + LARGE] * 2
+
+
+def test_part_of_a_turn_that_is_taken_up_again_is_read_from_its_blob() -> None:
+    live, part = Blobs(_none), Part(b"label", LARGE)
+    batch = shared(part)
+    frames = detached_of(batch, live)
+    kept = live(payload_of(batch))
+    stored = dict(live.fresh)
+    again = Blobs(stored.__getitem__)
+    (offer,) = from_member.encode(batch.messages, share=lambda part: b"")[:1]
+    replayed = from_member.read([offer, *frames], again.take)
+    taken = again(payload_of(replayed))
+    again.fresh.clear()
+
+    assert taken.load() == kept.load() == SMALL + LARGE
+    assert again.next_number == live.next_number
+
+
+def test_part_that_was_dropped_and_is_taken_up_again_is_needed() -> None:
+    blobs = Blobs(_none)
+    part = blobs.take(b"00 7 99")
+    del part
+    assert blobs.dropped == [7]
+    part = blobs.take(b"00 7 99")
+
+    assert blobs.take(b"00 7 99") is part
+    assert (blobs.dropped, blobs.alive, blobs.next_number) == ([], {7}, 8)
+
+
+@pytest.mark.parametrize("told", [b"", b"00", b"00 x 1", b"zz 1 1"])
+def test_reference_to_no_part_is_refused(told: bytes) -> None:
+    with pytest.raises(MalformedFrame):
+        Blobs(_none).take(told)
+
+
+def test_checkpoint_has_the_numbers_of_parts_and_not_their_bytes() -> None:
+    blobs = Blobs(_none)
+    batch = shared(Part(b"label", LARGE))
+    detached_of(batch, blobs)
+    board = make(blobs)
+    board.outgoing[b""] = [m.Outcomes([1], [payload_of(batch)])]
+    file = BytesIO()
+    dump(board, file)
+    assert len(file.getvalue()) < len(LARGE)
+    file.seek(0)
+    copy, found = load(file, blobs.fresh.__getitem__)
+    (told,) = copy.outgoing[b""]
+
+    assert isinstance(told, m.Outcomes)
+    assert told.payloads == [SMALL + LARGE]
+    assert found.alive == blobs.alive
 
 
 def payloads_of(input: Input) -> list[bytes]:

@@ -13,6 +13,7 @@ import pytest
 
 from distio.coordination.journal.inputs import Ticked, decode
 from distio.errors import JournalError
+from distio.protocol.pieces import joined
 from distio.runtime.journal import log
 from distio.runtime.journal.journal import Journal
 from distio.runtime.journal.limits import Limits
@@ -190,7 +191,7 @@ def test_private_journal_that_cannot_be_written_is_given_up(
         take_up(journal, board, [Ticked(journal.now())])
     [complaint] = complaints
     assert "can't be written (No space left on device), so the cluster goes on without" in complaint
-    assert [blob.load()[0] for blob in blobs] == [0, 1]
+    assert [joined(blob.load())[0] for blob in blobs] == [0, 1]
     assert former == {number: log_of(journal).blob(number) for number in former}
     assert not Log.is_there(tmp_path)
     assert not journal.is_checkpoint_due
