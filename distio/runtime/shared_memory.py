@@ -29,7 +29,6 @@ import os
 import re
 import shutil
 import stat
-import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -80,6 +79,8 @@ class SharedDirectory:
             self.path, self._lock = path, _lock_of(path)
             fcntl.flock(self._lock, fcntl.LOCK_SH)
             return
+        import tempfile  # which a worker doesn't need
+
         place = _IN_MEMORY if os.access(_IN_MEMORY, os.W_OK) else tempfile.gettempdir()
         _remove_left_over(Path(place))
         while True:
