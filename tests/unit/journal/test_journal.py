@@ -9,6 +9,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -412,7 +413,8 @@ def test_of_those_that_take_over_at_once_one_goes_on_and_the_others_are_told(
             goes_on, *told = sorted(end.result(PATIENCE) for end in ends)
             assert goes_on == ""
             assert all(each.startswith("another coordinator") for each in told), told
-            assert sum(1 for _ in Database(tmp_path, None).turns_after(0)) == 11 + turns
+            with closing(Database(tmp_path, None)) as database:
+                assert sum(1 for _ in database.turns_after(0)) == 11 + turns
     former.note(Ticked(former.now()))
     with pytest.raises(JournalLost, match="another coordinator"):
         former.commit(never)
