@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zmq
@@ -55,7 +56,7 @@ def test_process_that_is_watched_since_the_events_came_is_not_told_of() -> None:
     peers = PeerProcesses(poller)
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as alive:
         assert peers.watch(2, alive.pid)
-        events = dict.fromkeys(peers._members_of, zmq.POLLIN)
+        events: dict[Any, int] = dict.fromkeys(peers._members_of, zmq.POLLIN)
         assert peers.ended(events) == []
         alive.kill()
         alive.wait()
