@@ -42,14 +42,21 @@ _SUBMIT, _ATTACH, _CANCEL = 1, 2, 3
 class DurableSimulation(NamedTuple):
     """The outcome of one simulation."""
 
-    result: Result[Any, Any]
-    """What all clients have heard that have lived long enough."""
-    heard: int
-    """How many these are."""
+    results: Sequence[Result[Any, Any]]
+    """What clients have heard that have lived long enough, each the same.
+
+    A journal that goes back is no longer bound by what clients have heard: a run that ends again
+    may then end in another way.
+    """
     virtual_seconds: float
     restored: int
     """How often fibers went on after a loss."""
     history: str
+
+    @property
+    def result(self) -> Result[Any, Any]:
+        """What the first of these clients has heard."""
+        return self.results[0]
 
 
 def simulate_durable(
@@ -89,9 +96,8 @@ def simulate_durable(
         world.run(program, context)
         seconds = world.now
         world.drain()
-    assert world.result is not None
     return DurableSimulation(
-        world.result, len(world.results), seconds, world.ledger.restored, str(world.history)
+        [*world.results.values()], seconds, world.ledger.restored, str(world.history)
     )
 
 
@@ -157,7 +163,7 @@ class _World(World):
         self._look_on()
 
     def _hears(self, process: Process, end: m.NamedRunEnded) -> None:
-        """A client hears the end; all have to hear the same."""
+        """A client hears the end; all have to hear the same, but for a journal that goes back."""
         heard = PendingRun(end.run, name_of(end.run), Handle(end.run))
         heard.named_run_ended(end)
         self._require(process not in self.results, end.run, f"ends twice for {process.name}")
@@ -169,7 +175,7 @@ class _World(World):
         payload = None if end.payload is None else joined(end.payload)
         self._end = self._end or replace(end, payload=payload)
         agree = replace(end, payload=payload) == self._end
-        self._require(agree, end.run, "has ended in two ways")
+        self._require(agree or self.hub.has_gone_back, end.run, "has ended in two ways")
 
     def _look_on(self) -> None:
         """Let the last client come, and end with it."""

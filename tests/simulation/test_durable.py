@@ -87,7 +87,7 @@ def test_run_ends_with_the_same_result_whoever_dies_at_whatever_moment(program: 
         clients, workers = CLIENTS[seed % 5], WORKERS[seed // 5 % 5]
         simulation = simulated(program, seed, [*clients, *workers])
         assert simulation.result == RIGHT[program], f"seed {seed}"
-        heard += simulation.heard
+        heard += len(simulation.results)
         restored += simulation.restored
     assert heard > 120  # many clients live long enough
     assert restored > 6
@@ -96,14 +96,14 @@ def test_run_ends_with_the_same_result_whoever_dies_at_whatever_moment(program: 
 def test_two_clients_that_submit_at_once_get_one_run() -> None:
     for seed in range(6):
         simulation = simulated(queue, seed)
-        assert (simulation.result, simulation.heard) == (RIGHT[queue], 3)
+        assert (simulation.result, len(simulation.results)) == (RIGHT[queue], 3)
 
 
 def test_run_whose_clients_are_all_dead_is_there_for_the_next() -> None:
     for seed in range(6):
         faults = [Crash("client", at=0.5), Crash("client-2", at=0.5)]
         simulation = simulated(queue, seed, faults)
-        assert (simulation.result, simulation.heard) == (RIGHT[queue], 1)
+        assert (simulation.result, len(simulation.results)) == (RIGHT[queue], 1)
 
 
 def test_run_sleeps_for_days_without_clients_and_workers() -> None:
@@ -127,7 +127,7 @@ def test_fibers_that_sleep_without_a_worker_are_in_a_checkpoint_of_the_journal()
 def test_expected_failure_of_a_named_run_is_heard_by_all() -> None:
     simulation = simulated(fails, 1)
     assert simulation.result == io.error("too late").run(None)
-    assert simulation.heard == 3
+    assert len(simulation.results) == 3
 
 
 def test_run_that_one_client_cancels_is_cancelled_for_all() -> None:
@@ -136,7 +136,7 @@ def test_run_that_one_client_cancels_is_cancelled_for_all() -> None:
         simulation = simulated(program, seed, [Interrupt(at=5.0)])
         assert isinstance(simulation.result, Panic)
         assert isinstance(simulation.result.exceptions[0].exception, Cancelled)
-        assert (simulation.heard, simulation.virtual_seconds < 10) == (3, True)
+        assert (len(simulation.results), simulation.virtual_seconds < 10) == (3, True)
 
 
 def test_deadlock_of_a_named_run_is_found_without_clients() -> None:

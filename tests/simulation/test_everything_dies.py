@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distio import IO, Barrier, Errors, Ok, io
+from distio import IO, Barrier, Errors, Ok, Panic, Result, io
 from distio.testing import (
     Crash,
     Disconnect,
@@ -126,7 +126,8 @@ def test_generated_named_program_has_its_outcome_though_its_journal_goes_back(
         found: Any = simulate_durable(
             to_io(program), CONTEXT, members=WORKERS, seed=seed, faults=faults
         )
-        assert comparable(found.result) == comparable(expected(program, CONTEXT))
+        right = comparable(expected(program, CONTEXT))
+        assert [comparable(each) for each in found.results] == [right] * len(found.results)
 
     check()
 
@@ -173,3 +174,26 @@ def test_failure_without_errors_in_a_scope_is_not_hidden_by_the_cancellation_tha
             faults = [Crash(name, event=event, returns_after=1.0) for name in _ALL]
             found = simulate_durable(program, members=WORKERS, seed=seed, faults=faults)
             assert found.result == Errors([]), (seed, event)
+
+
+def test_run_that_ends_again_when_its_journal_went_back_may_say_where_it_failed_now() -> None:
+    """Clients that heard of it before and after hear of other fibers on other workers."""
+    program = io.traverse_par([0], lambda _: io.defer(_fail)).attempt()
+    again = 0
+    for event in range(45, 55):
+        faults = [Restart(event=event, lost_turns=8)]
+        found = simulate_durable(program, members=WORKERS, seed=event, faults=faults)
+        right = comparable(found.result)
+        assert [comparable(each) for each in found.results] == [right] * len(found.results)
+        again += len({_trace(each) for each in found.results}) - 1
+    assert again > 2
+
+
+def _trace(result: Result[Any, Any]) -> str:
+    assert isinstance(result, Ok)
+    assert isinstance(result.success, Panic)
+    return result.success.exceptions[0].stack_trace
+
+
+def _fail() -> None:
+    raise ValueError("x")
