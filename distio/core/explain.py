@@ -14,11 +14,13 @@ from typing import Any, Final
 
 from distio.core.fiber import Fiber
 from distio.core.ops.base import IO, Frame
+from distio.core.ops.elsewhere import CallElsewhere
+from distio.core.pickling.once import Once
 from distio.errors import NotPicklable
 from distio.protocol.text import str_of
 from distio.result import Result
 
-__all__ = ["place_of", "way_to", "why_it_stays"]
+__all__ = ["parts_of", "place_of", "way_to", "why_it_stays"]
 
 _DEEPEST: Final = 12
 _MOST_PARTS: Final = 10_000
@@ -58,7 +60,9 @@ def way_to(obj: Any, dump: Callable[[Any], Any]) -> tuple[list[str], Any]:
 
 def place_of(fiber: Fiber) -> object:
     """The place of a program that a fiber comes from: the first code that the fiber will run."""
-    for _, field in _parts_of_io(fiber.next):
+    called = [("", fiber.next.f)] if isinstance(fiber.next, CallElsewhere) else None
+    for _, field in called or _parts_of_io(fiber.next):
+        field = field.object if isinstance(field, Once) else field
         code = getattr(field, "__code__", None) if callable(field) else None
         if isinstance(code, types.CodeType):
             return code
@@ -66,7 +70,7 @@ def place_of(fiber: Fiber) -> object:
 
 
 def _failing(obj: Any, dump: Callable[[Any], Any]) -> Iterator[tuple[str, Any]]:
-    for step, part in _parts(obj):
+    for step, part in parts_of(obj):
         if part is None or isinstance(part, int | str | bytes | float):
             continue
         try:
@@ -75,7 +79,8 @@ def _failing(obj: Any, dump: Callable[[Any], Any]) -> Iterator[tuple[str, Any]]:
             yield step, part
 
 
-def _parts(obj: Any) -> Iterator[tuple[str, Any]]:
+def parts_of(obj: Any) -> Iterator[tuple[str, Any]]:
+    """The parts of an object, and what to call each of them; an empty text says nothing new."""
     if isinstance(obj, IO):
         yield from _parts_of_io(obj)
     elif isinstance(obj, types.MethodType):
@@ -95,6 +100,8 @@ def _parts(obj: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(obj, list | tuple | set | frozenset):
         for part in obj:
             yield "", part
+    elif isinstance(obj, Once):
+        yield "", obj.object
     elif isinstance(obj, Frame | Fiber | Result):
         for name in getattr(type(obj), "__slots__", ()):
             yield "", getattr(obj, name, None)

@@ -7,6 +7,7 @@ from typing import Any
 from distio.core.context_vars import of_the_caller
 from distio.core.fiber import Fiber
 from distio.core.ops.base import IO
+from distio.core.pickling.captures import LARGE_CAPTURE
 from distio.core.pickling.payloads import Dumped, Writer
 from distio.core.snapshot import dump_chunk
 from distio.runtime.host import Host
@@ -27,7 +28,10 @@ def dump_root(host: Host, io: IO[Any, Any, Any], context: Any) -> tuple[Fiber, D
     """
     fiber = Fiber(0, 0, io, context)
     fiber.variables = of_the_caller()
-    dumped = dump_chunk([fiber], explain=True, writer=Writer(attaches=True))
+    writer = Writer(attaches=True)
+    dumped = dump_chunk([fiber], explain=True, writer=writer)
     if dumped.generators:
         host.copied([fiber], dumped.generators)
+    if writer.size >= LARGE_CAPTURE:
+        host.on_large_payload([fiber])
     return fiber, dumped

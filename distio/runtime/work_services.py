@@ -25,6 +25,7 @@ from distio.coordination.member import Member
 from distio.core.explain import place_of
 from distio.core.fiber import Fiber
 from distio.core.interpreter import Tank
+from distio.core.pickling.captures import large_capture, why_it_is_large
 from distio.core.pickling.code_records import Comparison, Difference, Records, compare
 from distio.core.pickling.copies import shared_by_fibers, why_numbers_repeat
 from distio.core.pickling.generators import Departures
@@ -64,6 +65,9 @@ class WorkServices:
         """Made for the first number: to seed a generator takes as long as a tenth of a run."""
         self._warned: set[object] = set()
         """The places from which a fiber could not be shipped, and a warning said so."""
+        self._weighed: set[object] = set()
+        """The places whose fibers had a large payload, and the functions of which the program was
+        told."""
         self._departures = Departures()
         self._warned_of_copies: set[object] = set()
         """The places at which several fibers took along one generator, and a warning said so."""
@@ -181,28 +185,37 @@ class WorkServices:
 
     def on_unpicklable(self, fiber: Fiber) -> None:
         """Warn, once for each place of a program."""
-        if self._is_first(fiber, self._warned):
+        if self._is_first(place_of(fiber), self._warned):
             log.warning(
                 "fiber %s stays in this process, because it can't be pickled: %s",
                 fiber.label,
                 why_it_cannot_ship(fiber),
             )
 
+    def on_large_payload(self, fibers: Sequence[Fiber]) -> None:
+        """Warn of a large value that a function takes along, once for each such function."""
+        if current_space().is_worker:
+            return  # what is captured there has come from a program, which was told
+        for fiber in fibers:
+            if self._is_first(place_of(fiber), self._weighed):
+                capture = large_capture(fiber)
+                if capture is not None and self._is_first(capture.name, self._weighed):
+                    log.warning("%s", why_it_is_large(capture))
+
     def copied(self, fibers: Sequence[Fiber], generators: Sequence[Any]) -> None:
         """Warn of those that several fibers take along, once for each place of a program."""
         with self.mutex:
             again = self._departures.note(generators)
         shared = shared_by_fibers(fibers, again)
-        if shared is not None and self._is_first(shared[0], self._warned_of_copies):
+        if shared is not None and self._is_first(place_of(shared[0]), self._warned_of_copies):
             log.warning("%s", why_numbers_repeat(*shared))
 
-    def _is_first(self, fiber: Fiber, warned: set[object]) -> bool:
-        """Whether no fiber from the same place of the program was warned of; now one is."""
-        place = place_of(fiber)
+    def _is_first(self, place: object, seen: set[object]) -> bool:
+        """Whether a place of the program wasn't seen before; now it is."""
         with self.mutex:
-            if place in warned:
+            if place in seen:
                 return False
-            warned.add(place)
+            seen.add(place)
         return True
 
 

@@ -65,6 +65,9 @@ class Node(AtOnce):
     def on_unpicklable(self, fiber: Fiber) -> None:
         raise AssertionError(f"{fiber} can't be pickled")
 
+    def on_large_payload(self, fibers: Sequence[Fiber]) -> None:
+        """Nobody is told."""
+
     def copied(self, fibers: Sequence[Fiber], generators: Sequence[Any]) -> None:
         raise AssertionError(f"{fibers} share {generators}")
 

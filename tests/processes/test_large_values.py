@@ -19,6 +19,7 @@ import psutil
 import pytest
 
 from distio import Cluster, Deferred, Ok, Queue, io
+from distio import map as map_plainly
 from distio.runtime.systems import can_share_memory
 from tests.conftest import PATIENCE
 from tests.harness.chaos import kill_whole
@@ -350,3 +351,20 @@ def directories_of(program: int) -> set[Path]:
             if str(path).startswith("/dev/shm/distio-shared-"):
                 found.add(Path(*path.parts[:4]))
     return found
+
+
+# -- what the program is told -----------------------------------------------------------------
+
+
+def test_program_is_told_once_of_a_large_value_that_a_function_captures(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    value_at = of_a_script(np.zeros(2_000_000))
+    program = io.traverse_par(range(4), lambda place: io.defer(value_at, place))
+    for _ in range(2):
+        assert program.run(None, on=cluster) == Ok([0.0] * 4)
+    assert [*map_plainly(value_at, range(4), on=cluster)] == [0.0] * 4
+    told = [text for text in caplog.messages if "takes along" in text]
+    assert len(told) == 1
+    assert "function value_at (" in told[0]
+    assert ", global variable 'table', takes along 16 MB, which each worker gets; " in told[0]

@@ -126,6 +126,9 @@ class HostServices(Answering, Protocol):
     def on_unpicklable(self, fiber: Fiber) -> None:
         """This fiber was to travel, but it can't be pickled."""
 
+    def on_large_payload(self, fibers: Sequence[Fiber]) -> None:
+        """The payload of these fibers is large: one may have captured a large value."""
+
     def copied(self, fibers: Sequence[Fiber], generators: Sequence[Any]) -> None:
         """Note that these fibers take along copies of these generators of random numbers."""
 

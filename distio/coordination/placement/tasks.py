@@ -14,6 +14,7 @@ from distio.core.fiber import Fiber, Handle
 from distio.core.ops.failures import Fail
 from distio.core.outcomes import Leaving
 from distio.core.pickling.archives import archives_among
+from distio.core.pickling.captures import LARGE_CAPTURE
 from distio.core.pickling.code_records import NO_STAND_INS, StandIns, records_in
 from distio.core.pickling.loading import bring_sources
 from distio.core.pickling.payloads import Dumped, Writer
@@ -323,6 +324,7 @@ class PickleFibers(Task):
         """Pickle the next chunk; halve it until it is clear which of them can't be pickled."""
         while True:
             self._packed = fibers = self._chunks.pop()
+            before = self._writer.size
             try:
                 self._dumped = dump_chunk(fibers, writer=self._writer)
             except BaseException:  # noqa: BLE001 (a fiber that can't be pickled stays, whatever the reason)
@@ -336,9 +338,7 @@ class PickleFibers(Task):
                 else:
                     host.on_unpicklable(fibers[0])
             else:
-                copied = self._dumped.generators
-                if copied and not any(fiber.epoch for fiber in fibers):
-                    host.copied(fibers, copied)  # one that moves once more was looked at before
+                _look_at(fibers, self._dumped.generators, self._writer.size - before, host)
                 self._mentioned = self._find_mentioned(self._dumped.handles)
             return
 
@@ -357,6 +357,17 @@ class PickleFibers(Task):
     def is_done(self) -> bool:
         """Whether all fibers have left, or are kept."""
         return not self._chunks
+
+
+def _look_at(fibers: Sequence[Fiber], copied: Sequence[Any], size: int, host: HostServices) -> None:
+    """Let the host look at what fibers take along that their program may not know of."""
+    is_large = size >= LARGE_CAPTURE
+    if not (copied or is_large) or any(fiber.epoch for fiber in fibers):
+        return  # those that move once more were looked at before
+    if copied:
+        host.copied(fibers, copied)
+    if is_large:
+        host.on_large_payload(fibers)
 
 
 def _may_stay(fiber: Fiber) -> bool:

@@ -39,10 +39,12 @@ _Opened = tuple[Any, "dict[bytes, Bundle]"]
 class Once:
     """An object that was pickled already; as another pickle refers to it."""
 
-    __slots__ = ("_digest", "_dumped", "_object")
+    __slots__ = ("_digest", "_dumped", "object", "size")
 
-    def __init__(self, obj: Any, dumped: Dumped) -> None:
-        self._object = obj
+    def __init__(self, obj: Any, dumped: Dumped, size: int) -> None:
+        self.object = obj
+        self.size = size
+        """The number of bytes of all parts."""
         self._dumped = dumped
         self._digest = digest_of(dumped.bare)
 
@@ -56,7 +58,7 @@ class Once:
             named: gets the functions and classes that are only named.
         """
         if apart is None:
-            return _same, (self._object,)
+            return _same, (self.object,)
         apart.update(self._dumped.attachments)
         named.update(self._dumped.named)
         return _opened, (self._digest, self._dumped.bare)
@@ -78,7 +80,7 @@ def once(obj: Any) -> Any:
     is_large = any(len(part) >= LARGE_VALUE for part in dumped.attachments.values())
     if not is_large or dumped.handles or dumped.references or dumped.generators:
         return obj
-    return Once(obj, dumped)
+    return Once(obj, dumped, writer.size)
 
 
 def _same(obj: Any) -> Any:

@@ -130,6 +130,8 @@ class Writer:
         self._is_trial = is_trial
         self.names_content = False
         """Whether what is the same has the same name, in all processes and at all times."""
+        self.size = 0
+        """The number of bytes that were written so far, with those of large values."""
         self._pieces: list[bytes] = []
         self._table: list[tuple[bytes, bytes]] = []
         self._attachments: dict[bytes, Bytes] = {}
@@ -143,6 +145,7 @@ class Writer:
     def write(self, data: Any) -> int:
         """As pickle does: frames of small values, and each large value on its own."""
         size = len(data) if type(data) is bytes else memoryview(data).nbytes
+        self.size += size
         if size >= LARGE_VALUE and (kind := self._take_opcode(size)):
             owner = data if type(data) is bytes else None
             self._cut(memoryview(data).cast("B"), owner, kind)
@@ -171,6 +174,7 @@ class Writer:
         owner: Any = data.obj
         if memoryview(owner).nbytes != data.nbytes:
             owner = None  # it is a part of that, and there may be others
+        self.size += data.nbytes
         self._cut(data, owner, READ_ONLY if data.readonly else WRITABLE)
         return False
 

@@ -60,6 +60,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
     def __init__(self, file: BytesIO | Writer, scope: Scope, *, defines: bool) -> None:
         take_buffer = file.take_buffer if isinstance(file, Writer) else None
         super().__init__(file, pickle.HIGHEST_PROTOCOL, take_buffer)
+        self.file = file
         self.scope = scope
         self.defines = defines
         """Whether what has a name in a script's namespace is defined here, or only named."""
@@ -217,6 +218,8 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
 
     def reduce_once(self, once: Once) -> Reduced:
         """An object that was pickled already."""
+        if isinstance(self.file, Writer):
+            self.file.size += once.size
         return once.reduce(self._apart, self.scope.code)
 
     def reduce_traced(self, traced: TracedException) -> Reduced:
