@@ -23,8 +23,11 @@ IS_RECOVERING: Final = True
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("name", CASES)
-def test_program_is_right_whichever_worker_is_lost_at_whichever_event(name: str) -> None:
+def test_program_is_right_whichever_worker_is_lost_at_whichever_event(
+    name: str, threads: int
+) -> None:
     covered = explore_all(
         CASES[name].main,
         None,
@@ -32,8 +35,9 @@ def test_program_is_right_whichever_worker_is_lost_at_whichever_event(name: str)
         deviations=2 if CAMPAIGN else 0,
         crash_each_event=True,
         at_most=CAMPAIGN or 40,
+        threads=threads,
     )
-    print(f"{name}: {covered}")
+    print(f"{name}, {threads} threads: {covered}")
 
 
 def test_judge_refuses_a_result_that_the_program_cannot_have_without_faults() -> None:
