@@ -139,6 +139,8 @@ class CoordinatorProcess:
         self._decider = Decider(settings, self._spill, journal)
         if self._shared is not None:
             self._shared.adopt([] if journal is None else journal.blobs.parts)
+        if journal is not None:
+            journal.require_parts()
         self._board = self._decider.board
         self._poller = Poller()
         self._peers = PeerProcesses(self._poller)

@@ -196,7 +196,7 @@ class CoordinatorMemory:
         """Those with which something was shared."""
 
     def adopt(self, parts: Iterable[KeptPart]) -> None:
-        """Keep what a former process has left of these, which the journal has, and nothing else."""
+        """Keep what a former process has left of these parts of the journal, and nothing else."""
         left = set(os.listdir(self._own))
         for part in parts:
             path = self._own / part.label.hex()

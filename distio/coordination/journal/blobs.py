@@ -11,6 +11,8 @@ Rules
   for those who share the memory, and a blob for the coordinator that goes on. However many payloads
   have it, it is one blob, as long as it is kept. Its number is told by the turn in which it came,
   for it depends on when others dropped it.
+- A private journal lasts no longer than shared memory does. So its parts are blobs without bytes,
+  and stay in shared memory until the turn in which they are dropped is committed.
 - A blob that nobody needs any more stays until a checkpoint is made that doesn't mention it: until
   then, who begins at the checkpoint before comes by it again.
 """
@@ -34,10 +36,12 @@ _LEAST_BYTES: Final = 2_048
 class Blob:
     """The bytes of a blob, wherever they are."""
 
-    __slots__ = ("_blobs", "number")
+    __slots__ = ("_blobs", "number", "shared")
 
     def __init__(self, number: int, blobs: Blobs) -> None:
         self.number = number
+        self.shared: SharedPart | None = None
+        """Where the bytes are in shared memory; None: they aren't there."""
         self._blobs = blobs
 
     def load(self) -> bytes:
@@ -45,21 +49,28 @@ class Blob:
         return self._blobs.load(self.number)
 
     def __del__(self) -> None:
-        self._blobs.drop(self.number)
+        self._blobs.drop(self.number, self.shared)
 
 
 @final
 class KeptPart:
     """A part that is a blob, and in shared memory as well, unless the process has begun since."""
 
-    __slots__ = ("__weakref__", "_size", "blob", "label", "shared")
+    __slots__ = ("__weakref__", "_size", "blob", "label")
 
-    def __init__(self, label: bytes, blob: Blob, size: int, shared: SharedPart | None) -> None:
+    def __init__(self, label: bytes, blob: Blob, size: int) -> None:
         self.label = label
         self.blob = blob
         self._size = size
-        self.shared = shared
-        """Where others find it; whoever puts it there again notes that."""
+
+    @property
+    def shared(self) -> SharedPart | None:
+        """The part that others find in shared memory; None: it isn't there."""
+        return self.blob.shared
+
+    @shared.setter
+    def shared(self, part: SharedPart) -> None:
+        self.blob.shared = part
 
     def __len__(self) -> int:
         return self._size
@@ -109,6 +120,8 @@ class Blobs:
     def __init__(self, read: Callable[[int], bytes]) -> None:
         self._read = read
         self.next_number = 1
+        self.trusts_memory = False
+        """Whether shared memory lasts as long as the journal, which then leaves parts to it."""
         self.fresh: dict[int, bytes] = {}
         """By number: the blobs of the turn that is under way."""
         self.alive: set[int] = set()
@@ -119,6 +132,8 @@ class Blobs:
         """By label."""
         self._came: list[KeptPart] = []
         """The parts of the turn that is under way: it mentions their blobs."""
+        self._leaving: list[SharedPart] = []
+        """The parts that were dropped in this turn: before, they may be needed again."""
 
     def __call__(self, payload: Bytes) -> Stored:
         """Keep bytes, for as long as what is returned is there."""
@@ -144,8 +159,9 @@ class Blobs:
         """Keep a part that has come: the same as before, if it is still kept."""
         known = self._parts.get(part.label)
         if known is None:
-            blob = self._fresh(part.read())
-            known = self._parts[part.label] = KeptPart(part.label, blob, len(part), part)
+            blob = self._fresh(b"" if self.trusts_memory else part.read())
+            known = self._parts[part.label] = KeptPart(part.label, blob, len(part))
+            known.shared = part
         self._came.append(known)
         return known
 
@@ -165,7 +181,7 @@ class Blobs:
         self.next_number = max(self.next_number, number + 1)
         if number in self.dropped:
             self.dropped.remove(number)
-        part = self._parts[label] = KeptPart(label, self.at(number), size, None)
+        part = self._parts[label] = KeptPart(label, self.at(number), size)
         return part
 
     def at(self, number: int) -> Blob:
@@ -178,9 +194,16 @@ class Blobs:
         payload = self.fresh.get(number)
         return self._read(number) if payload is None else payload
 
-    def drop(self, number: int) -> None:
-        """Nobody needs this blob any more."""
+    def drop(self, number: int, shared: SharedPart | None = None) -> None:
+        """Nobody needs this blob any more.
+
+        Args:
+            number: which.
+            shared: where it is in shared memory.
+        """
         self.alive.discard(number)
+        if shared is not None:
+            self._leaving.append(shared)
         if self.fresh.pop(number, None) is None:
             self.dropped.append(number)
 
@@ -188,3 +211,4 @@ class Blobs:
         """The turn is over, and the journal has its blobs."""
         self.fresh.clear()
         self._came.clear()
+        self._leaving.clear()

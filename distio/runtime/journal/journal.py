@@ -89,6 +89,7 @@ class Journal:
             self._store.close()
             raise
         self.blobs = Blobs(self._read)
+        self.blobs.trusts_memory = is_private
         self._damage: JournalError | None = None
         """Why a blob couldn't be read."""
         self._inputs: list[Input] = []
@@ -145,6 +146,7 @@ class Journal:
         board = found.board
         self._said = lambda: board.messages_said
         self.blobs = found.blobs
+        self.blobs.trusts_memory = self.is_private
         self._turn, self._turns, self._bytes = found.turn, found.turns, found.bytes
         self._blob_bytes = found.blob_bytes
         self.last_wall_clock = found.wall_clock
@@ -159,6 +161,17 @@ class Journal:
                 f"the journal in {self.name} can't be written: {error}; see to it, and start again"
             ) from error
         return found.board
+
+    def require_parts(self) -> None:
+        """Raise JournalError unless shared memory has all parts that it is trusted with."""
+        if not self.blobs.trusts_memory:
+            return
+        missing = [part for part in self.blobs.parts if part.shared is None]
+        if missing:
+            raise JournalError(
+                f"{len(missing)} large values of the journal in {self.name} were in shared memory, "
+                f"and somebody has removed them there: begin with another journal"
+            )
 
     def _go_on_from(self, last: float) -> None:
         """The clock goes on where it was, and by as much as the wall clock has gone on since."""

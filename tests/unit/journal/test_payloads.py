@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import gc
 from io import BytesIO
 from pathlib import Path
 from typing import final
+from weakref import ref
 
 import pytest
 
 from distio.coordination.journal.blobs import Blobs
 from distio.coordination.journal.inputs import Heard, Input, Ticked, Turn, decode, encode
 from distio.coordination.journal.payloads import detached_of, with_bytes, with_numbers
+from distio.errors import JournalError
 from distio.protocol import messages as m
 from distio.protocol.codec import DETACH_BYTES, Batch, MalformedFrame, from_member
 from distio.protocol.pieces import Pieces, digest_of
 from distio.runtime.journal.checkpoints import dump, load
+from distio.runtime.journal.journal import Journal
 from distio.runtime.journal.limits import Limits
-from tests.harness.journals import fill, make, opened, record_of_saving, state_of, take_up
+from tests.harness.journals import fill, ignore, make, opened, record_of_saving, state_of, take_up
 
 SMALL, LARGE = b"s" * 5_000, b"l" * (DETACH_BYTES + 1)
 
@@ -112,6 +116,27 @@ def test_part_that_was_dropped_and_is_taken_up_again_is_needed() -> None:
     assert (blobs.dropped, blobs.alive, blobs.next_number) == ([], {7}, 8)
 
 
+def test_part_is_left_to_memory_that_lasts_as_long_as_the_journal() -> None:
+    blobs, part = Blobs(_none), Part(b"label", LARGE)
+    blobs.trusts_memory = True
+    kept = blobs.keep_part(part)
+    assert blobs.fresh == {kept.blob.number: b""}
+    assert kept.read() == LARGE
+
+
+def test_part_in_memory_that_lasts_stays_there_until_its_drop_is_committed() -> None:
+    blobs, part = Blobs(_none), Part(b"label", LARGE)
+    blobs.trusts_memory = True
+    kept = blobs.keep_part(part)
+    blobs.commit()
+    lives = ref(part)
+    del part, kept
+    gc.collect()
+    assert (lives() is None, blobs.alive) == (False, set())
+    blobs.commit()
+    assert lives() is None
+
+
 @pytest.mark.parametrize("told", [b"", b"00", b"00 x 1", b"zz 1 1"])
 def test_reference_to_no_part_is_refused(told: bytes) -> None:
     with pytest.raises(MalformedFrame):
@@ -134,6 +159,27 @@ def test_checkpoint_has_the_numbers_of_parts_and_not_their_bytes() -> None:
     assert isinstance(told, m.Outcomes)
     assert told.payloads == [SMALL + LARGE]
     assert found.alive == blobs.alive
+
+
+def test_private_journal_needs_its_parts_in_shared_memory(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, complain=ignore, is_private=True)
+    board = fill(journal)
+    kept = journal.blobs.keep_part(Part(b"l", LARGE))
+    take_up(journal, board, [Ticked(journal.now())])
+    board.outgoing[b""] = [m.Outcomes([1], [Pieces([kept])])]
+    journal.checkpoint_now(board)
+    journal.require_parts()
+    journal.close()
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) < len(LARGE)
+
+    journal = Journal(tmp_path, complain=ignore, is_private=True)
+    board = journal.recover(make)
+    with pytest.raises(JournalError, match="1 large values of the journal"):
+        journal.require_parts()
+    (part,) = journal.blobs.parts
+    part.shared = Part(b"l", LARGE)
+    journal.require_parts()
+    journal.close()
 
 
 def payloads_of(input: Input) -> list[bytes]:
