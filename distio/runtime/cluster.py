@@ -125,7 +125,7 @@ class Cluster(OnEngines):
         max_losses: int = MAX_LOSSES,
         snapshot_memory: int = IN_MEMORY_BYTES,
         patience: float = PATIENCE_SECONDS,
-        journal: str | PathLike[str] | bool = False,
+        journal: str | PathLike[str] | bool = True,
         accept_changed_code: bool = False,
         keep_snapshots: int = 0,
     ) -> Self:
