@@ -279,18 +279,23 @@ def use():
     print(os.getpid(), array[0], flush=True)
     signal.pause()
 
-with Cluster.local(workers=1) as cluster:
+with Cluster.local(workers=1, journal=len(sys.argv) == 1) as cluster:
     io.parallel([io.defer(use)]).flat_map(io.wait).run(None, on=cluster)
 """
 
 
 class Program:
-    """A program whose cluster has a large value in shared memory."""
+    """A program whose cluster has a large value in shared memory.
 
-    def __init__(self, tmp_path: Path) -> None:
+    Args:
+        tmp_path: the directory of its script.
+        has_journal: whether its cluster goes on when its coordinator is lost.
+    """
+
+    def __init__(self, tmp_path: Path, *, has_journal: bool = True) -> None:
         script = tmp_path / "script.py"
         script.write_text(SCRIPT)
-        command = [sys.executable, str(script)]
+        command = [sys.executable, str(script), *([] if has_journal else ["none"])]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         assert self._process.stdout is not None
         self._process.stdout.readline()
@@ -313,8 +318,8 @@ class Program:
 
 
 @pytest.fixture
-def program(tmp_path: Path) -> Iterator[Program]:
-    program = Program(tmp_path)
+def program(request: Any, tmp_path: Path) -> Iterator[Program]:
+    program = Program(tmp_path, has_journal=getattr(request, "param", True))
     yield program
     program.kill_whole()
 
@@ -337,6 +342,7 @@ def test_directory_is_removed_though_the_program_was_killed(program: Program) ->
     until(lambda: not are_there(program.roots))
 
 
+@pytest.mark.parametrize("program", [False], indirect=True, ids=["without a journal"])
 def test_directory_is_removed_though_the_coordinator_was_killed(program: Program) -> None:
     program.coordinator().kill()
     until(lambda: not are_there(program.roots))
