@@ -233,7 +233,7 @@ def _write(moment: datetime, result: Outcome) -> None:
 @final
 @dataclass(frozen=True, slots=True)
 class _Runs:
-    """What runs at the moments, and how."""
+    """The program that runs at the moments, and the rules for its runs."""
 
     program: Program | Callable[[datetime], Program]
     policy: Policy

@@ -186,7 +186,7 @@ def _write(name: str, result: Outcome, attempt: int) -> None:
 
 
 def with_tracebacks(result: Outcome) -> object:
-    """What tells the whole of a Result in a log."""
+    """The Result for a log: a panic becomes an exception with all failures and tracebacks."""
     if isinstance(result, Panic):
         return MultipleExceptions(result.exceptions, result.errors)
     return result
@@ -228,7 +228,7 @@ class _Supervision:
         self.fibers: dict[int, Handle[Any, Any, Any]] = {}
         """Of the children that run, by their places."""
         self.results: dict[int, Outcome] = {}
-        """What came of the others, and of earlier lives of those."""
+        """The outcomes of the other children, and of earlier lives of those that run."""
         self.group = group
         """In which each life of each child has a stream, if there is a seed; and then, in the
         places after all children, each call of `on_restart`."""
@@ -246,7 +246,7 @@ class _Supervision:
         return started.map(partial(self._have_started, children))
 
     def _program(self, child: int) -> Program:
-        """What the next life of a child runs."""
+        """The program for the next life of a child."""
         spec = self.specs[child]
         self.lives[child] += 1
         return self._of_group(io.named(str(spec.name), spec.io), child, self.lives[child])

@@ -1,4 +1,4 @@
-"""What programs show of their progress while they run: one display per process.
+"""The progress of programs, shown while they run: one display per process.
 
 Rules
 -----

@@ -22,7 +22,7 @@ class Counts(NamedTuple):
     total: int | None
     """None: nobody knows."""
     doing: str = ""
-    """What goes on just now, in words."""
+    """The work that goes on just now, in words."""
 
 
 @final

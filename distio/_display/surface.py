@@ -19,7 +19,7 @@ __all__ = ["Calls", "Lines", "Nothing", "Notebook", "Surface", "Terminal"]
 
 
 _YOUNG_SECONDS: Final = 0.2
-"""What is over before isn't shown."""
+"""A meter that ends sooner than this isn't shown."""
 
 
 class Surface(ABC):

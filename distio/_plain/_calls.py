@@ -1,4 +1,4 @@
-"""What one fiber does for callers of plain functions: some calls of one function, in turn."""
+"""The work of one fiber for callers of plain functions: some calls of one function, in turn."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _MOST_SECONDS: Final = 0.03
 
 @final
 class Setup(NamedTuple):
-    """What is called once in each process before other calls of the same executor."""
+    """A call that each process makes once, before other calls of the same executor."""
 
     key: str
     """Unique among all processes."""

@@ -42,7 +42,7 @@ _TAKING_SECONDS: Final = 0.015
 
 @final
 class Work(NamedTuple):
-    """What one `map` is to do."""
+    """The function and the items of one `map`."""
 
     f: Callable[..., Any]
     items: Iterator[Any]
@@ -68,7 +68,7 @@ class Piece(Errand):
         """Whether the caller's thread knows the values."""
         self.values: list[Any] = []
         self.failure: BaseException | None = None
-        """What comes after the values."""
+        """The failure that comes after the values."""
 
     def ended(self, result: Result[Any, ChunkResult]) -> None:
         self.result = result
@@ -244,7 +244,7 @@ class Feed:
             self._cut(piece, list(items[len(values) :]))
 
     def _cut(self, piece: Piece, rest: list[Any]) -> None:
-        """What is left of a piece is for all workers."""
+        """Spread the rest of a piece over all workers."""
         size = -(-len(rest) // (_UNDER_WAY * self._session.slots))
         first = piece.calls.first + len(piece.values)
         place = self._order.index(piece) + 1

@@ -38,7 +38,7 @@ __all__ = ["Where", "own_session", "place_asked_for", "session_for", "slots_of"]
 
 _ALL: Final = {"threads": "", "workers": ", or left out for all cores"}
 _GRACE_SECONDS: Final = 0.5
-"""What a function that was cancelled, and still runs, gets when the program ends."""
+"""The time that a function, cancelled but still running, gets when the program ends."""
 _SESSION_SECONDS: Final = 0.1
 """How long a session is used at least: a new one costs a fiftieth of that."""
 _FRESH_SECONDS: Final = 1.0
@@ -205,7 +205,7 @@ def _end(session: Session) -> None:
 
 
 class _Shared:
-    """What calls of this process share."""
+    """The workers and sessions that the calls of this process share."""
 
     def __init__(self) -> None:
         self.guard = threading.Lock()

@@ -119,7 +119,7 @@ class Pool:
         self._guard = threading.Lock()
         self._session: Session | None = None
         self._held = ExitStack()
-        """What ends when the session isn't needed any more."""
+        """The contexts that end when the session isn't needed any more."""
         self._pending: dict[_Call, None] = {}
         """The calls whose futures have no outcome yet."""
         self._is_shut = False

@@ -72,7 +72,7 @@ class Place(Protocol):
         """The program that makes some calls there."""
 
     def prepared(self, f: Callable[..., Any]) -> Any:
-        """What stands there for a function of which many calls are made."""
+        """The function's form in `Calls` at this place, for a function of many calls."""
 
 
 class Errand:
@@ -193,7 +193,7 @@ class Session:
         return self._place.slots()
 
     def prepared(self, f: Callable[..., Any]) -> Any:
-        """What stands in `Calls` for a function that many of them make; takes time."""
+        """The function's form in `Calls`, for a function of many calls; takes time."""
         return self._place.prepared(f)
 
     def refresh(self) -> None:

@@ -1,4 +1,4 @@
-"""What must not be done again when a worker is lost."""
+"""Checkpoints and steps: work that isn't done again when a worker is lost."""
 
 from __future__ import annotations
 
