@@ -159,7 +159,7 @@ def text_of(value: Any) -> str:
 
 
 def describe_wait(fiber: Fiber) -> str:
-    """What a fiber waits for, in words; empty if it waits for nothing."""
+    """The wait of a fiber, in words; empty if it waits for nothing."""
     request: Any = fiber.request
     if request is None:
         return ""

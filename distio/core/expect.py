@@ -117,7 +117,7 @@ def instead_of_io(value: Any, where: str = "") -> str:
 
 
 _NOT_PLAIN: Final = (CoroutineType, GeneratorType, Ok, Errors, Panic, Handle)
-"""What a plain function, one that computes a value, does not return."""
+"""The types that a plain function, one that computes a value, does not return."""
 
 _ADVICE: list[tuple[type | tuple[type, ...], str]] = [
     (

@@ -122,7 +122,7 @@ class Handle(Generic[R, E, A]):
         return f"<Fiber {label_of(self.id, self.name)}>"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: what is known of the fiber in this process."""
+        """The HTML that a notebook shows: all that this process knows of the fiber."""
         from distio._display.html import table  # notebooks alone need it
 
         if self.outcome is None:
@@ -243,7 +243,7 @@ class Fiber:
         self.stack: list[Frame] = []
         self.context = context
         self.needs: Needs | None = None
-        """What it needs of its worker, if it is placed (managed by the member)."""
+        """The needs of the fiber, if it is placed (managed by the member)."""
         self.name: str | None = None
         """The name that the program gives to the fiber."""
         self.locals: dict[str, Any] | None = None

@@ -73,7 +73,7 @@ class Do(IO[Any, Any, Any]):
 
 
 def starter(f: Any) -> Any:
-    """What `io.do` makes of a function; a pickle has nothing of it but that function."""
+    """Wrap a function for `io.do`; a pickle has nothing of the wrapper but that function."""
 
     @wraps(f)
     def start(*args: Any, **kwargs: Any) -> IO[Any, Any, Any]:

@@ -33,7 +33,7 @@ Computing = Handle[Any, Any, Any]
 
 
 class _Computation(NamedTuple):
-    """What the variable of a memoized program holds, once somebody has run that."""
+    """The value of a memoized program's variable, once a fiber has run the program."""
 
     fiber: Computing
     waiting: int
@@ -99,7 +99,8 @@ class Memoized(UnaryOp):
         return _write(self.lock, joined)
 
     def _computing(self, last: _Computation | None, number: int) -> Program:
-        """What the fiber runs; the last one may still release what it holds."""
+        """The program of the next fiber; the last fiber may still release something, and ends
+        first."""
         program: Program = self.io
         if not self.keeps_failures:
             program = OnFailure(program, partial(_give_up, self.lock))

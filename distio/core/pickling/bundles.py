@@ -79,14 +79,14 @@ class MadeBundle:
     ) -> None:
         self.generation = generation
         self.watch: Watch | None = None
-        """What is in it; None: nobody watches."""
+        """The watch over the objects in the bundle; None: nothing watches them."""
         self.fruitless = 0
         """How often it was watched in vain: it was changed at once."""
         self.uses = 1
         self._definitions, self._attachments, _ = definitions
         self._headings = [namespace.heading(generation) for namespace in scope.namespaces]
         self._code = code
-        """What the definitions only name."""
+        """The code that the definitions only name."""
         self._modules = tuple(scope.modules)
         """The modules that it names, and that others may not be able to import."""
         self._sources: list[Source] = []

@@ -30,7 +30,7 @@ class ClassId(NamedTuple):
 
 @final
 class _Known:
-    """What is known of a class that was sent, or came."""
+    """The record of a class that was sent, or came."""
 
     __slots__ = ("changes", "id", "origin", "state")
 

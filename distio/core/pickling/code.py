@@ -86,7 +86,7 @@ class Import(NamedTuple):
     level: int
     """The number of leading dots."""
     parts: tuple[str, ...]
-    """What is taken of it; some of these may be modules as well."""
+    """The names that are taken from it; some of these may be modules as well."""
 
     def modules(self, package: str | None) -> list[str]:
         """The full names of all that may be modules; none if only its package knows.
@@ -107,7 +107,7 @@ class Import(NamedTuple):
 
 @_once
 def imports_in(code: CodeType) -> tuple[Import, ...]:
-    """What the code object, and those inside it, import while they run."""
+    """The imports of a code object and of those inside it, made while they run."""
     return tuple(found for each in codes_in(code) for found in _imports_of(each))
 
 
@@ -124,7 +124,7 @@ def _imports_of(code: CodeType) -> Iterator[Import]:
 
 
 class CodeFacts(NamedTuple):
-    """What there is to be known of a code object."""
+    """The facts about a code object."""
 
     names: dict[str, None]
     """See `names_in`."""
@@ -142,7 +142,7 @@ class CodeFacts(NamedTuple):
 
 @_once
 def facts_of(code: CodeType) -> CodeFacts:
-    """What there is to be known of a code object."""
+    """Find the facts about a code object."""
     names, texts = names_in(code), list[str]()
     if not NAMELESS.isdisjoint(names):
         consts = [const for each in codes_in(code) for const in each.co_consts]

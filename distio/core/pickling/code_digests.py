@@ -1,4 +1,4 @@
-"""What functions and classes do, in a few bytes: to see whether their code has changed.
+"""Digests of functions and classes: a few bytes that tell whether their code has changed.
 
 Rules
 -----

@@ -181,13 +181,13 @@ class Difference(NamedTuple):
     why_gone: str = ""
     """Why there is nothing."""
     used_by: str = ""
-    """What the pickle names, if that isn't the function or class itself."""
+    """The name that the pickle has, if the pickle doesn't name the function or class itself."""
     versions: str = ""
     """The versions of its package there and here, if they differ."""
 
     @property
     def state(self) -> str:
-        """What has become of it: "changed" or "gone"."""
+        """The fate of the function or class: "changed" or "gone"."""
         return "gone" if self.why_gone else "changed"
 
     def __str__(self) -> str:
@@ -207,7 +207,7 @@ class Comparison(NamedTuple):
     differences: Sequence[Difference] = ()
     """The differences for which nothing stands in."""
     stand_ins: StandIns = NO_STAND_INS
-    """What stands in for the other differences."""
+    """The stand-ins for the other differences."""
 
 
 _SAME: Final = Comparison()

@@ -40,7 +40,7 @@ def shared_by_fibers(fibers: Sequence[Fiber], again: Sequence[Any]) -> tuple[Fib
 
 
 def why_numbers_repeat(fiber: Fiber, generator: Any) -> str:
-    """What it means that several fibers have copies of a generator, and what to write instead."""
+    """The warning that several fibers have copies of a generator, with the remedy."""
     way, _ = way_to(fiber, _fails_on(generator))
     kind = type(generator)
     where = f" ({', '.join(way)})" if way else ""

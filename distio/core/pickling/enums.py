@@ -47,7 +47,7 @@ def separate_members(cls: Any, state: dict[str, Any]) -> None:
 
 
 def _data_of(member: Any) -> Any:
-    """What a member is as an int, a str, …; None if it is an object like others."""
+    """The int, str, … that a member is; None if it is an object like others."""
     for kind in _DATA_TYPES:
         if isinstance(member, kind):
             return kind.__new__(kind, member) if kind is not str else str.__str__(member)

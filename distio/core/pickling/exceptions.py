@@ -72,9 +72,9 @@ class PackedException(NamedTuple):
     state: Any
     """`_State`, or the bytes of one; empty if it can't be pickled."""
     own_maker: bytes
-    """What the class says that makes the object: a function and its arguments. Empty: nothing."""
+    """The class's own maker of the object, pickled: a function and its arguments. Empty: none."""
     own_state: bytes
-    """What the class says that is to be put back then. Empty: nothing."""
+    """The class's own state, pickled, which is put back after that. Empty: none."""
 
 
 _OWN_WAYS: Final = (
@@ -214,7 +214,7 @@ class ExceptionWriter:
         return self._own_ways[kind]
 
     def _own_way(self, exception: BaseException) -> tuple[bytes, bytes]:
-        """What the class says itself of how it is pickled: the maker, and the state."""
+        """The class's own way of pickling an exception: the maker, and the state."""
         kind = type(exception)
         if not self._has_own_way(kind):
             return b"", b""

@@ -280,7 +280,7 @@ def _imported_by(module: ModuleType) -> list[str]:
 
 
 def _imports_in(source: Source) -> list[str]:
-    """What a module imports, also while its functions run."""
+    """The modules that a module imports, also while its functions run."""
     if source.text is None:
         return []
     package = source.name if source.is_package else source.name.rpartition(".")[0]

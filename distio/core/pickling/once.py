@@ -63,7 +63,7 @@ class Once:
 
 
 def once(obj: Any) -> Any:
-    """What to put into pickles in the place of an object, which they then give back.
+    """The stand-in for an object in pickles: once opened, it is the object again.
 
     The object itself, if it has no large part, or can't be pickled once.
     """
@@ -120,7 +120,7 @@ class Kept:
             return known
 
     def _add(self, digest: bytes, opened: _Opened) -> tuple[_Opened, list[_Opened]]:
-        """What everybody shares from now on, and what isn't kept any more."""
+        """Keep an object; return the one that all share from now on, and those that are dropped."""
         with self._guard:
             known = self._by_digest.get(digest)
             if known is not None:

@@ -1,4 +1,4 @@
-"""What a dump looks like as bytes.
+"""The form of a dump as bytes.
 
 A payload is a body, and the bundle of definitions that it refers to. Large values lie apart, as
 *attachments* that have names: many payloads may refer to the same ones. What is to be opened on its
@@ -52,7 +52,7 @@ BYTEARRAY: Final = b"a"
 TEXT: Final = b"s"
 WRITABLE: Final = b"w"
 READ_ONLY: Final = b"r"
-"""What a value was that lies apart; the last two are buffers, such as the memory of an array."""
+"""The kinds of values that lie apart; the last two are buffers, such as the memory of an array."""
 _LARGE_OPCODES: Final = (
     (pickle.BINBYTES, 4, BYTES),
     (pickle.BINUNICODE, 4, TEXT),
@@ -207,7 +207,7 @@ class Writer:
         return self._count.to_bytes(_LENGTH_BYTES, "big"), Pieces([copy])
 
     def take(self) -> Written:
-        """What was written since the last time."""
+        """Take all that was written since the last time."""
         body = b"".join(self._pieces)
         if self._table:
             body = _cut(self._table, body)
@@ -223,7 +223,7 @@ def _bytes_of(data: Any) -> bytes:
 
 
 class Dumped(NamedTuple):
-    """What `dump` returns."""
+    """The result of `dump`."""
 
     bare: bytes
     """The payload without what is behind it."""
@@ -264,7 +264,7 @@ class Dumped(NamedTuple):
 
     @property
     def payload(self) -> Bytes:
-        """What is opened, with these attachments at hand."""
+        """The payload to open, with these attachments at hand."""
         return _with_behind(self.bare, self.behind)
 
     def whole(self) -> Bytes:
@@ -336,7 +336,7 @@ def parts_of(payload: bytes) -> Parts:
 
 
 def _split(payload: bytes) -> tuple[bytes, bytes]:
-    """What follows the length, and the rest."""
+    """Split a payload into the part that its length counts, and the rest."""
     start = 1 + _LENGTH_BYTES
     end = start + int.from_bytes(payload[1:start], "big")
     return payload[start:end], payload[end:]
@@ -348,7 +348,7 @@ def _cut(table: list[tuple[bytes, bytes]], body: bytes) -> bytes:
 
 
 def with_head(head: bytes, body: bytes) -> bytes:
-    """What a writer has written, after a pickle from which nothing was cut out."""
+    """Join a pickle from which nothing was cut out, and what a writer has written after it."""
     rest, cuts = cuts_of(body)
     return _cut(cuts, head + rest) if cuts else head + rest
 
@@ -362,7 +362,7 @@ def cuts_of(body: bytes) -> tuple[bytes, list[tuple[bytes, bytes]]]:
 
 
 def buffers_of(cuts: Sequence[tuple[bytes, bytes]], attachments: Opening) -> list[Any]:
-    """What an unpickler puts in the places from which it was cut.
+    """The buffers that an unpickler puts in the places from which they were cut.
 
     Bytes are the same object for all that are opened with these attachments. A buffer that may be
     changed is of its own each time.

@@ -39,12 +39,12 @@ from distio.protocol.requests import Lock, PrimitiveRef
 __all__ = ["Pickler"]
 
 Reduced = Any
-"""What `reducer_override` may return: a tuple, or NotImplemented."""
+"""The result of `reducer_override`: a tuple, or NotImplemented."""
 _Reducer = Callable[["Pickler", Any], Reduced]
 
 
 class _Known(NamedTuple):
-    """What functions of one code object and one namespace have in common, in one pickle."""
+    """The facts that functions of one code object and one namespace share in one pickle."""
 
     names: dict[str, Any]
     facts: CodeFacts

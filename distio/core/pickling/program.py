@@ -38,7 +38,7 @@ __all__ = ["program_digest"]
 
 _DIGEST_BYTES: Final = 16
 _OF_LINES: Final = ("__firstlineno__", "__static_attributes__")
-"""What Python notes in a class, from 3.13 on: its line, and names in an order that may differ."""
+"""Names that Python sets in a class, from 3.13 on: its line, and names in varying order."""
 _NOWHERE: Final = Reach()
 _NOWHERE.add(None, None)  # so that no module counts as found
 
@@ -187,7 +187,7 @@ def _instance(kind: type) -> None:
 
 
 def _digest_of_code(code: CodeType) -> bytes:
-    """What code does, wherever it stands."""
+    """The digest of a code object's instructions, wherever the code stands."""
     hashed = _Hashed()
     for each in codes_in(code):
         facts = (

@@ -1,4 +1,4 @@
-"""What one process has opened of the pickles of others, and what it has sent.
+"""The functions, classes and modules that one process has opened from pickles, or has sent.
 
 An `ObjectSpace` keeps one namespace for each module whose functions came by value: all fibers that
 use these functions share one copy of the module's global variables in this process, as they share
@@ -69,7 +69,7 @@ class Origin(NamedTuple):
 
 
 class Heading(NamedTuple):
-    """What a bundle says of a namespace before it defines variables."""
+    """The heading of a namespace in a bundle, before the variables are defined."""
 
     origin: Origin
     dunders: Names
@@ -120,7 +120,7 @@ class _Record:
         self.users = 0
         """How many bundles are kept that define variables in it."""
         self.shown: Names = {}
-        """What of it is shown in a module of its name."""
+        """The variables that are shown in a module of its name."""
 
 
 @final
@@ -149,7 +149,7 @@ class Opened:
 
 @final
 class ObjectSpace:
-    """What one process knows of functions, classes and modules that travel."""
+    """One process's books of the functions, classes and modules that travel."""
 
     def __init__(self) -> None:
         self.token = os.urandom(_TOKEN_BYTES)
@@ -160,7 +160,7 @@ class ObjectSpace:
         self.code: dict[bytes, CodeType] = {}
         """By digest, some of the code that came apart from the functions it belongs to."""
         self.once: Kept | None = None
-        """What was opened here that is pickled once; None: nothing was."""
+        """The objects opened here that are pickled once; None: there are none."""
         self.once_guard = threading.Lock()
         """Held for a look at that."""
         self.reach = Reach()
@@ -171,7 +171,7 @@ class ObjectSpace:
         self.buffers: BufferStore | None = None
         """Has shared memory for large values that are dumped here; None: there is none."""
         self.process = "this process"
-        """What messages call it."""
+        """The process's name in messages."""
         self.is_worker = False
         """Whether this process stands in for others, and has no script of its own."""
         self._records: WeakValueDictionary[Origin, _Record] = WeakValueDictionary()
@@ -386,7 +386,7 @@ _load: Final[ContextVar[_Load]] = ContextVar("load")
 def opening(
     opened: Opened | None, attachments: Mapping[bytes, Bytes] | None = None
 ) -> Iterator[None]:
-    """What is unpickled now refers to these namespaces, and to these attachments by digest."""
+    """Unpickling in this context refers to these namespaces, and to these attachments by digest."""
     load = _Load(opened, attachments or {})
     token = _load.set(load)
     try:

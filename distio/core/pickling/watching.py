@@ -68,7 +68,8 @@ class _Unknown(Exception):
 
 
 def watch(scope: Scope) -> Watch | None:
-    """What the variables that a dump has defined are made of; None if there is no telling."""
+    """Watch the objects of which the variables of a dump are made; None if changes can't be
+    seen."""
     found = Watch()
     looks = _Looks(scope, found)
     try:
@@ -82,7 +83,7 @@ def watch(scope: Scope) -> Watch | None:
 
 @final
 class Watch:
-    """What some objects were made of, to be compared."""
+    """The parts of some objects, kept to be compared later."""
 
     __slots__ = ("absent", "cells", "containers", "found", "modules", "objects", "variables")
 
@@ -98,7 +99,7 @@ class Watch:
         """Containers, or views of them, and their parts."""
         self.modules: list[tuple[str, ModuleType]] = []
         self.found: list[tuple[dict[str, Any], str, Any]] = []
-        """What is found in a module under a name."""
+        """Namespaces of modules, a name in each, and the object under that name."""
 
     def has(self, names: dict[str, Any]) -> bool:
         """Whether this namespace is among those watched."""
@@ -165,7 +166,7 @@ class _Looks:
             self._at_container(parts)
 
     def at_all_inside(self) -> None:
-        """Whatever is reached from what was seen so far."""
+        """Look at all objects that are reached from those seen so far."""
         while self._pending:
             obj = self._pending.pop()
             kind = type(obj)

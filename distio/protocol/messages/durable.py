@@ -96,7 +96,7 @@ class RootEnded(MemberMessage, frozen=True, gc=False):
 
 
 class NamedRun(msgspec.Struct, frozen=True, gc=False):
-    """What the coordinator knows of a named run. Times are relative: no clocks are compared."""
+    """The coordinator's report on a named run. Times are relative: no clocks are compared."""
 
     run: Id
     name: RunName
@@ -122,14 +122,14 @@ class NamedRun(msgspec.Struct, frozen=True, gc=False):
 
 
 class NamedRunFound(CoordinatorMessage, frozen=True, gc=False):
-    """What was asked for is done; this is the run."""
+    """The action that was asked for is done; this is the run."""
 
     question: Number
     run: NamedRun
 
 
 class NamedRunRefused(CoordinatorMessage, frozen=True, gc=False):
-    """What was asked for can't be done."""
+    """The action that was asked for can't be done."""
 
     question: Number
     why: NamedRunRefusal

@@ -96,7 +96,7 @@ class RenewLease(MemberMessage, frozen=True, gc=False):
     roles: ClassVar[frozenset[Role]] = EVERYBODY
     is_numbered: ClassVar[bool] = False
     asked_at: Seconds
-    """What its own clock shows; only the member looks at it."""
+    """The time on the member's own clock; only the member looks at it."""
 
 
 HANDSHAKE: Final = (Hello, Listen, Resume)
@@ -147,7 +147,7 @@ class Welcome(CoordinatorMessage, frozen=True, gc=False):
     """For how many seconds it may step its fibers unless its lease is renewed; 0: as long as it is
     connected."""
     role: Role = "any"
-    """What the member may do, by its key."""
+    """The rights of the member, by its key."""
     key: str = ""
     """The name of its key; empty: it has none."""
     name: MemberName = ""

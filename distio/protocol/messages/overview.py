@@ -1,4 +1,4 @@
-"""What goes on in a cluster, told to those who look at it.
+"""The overview of a cluster, told to observers.
 
 All answers are bounded: lists have a longest length, fibers are told page by page. Times are
 relative: no clocks are compared.
@@ -222,7 +222,7 @@ class AskFibers(MemberMessage, frozen=True, gc=False):
     member: Id
     """`NOBODY`: those that wait for a place, or sleep, at the coordinator."""
     run: Id | None
-    """Whose; None: those of all runs."""
+    """The run of the fibers; None: those of all runs."""
     page: Epoch
     """From 0; each page is asked for when the one before has come."""
 
@@ -279,7 +279,7 @@ class StopListing(CoordinatorMessage, frozen=True, gc=False):
 
 
 class OverviewTold(CoordinatorMessage, frozen=True, gc=False):
-    """What goes on; the lists have the first ones."""
+    """The overview of a cluster; the lists have the first ones."""
 
     question: Number
     cluster: ClusterTold
@@ -316,7 +316,7 @@ class SavedTold(CoordinatorMessage, frozen=True, gc=False):
     owner: str = ""
     """The name of the client of the run; empty: it belongs to nobody."""
     keeps: Snapshots = "off"
-    """What is kept of its fibers."""
+    """The snapshots that are kept of its fibers."""
     alive: Count = 0
     """How many fibers of the run go on."""
     fibers: list[FiberSaved] = msgspec.field(default_factory=list)

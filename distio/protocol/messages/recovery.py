@@ -1,4 +1,4 @@
-"""What is kept of fibers, in case their worker is lost."""
+"""Snapshots of fibers, kept in case their worker is lost."""
 
 from typing import ClassVar
 
@@ -18,7 +18,7 @@ class Unsaved(msgspec.Struct, frozen=True, gc=False):
     fiber: FiberId
     epoch: Epoch
     reason: str
-    """What it has done that others see, and why there is no snapshot of that moment."""
+    """The effect of the fiber that others see, and why there is no snapshot of that moment."""
     owner: Count = 0
     """As in `Chunk.owners`."""
     scope: Count = 0
@@ -54,7 +54,7 @@ class FibersSaved(CoordinatorMessage, frozen=True, gc=False):
 
 
 class LossReported(CoordinatorMessage, frozen=True, gc=False):
-    """What came of the fibers of your runs that were at a worker which was lost."""
+    """The fate of the fibers of the receiver's runs that were at a worker which was lost."""
 
     is_counted: ClassVar[bool] = False
 
