@@ -298,7 +298,7 @@ class Member:
 
     @property
     def drained(self) -> Drained:
-        """What has become of the fibers here since the member leaves."""
+        """The fate of the fibers here since the member leaves."""
         return self.features.drain.drained
 
     def lose_coordinator(self, reason: str, *, is_fenced: bool = False) -> None:

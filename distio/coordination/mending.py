@@ -1,4 +1,4 @@
-"""What the coordinator does after a mistake of its own: it mends its books, and ends runs.
+"""The coordinator's repairs after a mistake of its own: it mends its books, and ends runs.
 
 Rules
 -----

@@ -26,7 +26,7 @@ MAX_MEMBERS: Final = 10_000
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What may differ from one process to the next that is the coordinator; times in seconds."""
+    """The settings that may differ from one coordinator process to the next; times in seconds."""
 
     grace: float
     """How long a run that is ended may take to release what it holds."""

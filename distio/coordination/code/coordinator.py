@@ -34,7 +34,8 @@ _MOST_REFUSED: Final = 1_000
 
 
 class OtherCode(CoordinatorFeature):
-    """What workers don't take is in their records; here is what was told of it."""
+    """The reports on workers with other code; a worker's record has the code that it doesn't
+    take."""
 
     def __init__(
         self,

@@ -161,7 +161,7 @@ class DeadlockDetector(CoordinatorFeature):
 
     @admits
     def admit_answer(self, sender: MemberRecord, message: m.WaitGraph) -> None:
-        """What fibers there hold was lent to the member."""
+        """Refuse the answer unless the locks that fibers there hold were lent to the member."""
         for key, fibers in message.held:
             if not self._has_tokens(sender.id, key, fibers):
                 raise Inadmissible(f"fibers hold {key!r:.100}, which wasn't lent")

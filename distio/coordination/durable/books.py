@@ -1,4 +1,4 @@
-"""What the coordinator keeps of one named run: its program, how it ended, its last log records."""
+"""The coordinator's books on one named run: its program, how it ended, its last log records."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Share:
             self.left_out += count
 
     def messages(self, run: int) -> list[m.LogsRelayed]:
-        """What a client hears that hasn't been there."""
+        """The messages for a client that wasn't there when the records came."""
         said = [m.LogsRelayed(worker, run, records) for worker, records, _ in self._kept]
         if self.left_out:
             said.insert(0, m.LogsRelayed(0, run, b"", self.left_out))

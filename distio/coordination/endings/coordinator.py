@@ -128,7 +128,7 @@ class Endings(CoordinatorFeature):
             self._state.end_run(id, run, overdue=reason)
 
     def lose_track(self, id: int, run: Run, reason: str) -> None:
-        """What is known of this run is spoilt; it may be ending already, or have begun to."""
+        """End a run whose books are spoilt; it may be ending already, or have begun to."""
         run.ending = run.ending or (Cause.FAILED, reason)
         self._ending[id] = None
         self._limit(_RUN, id, self.grace)
@@ -293,5 +293,5 @@ class Endings(CoordinatorFeature):
 
 
 def _names(member: MemberRecord) -> tuple[str, ...]:
-    """What a member is called by who asks for it to leave."""
+    """The names by which a member can be asked to leave."""
     return str(member.id), member.hello.name, member.name()

@@ -30,7 +30,7 @@ class Hand(Protocol):
 
 
 def work_in_hand(work: Any) -> InHand | None:
-    """What is told of this `Work` if its process ends meanwhile; None: it is no fiber's."""
+    """The fiber to be reported if the process ends during this `Work`; None: it is no fiber's."""
     fiber: Any = work if isinstance(work, Fiber) else getattr(work, "fiber", None)
     if isinstance(fiber, Fiber):
         return InHand(fiber.id, fiber.id if fiber.tree is None else fiber.tree.head.id)

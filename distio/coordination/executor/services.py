@@ -24,7 +24,7 @@ class OnLoop(Protocol):
     variables: Context
 
     def coroutine(self, *, is_noted: bool = False) -> Coroutine[Any, Any, Result[Any, Any]]:
-        """What the loop runs, in a context of these variables; it never raises.
+        """The coroutine that the loop runs, in a context of these variables; it never raises.
 
         Args:
             is_noted: whether the loop is the one for which the host has a hand.

@@ -60,7 +60,7 @@ class Heard(_Input, frozen=True, array_like=True, tag=True, gc=False):
     address: bytes
     frames: Sequence[Frame]
     identity: Identity = ANYBODY
-    """Whose key the connection has."""
+    """The identity of the key that the connection has."""
 
     def take_up(self, board: Handshakes, take: Take | None = None) -> None:
         """Tell the coordinator.
@@ -74,7 +74,7 @@ class Heard(_Input, frozen=True, array_like=True, tag=True, gc=False):
 
 
 class Refused(_Input, frozen=True, array_like=True, tag=True, gc=False):
-    """What came from this address is not to be taken up."""
+    """A batch from this address is not to be taken up."""
 
     address: bytes
     reason: str

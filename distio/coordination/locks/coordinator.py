@@ -220,17 +220,17 @@ class Locks(CoordinatorFeature):
     # -- what becomes of fibers, members and runs -----------------------------------------
 
     def fibers_left(self, member: MemberRecord, chunk: m.Chunk) -> None:
-        """What the fibers hold is on its way with them."""
+        """The locks that the fibers hold are on their way with them."""
         if chunk.held:
             self.move(chunk.held, member.id, NOWHERE)
 
     def fibers_placed(self, member: MemberRecord, chunk: m.Chunk) -> None:
-        """What the fibers hold arrives with them."""
+        """The locks that the fibers hold arrive with them."""
         if chunk.held:
             self.move(chunk.held, NOWHERE, member.id)
 
     def fibers_dropped(self, host: int, chunk: m.Chunk) -> None:
-        """What the fibers held is free."""
+        """The locks that the fibers held are free."""
         for key, _, count in chunk.held:
             self.take_back(host, key, count)
 

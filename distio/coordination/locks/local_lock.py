@@ -1,4 +1,4 @@
-"""What a member knows of one lock."""
+"""A member's record of one lock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the coordinator knows of one lock."""
+"""The coordinator's record of one lock."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class LockRecord:
         self.turns[member] = turns[-self.lent[member] :] if self.tokens else turns
 
     def loan_for(self, turns: list[Waiting]) -> tuple[int, bool]:
-        """What to lend so that these, the first in the queue, have turns.
+        """The tokens to lend so that these fibers, the first in the queue, have turns.
 
         Returns:
             How many tokens, and whether they are all that are here, delegated to the member of

@@ -36,7 +36,7 @@ class Refusal(NamedTuple):
     """Why a peer is refused."""
 
     reason: str
-    """What it is told."""
+    """The reason that the peer is told."""
     kind: str = ""
     """As what the refusal is counted; empty: by the words of the reason before a bracket."""
     may_retry: bool = False

@@ -62,7 +62,8 @@ class Memberships:
         self.machine = machine
         self.gate = Gate(machine)
         self.outgoing: dict[bytes, list[m.CoordinatorMessage]] = {}
-        """What is to be sent, in order, to each address; the shell takes it out, with `header`."""
+        """The messages to send to each address, in order; the shell takes them out, with
+        `header`."""
         self.messages_said = 0
         """How many messages were said to members."""
         self.incidents: deque[Incident] = deque(maxlen=_MOST_INCIDENTS)
@@ -245,7 +246,7 @@ def _placed_in_vain(link: Link) -> frozenset[int]:
 
 
 def fence_of(reason: str) -> m.Shutdown:
-    """What a member is told that may go on only without the cluster."""
+    """The message to a member that may go on only without the cluster."""
     return m.Shutdown(reason, is_for_all=False)
 
 

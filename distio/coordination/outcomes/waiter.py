@@ -23,8 +23,8 @@ class Waiter:
         self.missing = missing
         """How many of them have yet to end before the fiber goes on."""
         self.alone: dict[Any, int] = {self: 1}
-        """What all handles share that have no other wait, and are named once. It is never changed:
-        a fiber may wait for a million others."""
+        """The entry that all handles share which have no other wait and are named once. It is never
+        changed: a fiber may wait for a million others."""
         self.others: tuple[int, ...] = ()
         """The other runs to which some of those fibers belong."""
 

@@ -93,7 +93,7 @@ class Overview(CoordinatorFeature):
         self._state.send(sender.id, self.overview(self._state.now, message.question))
 
     def overview(self, now: float, question: int = 0) -> m.OverviewTold:
-        """What the coordinator knows at this moment, as the answer to this question."""
+        """The overview of this moment, as the answer to this question."""
         state = self._state
         fibers, nowhere = self._fibers_by_member()
         told = self.numbers(nowhere)

@@ -125,7 +125,7 @@ class Overview(MemberFeature):
     # -- hooks ----------------------------------------------------------------------------
 
     def run_ended(self, run: LocalRun) -> None:
-        """What the run had is dropped."""
+        """The listings drop the fibers of the run."""
         for id, listing in [*self._listings.items()]:
             fibers = [each for each in listing if _run_of(each) == run.id]
             if fibers:

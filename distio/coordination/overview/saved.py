@@ -41,7 +41,7 @@ _GONE: Final = "a member that is gone"
 
 @final
 class _Listing:
-    """What of a run isn't told yet."""
+    """The fibers of a run that aren't told yet."""
 
     __slots__ = ("due", "given", "left", "numbers", "page", "question", "run")
 
@@ -162,7 +162,7 @@ class SavedState(CoordinatorFeature):
             fibers.append(self.tell(fiber, record, listing.number_of(record.snapshot)))
 
     def tell(self, fiber: int, record: FiberRecord, snapshot: int) -> m.FiberSaved:
-        """What is known of a fiber, whose snapshot has this number."""
+        """The report on a fiber whose snapshot has this number."""
         state, rare, group = self._state, record.rare, record.rare.group
         deadline = rare.wakes_at if group is None else group.deadline_of(fiber)
         timer = self._deadline_of(fiber) if group is None else None

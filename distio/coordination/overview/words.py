@@ -1,4 +1,4 @@
-"""What is told of a fiber at a member, in words."""
+"""The report on a fiber at a member, in words."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ class UnfitReports(CoordinatorFeature):
         self._state.send_uncounted(OPERATOR, message)
 
     def run_ended(self, id: int, run: Run) -> None:
-        """What the fibers of the run needed is forgotten."""
+        """The reports about the fibers of the run are forgotten."""
         self._reported.pop(id, None)
 
     def leftovers(self) -> Mapping[str, Sized]:

@@ -44,7 +44,7 @@ class WorkerIndex:
         self._by_surplus = _Heap(members, _surplus_rank)
 
     def note(self, member: MemberRecord) -> None:
-        """What is known of the member has changed."""
+        """Give the member its new place, now that its record has changed."""
         if member.is_worker:
             self._by_room.note(member)
             self._by_surplus.note(member)

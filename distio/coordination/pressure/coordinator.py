@@ -58,7 +58,7 @@ class _Held:
         self.told: dict[int, None] = {}
         """The members that were told."""
         self.delayed: list[tuple[int, CoordinatorMessage]] = []
-        """What is to be said to members when it is held no more."""
+        """The messages that members get once the run is held no more."""
 
 
 class Pressure(CoordinatorFeature):
@@ -199,7 +199,7 @@ class Pressure(CoordinatorFeature):
         return True
 
     def member_leaves(self, member: MemberRecord) -> None:
-        """What it would be told later is told now: its fibers are saved as they are then."""
+        """The member gets its delayed messages now: its fibers are saved as they are then."""
         for held in self._held.values():
             delayed, held.delayed = held.delayed, []
             for each in delayed:

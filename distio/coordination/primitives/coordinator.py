@@ -250,7 +250,7 @@ class Primitives(CoordinatorFeature):
             self._delegations.recall_all(self._keys.get(run, ()))
 
     def member_leaves(self, member: MemberRecord) -> None:
-        """What it has done without asking is to be known, for its fibers go on elsewhere."""
+        """The member's delegations are recalled, for its fibers go on elsewhere."""
         self._delegations.recall_from(member.id)
 
     @admits

@@ -1,4 +1,4 @@
-"""What is delegated of all queues of a cluster: to whom, and what is on its way back.
+"""The delegations of all queues of a cluster: to which members, and what is on its way back.
 
 Rules
 -----

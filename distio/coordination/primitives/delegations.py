@@ -49,7 +49,7 @@ class _Streak:
 
 
 class Delegations:
-    """What members may do with one queue without asking."""
+    """The rights of members to use one queue without asking."""
 
     def __init__(self, run: int, queue: Queue) -> None:
         self.run = run

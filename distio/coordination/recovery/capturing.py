@@ -1,4 +1,4 @@
-"""What is captured of fibers for their snapshots, and which of them share a pickle.
+"""Captures of fibers for their snapshots, and which of the fibers share a pickle.
 
 Rules
 -----

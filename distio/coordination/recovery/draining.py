@@ -41,7 +41,7 @@ _MOST_REASONS: Final = 3
 
 
 class Drained(NamedTuple):
-    """What has become of the fibers of a member that leaves."""
+    """The fate of the fibers of a member that leaves."""
 
     moved: int
     """How many go on elsewhere."""
@@ -139,7 +139,7 @@ class Drain(MemberFeature):
 
     @property
     def drained(self) -> Drained:
-        """What has become of the fibers here so far."""
+        """The fate of the fibers here so far."""
         return Drained(len(self._saved), self._left_behind, [*self._reasons][:_MOST_REASONS])
 
     # -- trees at rest --------------------------------------------------------------------

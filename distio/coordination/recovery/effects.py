@@ -1,4 +1,4 @@
-"""What others see of the requests of fibers, in words.
+"""The effects of requests that others see, in words.
 
 A request whose type `is_visible` is here, so that a fiber is saved before it is answered; or its
 fiber is saved when what it does leaves the process. Else the import fails.

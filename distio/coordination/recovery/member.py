@@ -96,7 +96,7 @@ class Recovery(MemberFeature):
         fiber.tree = run.trees[fiber.id] = Tree(fiber, held, is_unsaved=is_unsaved)
 
     def fibers_left(self, departure: Departure) -> None:
-        """What is left of their trees is on its own."""
+        """The fibers leave their trees, and the trees go on without them."""
         for fiber in departure.fibers:
             if fiber.tree is not None:
                 departure.run.trees.pop(fiber.id, None)

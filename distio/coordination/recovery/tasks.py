@@ -74,7 +74,7 @@ class Captured:
 
 
 class Condition(NamedTuple):
-    """What holds for snapshots that are taken though nobody sees anything yet: they may be none."""
+    """The condition for snapshots taken though nobody sees anything yet: there may be none."""
 
     refused: Callable[..., Following]
     """Called if there are none. It answers the fiber that asks for them:
@@ -90,7 +90,7 @@ class Taken(NamedTuple):
     received: int
     """How many messages the member had handled when the fibers were captured."""
     effect: str
-    """What others see then, in words."""
+    """The effect that others see then, in words."""
     snapshots: Sequence[tuple[Sequence[Captured], Dumped | None, str]]
     """(fibers, their pickle or None, why there is none)."""
     outcomes: Sequence[tuple[int, Leaving]]
@@ -98,7 +98,7 @@ class Taken(NamedTuple):
     fiber: Fiber | None
     """The fiber that does what others see."""
     then: Any
-    """What answers it, or the task that comes next."""
+    """The action that answers it, or the task that comes next."""
     condition: Condition | None
     """None: there is no way back, and the coordinator is told of what can't be saved."""
 
@@ -204,7 +204,8 @@ class TakeSnapshots(Task):
 
 
 def _why_unsaved(captured: Captured, error: BaseException) -> str:
-    """What can't be pickled, and where; to find that takes long, so it is found once in a row."""
+    """The reason why something can't be pickled, with its place; found once in a row, as it takes
+    long."""
     tree = captured.fiber.tree
     is_known = tree is None or tree.is_unsaved
     return str_of(error) if is_known else why_not_captured(captured.state, error)

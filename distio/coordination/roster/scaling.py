@@ -26,7 +26,7 @@ __all__ = ["Bounds", "Decision", "Scaling"]
 
 @dataclass(frozen=True)
 class Bounds:
-    """What the number of workers depends on, beside the load."""
+    """The bounds of the number of workers, and the times and the worker that a decision needs."""
 
     minimum: int
     maximum: int
@@ -37,7 +37,7 @@ class Bounds:
 
 
 class Decision(NamedTuple):
-    """What is to be done."""
+    """The workers to start and to stop."""
 
     start: int
     """How many workers to start."""
@@ -60,7 +60,7 @@ class Scaling:
         self._idle_since: dict[str, float] = {}
 
     def decide(self, now: float, listed: MembersListed) -> Decision:
-        """What to do, now that the cluster is like this."""
+        """Decide which workers to start and stop, now that the cluster is like this."""
         workers = [each for each in listed.members if each.kind == "worker" and not each.is_leaving]
         self._note(now, workers)
         lacking = self._lacking(workers, listed)

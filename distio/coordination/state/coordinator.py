@@ -44,7 +44,7 @@ class CoordinatorState:
         self.runs: dict[int, Run] = {}
         self.backlog = Backlog()
         self.places = Places()
-        """What placed fibers hold, and which of them wait."""
+        """The amounts that placed fibers hold, and the fibers that wait for a place."""
         self.misfits: dict[bytes, deque[m.Chunk]] = {}
         """By manifest of code: the chunks that some worker doesn't take, as its code is another."""
         self.refusals: dict[bytes, int] = {}

@@ -115,7 +115,7 @@ class LocalRun:
         self.makes_calls = False
         """Whether its fibers elsewhere make calls for somebody who knows of no fibers."""
         self.snapshots: Snapshots = "off"
-        """What is kept of its fibers here, in case the member is lost."""
+        """The snapshots that are kept of its fibers here, in case the member is lost."""
         self.trees: dict[int, Tree] = {}
         """By fiber here that the coordinator knows, if one of them may go on elsewhere."""
         self.restored: dict[int, tuple[int, str]] = {}

@@ -52,11 +52,11 @@ __all__ = [
 NamedRunAnswer: TypeAlias = (
     m.NamedRunFound | m.NamedRunRefused | m.NamedRunsListed | m.NamedRunEnded
 )
-"""What the coordinator says of named runs."""
+"""An answer of the coordinator about named runs."""
 Report: TypeAlias = m.LossReported | CodeReported | m.NoWorkerFits
-"""What is to be in the log of the program."""
+"""A report for the log of the program."""
 HostMessage: TypeAlias = m.LogsRelayed | Report | NamedRunAnswer | MembersListed
-"""What the coordinator says to a process, and not to fibers of it."""
+"""A message of the coordinator to a process, and not to fibers of it."""
 
 GIVE_BACK_TOGETHER: Final = 64
 """So many fibers with small outcomes are given back together, if not all is told before."""
@@ -135,7 +135,7 @@ class MemberState:
         self.given_back_later: deque[tuple[int, int]] = deque()
         """The same, of fibers whose outcomes are here and small: many are told of together."""
         self.for_host: list[HostMessage] = []
-        """What the coordinator has said to the process and not to fibers, in order, since the host
+        """The coordinator's messages to the process and not to fibers, in order, since the host
         last looked."""
         self.ended_runs: list[tuple[LocalRun, m.RunEnded]] = []
         """Runs that have ended since the host last looked."""
@@ -350,5 +350,6 @@ class MemberState:
 
 
 def _size_of(message: m.MemberMessage) -> int:
-    """What a message adds to `said_bytes` when it leaves: outcomes were counted before."""
+    """The bytes that a message adds to `said_bytes` when it leaves: outcomes were counted
+    before."""
     return MESSAGE_BYTES if type(message) is m.OutcomesReady else size_of(message)

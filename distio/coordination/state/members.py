@@ -45,7 +45,8 @@ class MemberRecord:
         self.id = id
         self.hello = hello
         self.role: Role = "observer" if role == "observer" else _ROLES.get(hello.kind, "worker")
-        """What it may say; see `MemberMessage.roles`. A supervisor has the role of its workers."""
+        """The rights of the member to send messages; see `MemberMessage.roles`. A supervisor has
+        the role of its workers."""
         self.fence_seconds = fence_seconds
         """See `events.Joined`."""
         self.joined_at = joined_at
@@ -56,7 +57,7 @@ class MemberRecord:
         self.received = 0
         """How many of them it had handled when it last reported."""
         self.unread = Unread(most_unread)
-        """What was said to it that it has not read."""
+        """The messages to the member that it has not read."""
         self.is_slow = False
         """Whether that is too much: see `pressure`."""
         self.withdrawals = 0

@@ -1,4 +1,4 @@
-"""What placed fibers need, what they hold at members, and which of them wait for a place.
+"""The needs of placed fibers, what they hold at members, and which of them wait for a place.
 
 Rules
 -----
@@ -183,7 +183,7 @@ class Places:
         return [chunk for fiber in fibers if (chunk := self.take_out(fiber)) is not None]
 
     def kinds(self, most: int) -> list[tuple[Needs, int]]:
-        """What the chunks of the first kinds need that wait, and about how many there are."""
+        """The needs of the first kinds of waiting chunks, and about how many chunks have each."""
         first = list(islice(self._orders.items(), most))
         return [
             (Needs(dict(tags), dict(amounts)), len(order)) for (tags, amounts, _), order in first

@@ -26,7 +26,7 @@ NOWHERE: Final = -1
 """The host of a fiber that waits for a place."""
 
 _NONE: Final[dict[int, int]] = {}
-"""What most records have none of: one that is empty is replaced, and never changed."""
+"""The empty dict that most records share: a record replaces it, and never changes it."""
 
 _MOST_LOSSES: Final = 3
 """How many lost members are kept, to tell why a run can't go on."""
@@ -40,7 +40,8 @@ class Snapshot:
 
     def __init__(self, chunk: Chunk, payload: Stored, *, is_saved: bool) -> None:
         self.chunk = msgspec.structs.replace(chunk, fibers=[], places=[], payload=b"")
-        """What goes with the pickle: the records of the fibers say which is where in it."""
+        """The chunk without its fibers and its pickle: their records say which is where in the
+        pickle."""
         self.payload = payload
         self.is_saved = is_saved
         """Whether it was taken on a worker, or is how the fibers came to theirs."""
@@ -119,7 +120,7 @@ class ColdGroup:
 
 
 class Rare:
-    """What the records of most fibers have none of, so that all of these share one object."""
+    """The rare facts about a fiber: the records of most fibers have none, and share one object."""
 
     __slots__ = (
         "group",
@@ -317,7 +318,7 @@ class Run:
     def __init__(self, owner: int, snapshots: Snapshots = "off") -> None:
         self.owner = owner
         self.snapshots = snapshots
-        """What is kept of its fibers."""
+        """The snapshots that are kept of its fibers."""
         self.since = 0.0
         """When it has started."""
         self.name = ""

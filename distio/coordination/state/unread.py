@@ -16,7 +16,7 @@ _ASK_EVERY_BYTES: Final = 1024**2
 
 @final
 class Unread:
-    """What was said to one member, and how much of it the member says that it has read.
+    """The messages to one member, and how much of them the member says that it has read.
 
     Args:
         most: how many bytes it may have before it.
