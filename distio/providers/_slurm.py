@@ -176,7 +176,7 @@ class Slurm(Provider):
 
 
 def _queue(jobs: str) -> str:
-    """What Slurm says of these jobs, as long as it remembers them."""
+    """The answer of Slurm about these jobs, as long as it remembers them."""
     command = ["squeue", "-h", "-r", "-t", "all", "-j", jobs, "-o", "%i|%T|%r"]
     try:
         return ask(_SYSTEM, command)

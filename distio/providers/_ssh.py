@@ -60,7 +60,7 @@ except OSError as error:
     found["refused"] = str(error)
 print({_MARK!r} + json.dumps(found))
 """
-"""What the first connection runs; `mkdtemp` makes directories of mode 0700."""
+"""The code that the first connection runs; `mkdtemp` makes directories of mode 0700."""
 _ON_ONE_LINE: Final = base64.b64encode(_LOOK_CODE.encode()).decode()
 _LOOK: Final = f"exec(__import__('base64').b64decode('{_ON_ONE_LINE}'))"
 """Some shells allow no newline between quotes."""
@@ -276,7 +276,7 @@ class SSH(Provider):
 
 
 def _directories(host: str, python: str, stdout: str, otherwise: str) -> list[str]:
-    """What a host has answered.
+    """Parse the answer of a host.
 
     Raises:
         ClusterError: it can't have workers, and why.

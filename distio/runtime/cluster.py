@@ -447,7 +447,7 @@ class Cluster(OnEngines):
         return f"<Cluster at {self.url}{', closed' * self._is_over}>"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the members, if the coordinator answers at once."""
+        """The HTML that a notebook shows: the members, if the coordinator answers at once."""
         if self._is_over:
             return table(f"cluster at {self.url}", [("state", "closed")])
         return cluster_as_html(self._host, _ANSWER_SECONDS)

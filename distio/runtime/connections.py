@@ -77,7 +77,7 @@ class Connections:
 
     @property
     def sources(self) -> tuple[Any, ...]:
-        """What is to be polled."""
+        """The sockets to poll."""
         doors = () if self._door is None else self._door.sources
         return self._router, self.monitor, *doors
 

@@ -1,4 +1,5 @@
-"""What a coordinator's process is told when it begins: its times, its limits, and who may join."""
+"""The options with which a coordinator's process begins: its times, its limits, and who may
+join."""
 
 from __future__ import annotations
 
@@ -67,7 +68,7 @@ class CoordinatorOptions(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     def settings(self, url: str, *, has_journal: bool) -> Settings:
-        """What the machine has to know.
+        """The settings that the machine has to know.
 
         Args:
             url: where the coordinator listens.

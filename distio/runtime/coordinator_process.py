@@ -412,7 +412,7 @@ class CoordinatorProcess:
                 self._connections.send(address, frames)
 
     def _share_with(self, address: bytes) -> Share | None:
-        """What gives shared memory to the member at this address."""
+        """The function that gives shared memory to the member at this address."""
         member = self._board.member_at(address)
         record = None if member is None else self._board.machine.members.get(member)
         if self._shared is None or record is None:

@@ -1,4 +1,4 @@
-"""What decides in the coordinator's process: the machine, its clock, and its journal if it has one.
+"""The decider in the coordinator's process: the machine, its clock, and a journal if it has one.
 
 Whatever the process tells the machine goes through here, so that the journal has it.
 """
@@ -197,4 +197,4 @@ def _counted(count: int, what: str) -> str:
 
 
 def _nobody(text: str) -> None:
-    """What a coordinator says again that takes up its journal is of no interest."""
+    """Drop a message that a coordinator says again while it takes up its journal."""

@@ -54,7 +54,7 @@ class Doorkeeper:
     """
 
     events: Final = zmq.EVENT_ACCEPTED | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
-    """What the monitor of the router has to report, for the log."""
+    """The events that the monitor of the router has to report, for the log."""
 
     def __init__(
         self, context: zmq.Context[Any], router: zmq.Socket[Any], keys: CoordinatorKeys
@@ -79,7 +79,7 @@ class Doorkeeper:
 
     @property
     def sources(self) -> tuple[zmq.Socket[Any], int]:
-        """What is to be polled."""
+        """The sockets to poll."""
         return self._questions, self._watch.reader
 
     def close(self) -> None:
@@ -176,7 +176,7 @@ def _unwatched(file: Path, error: OSError) -> str:
 
 
 def revoked(user: str) -> str:
-    """What a peer is told whose key isn't on the list any more.
+    """The reason that a peer is told whose key isn't on the list any more.
 
     >>> revoked("rack-1 worker 0a")
     "its key 'rack-1' was revoked, or is for another role now"

@@ -1,4 +1,4 @@
-"""What the processes of a cluster on this machine are started with, and what all of them share.
+"""The equipment with which the processes of a cluster on this machine are started.
 
 Rules
 -----

@@ -62,7 +62,7 @@ class Fleet:
         self._provider = provider
         self._coordinator = coordinator
         self.worker = worker
-        """What each worker is like."""
+        """The options of each worker."""
         self._arguments = [*worker.options(), "--family", coordinator.family]
         self._arguments += ["--accept-changed-code"] * accepts_other_code
         self._environment = environment

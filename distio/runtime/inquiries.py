@@ -1,4 +1,4 @@
-"""What a process asks of the cluster as a whole, and the answers for which one thread waits.
+"""The questions of a process about the whole cluster, and the answers for which a thread waits.
 
 Rules
 -----

@@ -31,7 +31,7 @@ log: Final = logging.getLogger("distio.coordinator")
 
 @final
 class Instruments:
-    """What the loop of a coordinator's process shows.
+    """The instruments that the loop of a coordinator's process updates.
 
     Args:
         decider: what decides in it.

@@ -28,11 +28,11 @@ from typing import Final, final
 __all__ = ["LOOK_SECONDS", "Lead", "Plan"]
 
 LOOK_SECONDS: Final = 0.002
-"""What a busy pool is told may wait for so long, if it comes when the pool was idle before."""
+"""A batch for a busy pool may wait for so long, if it comes when the pool was idle before."""
 
 
 class Plan(Enum):
-    """What the guard does until it looks again."""
+    """The plan of the guard until it looks again."""
 
     LEAD = "it listens"
     LOOK = "it looks again soon"

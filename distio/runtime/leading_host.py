@@ -48,7 +48,7 @@ class LeadingHost(FencedHost):
         self._ear: tuple[zmq.Socket[Any], Poller] | None = None
         """The socket, and what waits for it and for the bell."""
         self._handed_over: deque[Batch[m.CoordinatorMessage]] = deque()
-        """What a thread of the pool has heard that is for the link thread, in order."""
+        """The batches for the link thread that a thread of the pool has heard, in order."""
         self._is_closed = False
         """Whether nothing more is taken up."""
         self.owes_word = False

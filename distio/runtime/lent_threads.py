@@ -122,7 +122,7 @@ class _Lender:
             loan = self._next()
 
     def _next(self) -> _Loan | None:
-        """What this thread does next; None: it isn't needed any more."""
+        """Take the next loan of this thread; None: the thread isn't needed any more."""
         with self._guard:
             self._has_turned = True
             if self._left:

@@ -59,7 +59,7 @@ class Lines:
         self._patience = patience
         self._keys = keys
         self.refusals = KeyRefusals(self._urls, keys)
-        """What was heard of refusals of these keys."""
+        """The refusals of these keys."""
         self.session: Session[m.MemberMessage, m.CoordinatorMessage] = UnnumberedSession()
         """Begins with the welcome, which says for how long this process may be absent."""
         self.connections: list[ForeignDescriptor] = []
@@ -68,7 +68,7 @@ class Lines:
         self.fence: Fence | None = None
         """Open as long as this process has its lease; None: the process needs none."""
         self.memory: MemberMemory | None = None
-        """What is shared with other processes of the host; None: nothing is."""
+        """The memory that is shared with other processes of the host; None: none is."""
         self._hello: m.Hello | None = None
         self._greeted_at = 0.0
         self._incarnation = 0
@@ -103,7 +103,7 @@ class Lines:
 
     @property
     def monitors(self) -> list[zmq.Socket[Any]]:
-        """What tells of connections; the link thread polls it."""
+        """The sockets that tell of connections; the link thread polls them."""
         return self._monitors
 
     def greet(self, hello: m.Hello) -> None:
@@ -198,7 +198,7 @@ class Lines:
 
     @property
     def take(self) -> Take | None:
-        """What finds parts in shared memory; None: nothing is shared."""
+        """The function that finds parts in shared memory; None: nothing is shared."""
         return None if self.memory is None else self.memory.take
 
     def hear(self, batch: Batch[m.CoordinatorMessage]) -> Sequence[m.CoordinatorMessage]:

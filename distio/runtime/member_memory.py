@@ -1,4 +1,4 @@
-"""What a member shares with others of its host: see `shared_memory`.
+"""The memory that a member shares with others of its host: see `shared_memory`.
 
 Rules
 -----
@@ -189,7 +189,7 @@ class _GonePart:
 
 @final
 class MemberMemory:
-    """What a member shares with others.
+    """The memory that a member shares with others.
 
     Args:
         directory: that of the cluster.
@@ -346,7 +346,7 @@ class MemberMemory:
         return part
 
     def forget_given(self) -> None:
-        """What was given, and wasn't heard, is given again: connections broke."""
+        """Parts that were given, and not heard of, are given again: connections broke."""
         for name in os.listdir(self._own) if self._own >= 0 else ():
             if name.startswith(GIVEN_BY_MEMBER):
                 self.dropped(name)

@@ -108,7 +108,7 @@ class Observer:
         self._link.join(_LEAVING_MAY_TAKE_SECONDS)
 
     def overview(self) -> OverviewTold:
-        """What the coordinator knows.
+        """The overview of the cluster that the coordinator has.
 
         Raises:
             ClusterError: the coordinator doesn't answer.
@@ -120,7 +120,7 @@ class Observer:
         return self._ask(AskToCancel(self._next_question(), run), CancelTold).is_known
 
     def saved(self, run: int, fiber: int | None = None) -> Iterator[SavedTold]:
-        """What the coordinator keeps of the fibers of a run, page by page.
+        """The snapshots of a run's fibers that the coordinator keeps, page by page.
 
         Args:
             run: whose.

@@ -27,7 +27,7 @@ _LONGEST_SILENCE_SECONDS: Final = 0.05
 
 
 class Advice(Enum):
-    """What to do with what a member has to say."""
+    """The advice for messages that a member has to say."""
 
     WAIT = "say nothing yet"
     HOLD_BACK = "have it said in a moment, unless it is said before"

@@ -37,7 +37,7 @@ class Pending:
         """Open when it is over. A lock, not an event: a `__del__` may ask for the result in the
         midst of its own thread's wait."""
         self._calls: deque[Callable[[], None]] = deque()
-        """What is called when it is over. Whoever takes a call out makes it."""
+        """The functions to call when it is over. The thread that takes a call out makes it."""
 
     def end_wait(self) -> None:
         """There is nothing to wait for any more."""

@@ -141,7 +141,8 @@ class Child:
         self.failed_starts = 0
         """How many lives in a row have ended before the process had started."""
         self.descriptor = -1
-        """What tells of the end of the process, while it lives; see `watch_process`."""
+        """The descriptor that tells of the end of the process, while it lives; see
+        `watch_process`."""
         self.is_alive = False
         self.is_late = False
         """Whether the process was killed because it took too long to start."""

@@ -68,7 +68,7 @@ class LocalProcesses:
     def __init__(self, workers: Sequence[Worker], options: ProcessOptions) -> None:
         self._options = options
         self.worker = replace(workers[-1], name="") if workers else Worker()
-        """What workers are like that are started later."""
+        """The options of workers that are started later."""
         self.threads = sum(each.threads for each in workers)
         """How many threads step fibers when all workers have joined."""
         self.path = None if options.workers_are_elsewhere else list(sys.path)
@@ -106,7 +106,7 @@ class LocalProcesses:
 
     @property
     def family(self) -> str:
-        """What the processes of this cluster share; see `Hello.family`."""
+        """The name of the family of this cluster's processes; see `Hello.family`."""
         return self._equipment.family
 
     @property

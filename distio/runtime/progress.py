@@ -121,7 +121,7 @@ class Watched:
             self._host.send_outbox()
 
     def counts(self) -> Counts | None:
-        """What it has told last."""
+        """The counts that the coordinator has told last."""
         with self._host.mutex:
             told = self._told()
         if told is None:

@@ -65,7 +65,7 @@ class MemberStatus:
         return f"<{', '.join(parts)}>"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """The HTML that a notebook shows."""
         rows = list(zip(_COLUMNS, _row(self), strict=True))
         return table(f"{self.kind} {self.name}", rows[2:])
 
@@ -91,7 +91,7 @@ def _row(member: MemberStatus) -> tuple[object, ...]:
 
 
 def cluster_as_html(host: LinkedHost, seconds: float) -> str:
-    """What a notebook shows of a cluster: what the coordinator says within so many seconds."""
+    """The HTML for a cluster in a notebook: the coordinator's answer within so many seconds."""
     title = f"cluster at {host.url}"
     try:
         answer = host.questions.ask(ListMembers, timeout=seconds)

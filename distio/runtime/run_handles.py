@@ -84,7 +84,7 @@ class RunHandle(Generic[E, A]):
         return f"<run {self._label()}, {self._pending.standing()}>"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows; nobody is asked for it."""
+        """The HTML that a notebook shows; nobody is asked for it."""
         where = f"the cluster at {self._host.url}"
         rows = [("state", self._pending.standing()), ("at", where)]
         return table(f"run {self._label()}", rows)
@@ -135,7 +135,7 @@ class RunStatus:
 
 
 def status_of(run: m.NamedRun) -> RunStatus:
-    """What the coordinator has said of a run, by the clock of this machine."""
+    """The status that the coordinator has told of a run, by the clock of this machine."""
     now = datetime.fromtimestamp(time.time(), UTC)
     ended, kept = run.ended_seconds, run.kept_seconds
     return RunStatus(

@@ -179,7 +179,7 @@ class _NamedPart:
 
 @final
 class CoordinatorMemory:
-    """What the coordinator of a cluster keeps in shared memory, and hands on.
+    """The parts that the coordinator of a cluster keeps in shared memory, and hands on.
 
     Args:
         directory: that of the cluster.
@@ -211,7 +211,7 @@ class CoordinatorMemory:
         return part
 
     def taker(self, member: int) -> Take:
-        """What takes parts that this member gives."""
+        """The function that takes the parts which this member gives."""
 
         def take(told: bytes) -> Piece:
             name, label = parsed(told)
@@ -237,7 +237,7 @@ class CoordinatorMemory:
         return self._noted(path, label, found.st_size)
 
     def sharer(self, member: int, *, is_here: bool) -> Share:
-        """What gives parts to this member, if it shares memory with this process.
+        """The function that gives parts to this member, if it shares memory with this process.
 
         Args:
             member: which.

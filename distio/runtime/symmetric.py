@@ -42,7 +42,7 @@ _VARIABLES: Final = (
     ("SLURM_PROCID", "SLURM_NTASKS", ("SLURM_JOB_ID",)),
     ("PMI_RANK", "PMI_SIZE", ("PMI_ID", "PMI_JOBID")),
 )
-"""What engines tell: the rank, how many there are, and what names the job."""
+"""The variables of engines: the rank, the number of processes, and what names the job."""
 
 
 @final
@@ -64,7 +64,7 @@ class Rank:
 
 
 def rank_of(environment: Mapping[str, str]) -> Rank:
-    """What an engine has told a process.
+    """The rank that an engine has told a process.
 
     >>> rank_of({"PMI_RANK": "2", "PMI_SIZE": "4", "PMI_JOBID": "job"})
     Rank(number=2, size=4, job='job', is_on_one_host=False)

@@ -1,4 +1,4 @@
-"""What work needs of its process: time and chance, other threads, code, and warnings.
+"""The services of a process that work needs: time, chance, other threads, code, and warnings.
 
 Rules
 -----

@@ -59,7 +59,7 @@ def _version_and_exit(is_asked: bool) -> None:
 def _worker(
     threads: int, name: str, tags: list[str], resources: list[str], memory_limit: str
 ) -> Worker:
-    """What the options say of each process."""
+    """The options of each process."""
     try:
         given = pairs(resources, "--resource").items()
         amounts = {key: _amount(key, value) for key, value in given}

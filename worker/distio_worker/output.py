@@ -1,4 +1,4 @@
-"""What fibers print arrives in whole lines, whoever else prints.
+"""The output of fibers, which arrives in whole lines, whatever else is printed.
 
 Several workers write to one pipe, terminal or file, and each has several threads. So a line is
 kept until it is complete, thread by thread, and is then written by one call of the system. A pipe

@@ -34,12 +34,12 @@ _A_MOMENT_SECONDS: Final = 1.0
 
 
 class Launch(NamedTuple):
-    """What is to be started on a host; it travels by the engine's own means."""
+    """The workers to start on a host; the launch travels by the engine's own means."""
 
     url: str
     """Where the coordinator listens."""
     name: str
-    """What the workers are called there; each gets a number as well."""
+    """The name of the workers there; each gets a number as well."""
     processes: int
     arguments: tuple[str, ...] = ()
     """More of the command line of `distio-worker`."""

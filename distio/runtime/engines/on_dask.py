@@ -187,7 +187,7 @@ class KeepsBusyWorkers(SchedulerPlugin):  # type: ignore[misc]  # Dask has no ty
 
 
 def name_beside(name: object) -> str:
-    """What workers are called beside a worker of Dask; one that begins again has another name.
+    """The name of workers beside a worker of Dask; one that begins again has another name.
 
     >>> beside(name_beside("a:1") + "-2")
     'a:1'

@@ -32,7 +32,7 @@ _MAY_TAKE_SECONDS: Final = 5.0
 
 
 class Bundle(NamedTuple):
-    """What one actor needs, in Ray's words."""
+    """The needs of one actor, in Ray's words."""
 
     cpus: float
     gpus: float

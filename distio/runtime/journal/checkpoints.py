@@ -38,7 +38,7 @@ _OTHERS: Final = {
 
 
 class Damaged(Exception):
-    """What is there isn't what was written."""
+    """Raised when stored bytes aren't the bytes that were written."""
 
 
 class _Pickler(pickle.Pickler):

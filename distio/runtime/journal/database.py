@@ -205,7 +205,7 @@ class Database:
     # -- what it says of itself -----------------------------------------------------------
 
     def about(self) -> About:
-        """What it says of itself."""
+        """The journal's facts about itself."""
         with self._translated():
             rows = self._connection.execute("SELECT format, checksum, about FROM about")
             return checked_about(self.name, rows.fetchone())
@@ -376,7 +376,7 @@ _TEMPORARY: Final = {
     sqlite3.SQLITE_PERM,
     sqlite3.SQLITE_READONLY,
 }
-"""What SQLite says of a disk, or of its other users; the rest tells of what is in the file."""
+"""Errors of SQLite that tell of a disk or of other users; the rest tell of the file's contents."""
 
 
 def _is_temporary(error: sqlite3.Error) -> bool:

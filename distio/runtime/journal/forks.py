@@ -29,7 +29,7 @@ _LONGEST_NAME: Final = 200
 
 
 class Fork(NamedTuple):
-    """What has become of a run."""
+    """The fate of a run."""
 
     name: str
     as_of: float

@@ -1,4 +1,4 @@
-"""What is in a journal, and whether it is whole; a coordinator may hold the journal meanwhile."""
+"""The contents of a journal, and whether it is whole; a coordinator may hold it meanwhile."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = [
 
 
 class MemberContents(msgspec.Struct, frozen=True):
-    """What a journal knows of a member."""
+    """The journal's facts about a member."""
 
     id: int
     name: str
@@ -39,7 +39,7 @@ class MemberContents(msgspec.Struct, frozen=True):
 
 
 class RunContents(msgspec.Struct, frozen=True):
-    """What a journal knows of a run."""
+    """The journal's facts about a run."""
 
     id: int
     owner: str
@@ -60,7 +60,7 @@ class CutContents(msgspec.Struct, frozen=True):
 
 
 class Contents(msgspec.Struct, frozen=True):
-    """What is in a journal."""
+    """The contents of a journal."""
 
     journal: str
     version: str
@@ -88,7 +88,7 @@ class Contents(msgspec.Struct, frozen=True):
 
 
 def show(where: Path | str) -> Contents:
-    """What is in a journal.
+    """Read the contents of a journal.
 
     Raises:
         JournalError: it is damaged, or of another version.

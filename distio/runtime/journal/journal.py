@@ -82,7 +82,7 @@ class Journal:
             self._store = open_store(where, access, is_power_safe=is_power_safe)
         self._is_given_up = False
         self.name = self._store.name
-        """What messages call it."""
+        """The journal's name in messages."""
         try:
             self._store.hold(Holder(platform.node(), os.getpid(), time.time()))
         except BaseException:
@@ -331,7 +331,7 @@ class Journal:
         self.child = watch_process(self._child)
 
     def _write_and_exit(self, board: Handshakes) -> None:
-        """What the fork does: nothing of its parent's is closed, and no handler is run."""
+        """The work of the fork: nothing of its parent's is closed, and no handler is run."""
         code = _UNKNOWN
         try:
             gc.disable()  # it would touch, and so copy, all memory

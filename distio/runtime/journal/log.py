@@ -44,7 +44,7 @@ from distio.runtime.journal.store import (
 __all__ = ["PRIVATE", "Log", "private_journal"]
 
 PRIVATE: Final = "private"
-"""What a coordinator is given in place of a directory."""
+"""The name that a coordinator is given in place of a directory."""
 
 _EXTENSION: Final = ".log"
 _MOST_BYTES: Final = 16 * 2**20
@@ -308,7 +308,7 @@ class Log:
         self._about = about
 
     def about(self) -> About:
-        """What it says of itself."""
+        """The journal's facts about itself."""
         return self._about
 
     def hold(self, holder: Holder) -> None:

@@ -213,7 +213,7 @@ class Postgres:
     # -- what it says of itself -----------------------------------------------------------
 
     def about(self) -> About:
-        """What it says of itself."""
+        """The journal's facts about itself."""
         with self._translated():
             rows = self._db.execute("SELECT format, checksum, about FROM distio_about")
             return checked_about(self.name, rows.fetchone())

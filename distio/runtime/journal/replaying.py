@@ -44,7 +44,7 @@ class Replayed(NamedTuple):
 
 
 def version() -> str:
-    """What has to be the same for a journal to be understood."""
+    """The versions that have to be the same for a journal to be understood."""
     return f"protocol {PROTOCOL} on Python {sys.version_info.major}.{sys.version_info.minor}"
 
 

@@ -1,4 +1,4 @@
-"""What a journal needs of the place where it is kept, and what all such places have in common.
+"""Stores: the places where journals are kept, and what all of them have in common.
 
 A store takes up a turn whole or not at all, survives the end of its process at any moment, and lets
 one process write: its holder. It isn't trusted with bytes. Each row has a checksum, which covers
@@ -44,7 +44,7 @@ FORMAT: Final = 5
 
 
 class Access(StrEnum):
-    """What a process does that wants to hold a journal."""
+    """The access of a process that wants to hold a journal."""
 
     ALONE = "alone"
     """The process is refused if another one holds the journal."""
@@ -116,10 +116,10 @@ class Holder(NamedTuple):
 
 
 class About(msgspec.Struct, frozen=True):
-    """What a journal says of itself."""
+    """The facts that a journal keeps about itself."""
 
     version: str = ""
-    """What has to be the same for it to be understood; empty: nothing was written yet."""
+    """The versions with which it can be understood; empty: nothing was written yet."""
     base: Base = NOWHERE
     holder: Holder = Holder("", 0, 0.0)
 
@@ -164,7 +164,7 @@ class Store(Protocol):
     """Keeps the turns and blobs of a journal. Its methods raise a JournalError if it is damaged."""
 
     name: str
-    """What messages call it."""
+    """The store's name in messages."""
 
     @property
     def checkpoints(self) -> Checkpoints:
@@ -174,7 +174,7 @@ class Store(Protocol):
         """Let another process have it."""
 
     def about(self) -> About:
-        """What it says of itself."""
+        """The journal's facts about itself."""
 
     def hold(self, holder: Holder) -> None:
         """Become its holder: whoever was before can't write any more."""
@@ -267,7 +267,7 @@ _decoder: Final = msgspec.json.Decoder(About)
 
 
 def encoded_about(about: About) -> tuple[int, bytes]:
-    """What a journal says of itself, with its checksum."""
+    """The journal's facts about itself as bytes, with their checksum."""
     data = msgspec.json.encode(about)
     return checksum_of(_ABOUT, data), data
 
@@ -297,7 +297,7 @@ def checked_cut(name: str, turn: int, checksum: Any, data: Any) -> Cut:
 
 
 def checked_about(name: str, row: tuple[Any, Any, Any] | None) -> About:
-    """What a journal says of itself.
+    """Check and decode the journal's facts about itself.
 
     Args:
         name: that of the journal.
