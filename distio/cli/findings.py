@@ -1,4 +1,4 @@
-"""What `distio check` finds: for each run in a journal, which fibers need code that isn't here."""
+"""The findings of `distio check`: for each run in a journal, the fibers whose code isn't here."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _AGAIN: Final = "can be replayed"
 
 @dataclass
 class Finding:
-    """What was found for fibers that have the same code, and the same fate."""
+    """The finding for fibers that have the same code, and the same fate."""
 
     state: str
     """"same", "changed", "gone", "replaced" (something stands in), or "closed" (it can't be opened,
@@ -76,7 +76,7 @@ class Finding:
 
 @dataclass
 class Findings:
-    """What was found in a journal."""
+    """The findings in a journal."""
 
     journal: Path
     wall_clock: float
@@ -122,7 +122,7 @@ def find(journal: Path) -> Findings:
 
 
 def _findings_of(run: SavedRun) -> list[Finding]:
-    """What there is to be said of the fibers of a run, those that are alike together."""
+    """The findings for the fibers of a run, those that are alike together."""
     found: dict[tuple[Any, ...], Finding] = {}
     for fiber in run.fibers:
         finding = _finding(fiber)

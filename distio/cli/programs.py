@@ -24,7 +24,7 @@ _MOST_LISTED: Final = 10
 
 
 class UsageError(Exception):
-    """What was asked for can't be done; the message is one line and says what to do."""
+    """The command can't be done as it was given; the message is one line and says what to do."""
 
 
 class ProgramFailed(Exception):

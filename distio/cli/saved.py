@@ -60,7 +60,7 @@ class SavedRun:
     stored: Mapping[bytes, Stored]
     """By digest: the attachments that snapshots refer to."""
     keeps: Snapshots = "off"
-    """What the coordinator keeps of its fibers."""
+    """The snapshots that the coordinator keeps of its fibers."""
     owner: str = ""
     """The name of its client; empty: it belongs to nobody."""
     _bundles: dict[bytes, Bundle] = field(default_factory=dict)

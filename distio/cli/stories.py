@@ -1,4 +1,4 @@
-"""What `distio inspect` shows: the story of each fiber of a run, as far as it was saved.
+"""The stories of `distio inspect`: one for each fiber of a run, as far as it was saved.
 
 The run comes from a journal, or from a coordinator that lives. That one has members, which tell of
 the fibers that nobody has saved where these stand.
@@ -39,12 +39,12 @@ class NotThere(Exception):
 
 @dataclass
 class Story:
-    """What is known of a fiber."""
+    """The story of a fiber."""
 
     fiber: str
     name: str | None
     state: str
-    """What it does, in words."""
+    """The state of the fiber, in words."""
     wakes_at: str | None = None
     """When its sleep ends, by the wall clock of the coordinator's journal, or of this process."""
     holds: list[str] = field(default_factory=list)
@@ -233,7 +233,7 @@ def _story(saved: SavedFiber, wall_clock: float) -> Story:
 
 
 def _begun(told: FiberSaved) -> Story:
-    """What is known of a fiber without a look into its snapshot."""
+    """Begin the story of a fiber without a look into its snapshot."""
     story = Story(name_of(told.fiber), told.name or None, "")
     story.restored, story.last_loss = told.restored, told.last_loss
     return story

@@ -1,4 +1,4 @@
-"""What observers see of a cluster, as trees, JSON and graphs."""
+"""The views of a cluster for observers: trees, JSON and graphs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _DEEPEST: Final = 30
 
 
 def overview_as_data(told: OverviewTold) -> dict[str, Any]:
-    """What goes on, for programs that read it."""
+    """The overview as data, for programs that read it."""
     cluster = told.cluster
     return {
         "coordinator": {"version": cluster.version, "protocol": cluster.protocol},

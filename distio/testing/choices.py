@@ -23,7 +23,7 @@ _TEMPERS: Final = (1.0, 1.0, 1.0, 0.1, 8.0)
 
 
 class Choices(Protocol):
-    """What a simulation asks for."""
+    """The choices that a simulation asks for."""
 
     def pick(self, count: int) -> int:
         """A number below `count`, any as likely as another; 0 is the tamest."""
@@ -32,7 +32,7 @@ class Choices(Protocol):
         """Choose who acts next: an index into the numbers of those who could; 0 acted last."""
 
     def random(self) -> float:
-        """What the program draws."""
+        """A number that the program draws."""
 
     @property
     def has_drawn(self) -> bool:
@@ -40,7 +40,7 @@ class Choices(Protocol):
 
 
 class _Chances:
-    """What the program draws under a seed."""
+    """The numbers that the program draws under a seed."""
 
     def __init__(self, seed: int) -> None:
         # of a text: the numbers have nothing to do with those that the choices are made from

@@ -43,7 +43,7 @@ class DurableSimulation(NamedTuple):
     """The outcome of one simulation."""
 
     results: Sequence[Result[Any, Any]]
-    """What clients have heard that have lived long enough, each the same.
+    """The Results that clients have heard which have lived long enough, each the same.
 
     A journal that goes back is no longer bound by what clients have heard: a run that ends again
     may then end in another way.
@@ -55,7 +55,7 @@ class DurableSimulation(NamedTuple):
 
     @property
     def result(self) -> Result[Any, Any]:
-        """What the first of these clients has heard."""
+        """The Result that the first of these clients has heard."""
         return self.results[0]
 
 
@@ -110,11 +110,11 @@ class _World(World):
     def __init__(self, plan: Plan, choices: Choices, components: Components, clients: int) -> None:
         super().__init__(plan, choices, components)
         self.results: dict[Process, Result[Any, Any]] = {}
-        """What clients have heard."""
+        """The Results that clients have heard."""
         self._clients = [each for each in self.processes if each.kind == "client"]
         self._clients += [self.start(f"client-{n}", "client") for n in range(2, clients + 1)]
         self._end: m.NamedRunEnded | None = None
-        """What the first of them has heard."""
+        """The end that the first of them has heard."""
         self._last: Process | None = None
         """The client that comes when all others have heard the end, or are gone."""
 

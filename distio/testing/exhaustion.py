@@ -35,7 +35,7 @@ _SEED: Final = 0
 @final
 @dataclass(frozen=True)
 class Coverage:
-    """What an `explore_all` that found no failure has covered."""
+    """The part of all schedules that an `explore_all` without a failure has covered."""
 
     simulations: int
     """The number of simulations."""

@@ -172,7 +172,7 @@ class Subject:
         simulation: Simulation[Any, Any] | None,
         choices: Choices,
     ) -> CheckFailed:
-        """What to raise for this failure; the line that repeats it is printed."""
+        """The exception to raise for this failure; the line that repeats it is printed."""
         line = case.line(has_drawn=choices.has_drawn)
         print(line)
         if isinstance(failure, InvariantFailed):

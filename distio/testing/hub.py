@@ -50,7 +50,7 @@ class Moment(Enum):
 
 @final
 class Hub:
-    """What the coordinator's process does, one batch at a time."""
+    """The simulated process of the coordinator, which acts one batch at a time."""
 
     def __init__(
         self, world: CoordinatorEnvironment, machine: Callable[[], Coordinator], plan: Plan
@@ -65,13 +65,13 @@ class Hub:
         self.is_down = False
         """Whether the process has ended, and no other has begun."""
         self._told: list[tuple[Process, Sequence[m.MemberMessage]]] = []
-        """What the machine has taken up in this turn."""
+        """The messages that the machine has taken up in this turn."""
         self._commit_seconds = 0.0
         """How long a commit takes."""
         self._commits_at: float | None = None
         """When the turn that has ended is in the journal; None: none is being committed."""
         self._delayed: list[Callable[[], None]] = []
-        """What is to be done when it is."""
+        """The functions to call when it is."""
         self.has_gone_back = False
         """Whether the journal has lost turns, so that members may know more."""
         self._is_first = True
@@ -86,9 +86,9 @@ class Hub:
         self._closes_because = ""
         """Why it ends as soon as all runs are over; empty if it doesn't, or has."""
         self.is_stale = True
-        """What it could do has to be found out anew."""
+        """Whether the actions have to be found out anew."""
         self.actions: list[Action] = []
-        """What it could do."""
+        """The actions that are possible now."""
         self._arrival = inf
         """When something arrives here that hasn't arrived yet."""
 
@@ -259,7 +259,7 @@ class Hub:
             self._told.append((process, self.board.unheard(address, batch.messages, batch.first)))
 
     def _tell_witnesses(self) -> None:
-        """What was taken up is in the journal, so it has happened."""
+        """Tell the witnesses what was taken up: the journal has it, so it has happened."""
         for process, news in self._told:
             self._world.calls.heard(process, news)
             self._world.ledger.reached(news)
@@ -363,4 +363,4 @@ class Hub:
 
 
 def _nobody(text: str) -> None:
-    """What a coordinator says again that takes up its journal is of no interest."""
+    """Drop a message that a coordinator says again while it takes up its journal."""

@@ -1,4 +1,4 @@
-"""What must hold across a whole simulated cluster, whatever its machines believe.
+"""The ledger of fibers: it must hold across a simulated cluster, whatever the machines believe.
 
 The machines check themselves (`validate`); this keeps its own book of where each fiber is, from
 what is seen from outside: which process steps it, which messages carry it.

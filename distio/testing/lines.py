@@ -21,7 +21,7 @@ __all__ = ["Lines"]
 
 @final
 class Lines:
-    """What carries the messages of one process, as `runtime.lines` does for a real one.
+    """Carries the messages of one process, as `runtime.lines` does for a real one.
 
     Args:
         world: which chooses what arrives, and when.
@@ -113,7 +113,7 @@ class Lines:
             self.lease.renewed(answer.asked_at)
 
     def hear(self, frames: Frames) -> Sequence[m.CoordinatorMessage]:
-        """What of a batch was not heard before."""
+        """The messages of a batch that were not heard before."""
         batch = from_coordinator.read(frames)
         first = next(iter(batch.messages), None)
         if isinstance(first, m.Welcome) and not self._incarnation:

@@ -80,12 +80,12 @@ class Process(Services):
         """In how many seconds from its end it is started anew; None: that isn't planned."""
         self._ends_because = ""
         self._early: list[m.MemberMessage] = []
-        """What is to be said as soon as it has joined."""
+        """The messages to send as soon as the process has joined."""
         self._checks = CheckRate()
         self.is_stale = True
-        """What it could do has to be found out anew."""
+        """Whether the actions have to be found out anew."""
         self.actions: list[Action] = []
-        """What it could do."""
+        """The actions that are possible now."""
         self.next_moment = inf
         """If there is nothing that it could do: when there will be, whatever others do."""
         # workers share what they have opened with nobody, and the client is this process
@@ -207,7 +207,7 @@ class Process(Services):
         self._check()
 
     def begin_task(self, fiber: Fiber) -> Callable[[Result[Any, Any]], None]:
-        """What the task logs is the fiber's."""
+        """Mark log records of the task as the fiber's."""
         end = begin_task(fiber, self)
         return lambda result: end()
 
@@ -411,7 +411,7 @@ class Process(Services):
             self.report_failures()
 
     def _lose_coordinator(self, reason: str, *, is_fenced: bool = True) -> None:
-        """What fibers hold that go on nowhere else is released; then the process ends."""
+        """Release what fibers hold that go on nowhere else; then end the process."""
         if self._member is None or not self._member.hosts_fibers:
             self.end(reason)
             return

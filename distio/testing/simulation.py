@@ -152,7 +152,7 @@ def plan_for(
     snapshots: Snapshots = SNAPSHOTS,
     invariant: Callable[[], object] | None = None,
 ) -> Plan:
-    """What a world is to be like.
+    """Make the plan of a world.
 
     Raises:
         MatchError: it can't be like that.

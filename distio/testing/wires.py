@@ -16,7 +16,7 @@ class Reader(Protocol):
     """The process at the end of a wire."""
 
     is_stale: bool
-    """What it could do has to be found out anew."""
+    """Whether its actions have to be found out anew."""
 
 
 @final
@@ -49,7 +49,7 @@ class Wire:
         """When something arrives next; inf: nothing does, as things are."""
         self._is_cut = False
         self.is_broken = False
-        """What is sent is lost."""
+        """Whether frames that are sent get lost."""
         self._latest = 0.0
 
     def send(self, frames: Frames | None, arrival: float) -> None:
@@ -90,7 +90,7 @@ class Wire:
         self._changed()
 
     def take(self) -> Frames | None:
-        """What has arrived."""
+        """Take the frames that have arrived."""
         frames = self.queue.popleft()[1]
         self._changed()
         return frames

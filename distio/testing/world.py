@@ -44,7 +44,7 @@ from distio.testing.processes import FAMILY, Process
 __all__ = ["EPOCH", "LATENCIES", "World"]
 
 EPOCH: Final = 946_684_800.0
-"""What the virtual wall clock shows when a simulation begins: the year 2000 (UTC)."""
+"""The time on the virtual wall clock when a simulation begins: the year 2000 (UTC)."""
 
 _FINE_STEPS: Final = 255
 """Into how many steps the range of latencies is divided."""
@@ -113,7 +113,7 @@ class World:
             self._injector.stepped(fiber, process)
 
     def wall_clock(self) -> float:
-        """What the virtual wall clock shows."""
+        """The time on the virtual wall clock."""
         return EPOCH + self.now
 
     def arrival(self) -> float:
@@ -128,7 +128,7 @@ class World:
         return self._outside.is_foreign()
 
     def equipment_of(self, name: str) -> Worker | None:
-        """What the process of this name is like."""
+        """The options of the process of this name."""
         return self._plan.worker_named(name)
 
     def connect(self, process: Process) -> None:

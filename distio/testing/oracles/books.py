@@ -1,4 +1,4 @@
-"""What must hold of calls at each moment: nothing is done twice, nobody is let in too early.
+"""The books of calls: at each moment nothing is done twice, and nobody is let in too early.
 
 These rules cost little, so they are checked while a simulation runs, and a mistake shows where it
 is made. What takes a whole history to see is left to `orders`.

@@ -29,7 +29,7 @@ NEVER: Final = 1 << 62
 
 
 class Answer(NamedTuple):
-    """What a fiber is told."""
+    """The answer that a fiber gets."""
 
     kind: str
     """"item" for what another fiber has given, "plain" for what the primitive knows itself."""
@@ -84,9 +84,9 @@ class Call:
         self.key = key
         self.method = method
         self.parameter = 0
-        """What the method needs to know besides."""
+        """The parameter of the method."""
         self.item: object = None
-        """What is given to others: the bytes of it, which nobody changes on the way."""
+        """The item that is given to others: its bytes, which nobody changes on the way."""
         self.invoked = invoked
         self.heard = invoked
         """When the coordinator heard of it, as far as that was seen: a guess of when it counted."""
@@ -97,7 +97,7 @@ class Call:
         may put into a queue without asking, or was given items ahead, goes on before the
         coordinator knows."""
         self.answer: Answer | None = None
-        """What the answer was; None: it is not known, or doesn't matter."""
+        """The answer; None: it is not known, or doesn't matter."""
         self.process: object = None
         """Where its fiber was."""
         self.is_local = False

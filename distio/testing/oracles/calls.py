@@ -63,7 +63,7 @@ class _Thing(NamedTuple):
     tokens: int
     """Of a lock."""
     model: Model
-    """What it was before all calls."""
+    """The model of it before all calls."""
     calls: list[Call]
 
 
@@ -78,7 +78,7 @@ class _Kept(NamedTuple):
 
 @final
 class Calls:
-    """What fibers call, what they are told, and whether that fits.
+    """The calls of fibers, their answers, and whether these fit.
 
     Args:
         history: where the lives of fibers stand.
@@ -388,7 +388,7 @@ class Calls:
             self._tell(wrong)
 
     def _free(self, fiber: int, keys: Iterable[Key]) -> None:
-        """What this fiber holds is free from now on."""
+        """Note that all that the fiber holds is free from now on."""
         for key in keys:
             self._books.gone(fiber, key)
             self._event += 1
@@ -416,7 +416,7 @@ def _is_at(request: object, call: Call) -> bool:
 
 
 def _answer_in(call: Call, fiber: Fiber) -> Answer:
-    """What a fiber was told."""
+    """The answer that the fiber has got."""
     value: Any = fiber.value
     if fiber.failure is not None:
         return CLOSED

@@ -32,7 +32,7 @@ MOST_CALLS: Final = 2_000
 
 
 class Verdict(NamedTuple):
-    """What the search has found."""
+    """The result of the search."""
 
     order: Sequence[Call] | None
     """An order that explains all answers; None: none was found."""
@@ -85,7 +85,7 @@ class _Search:
         root = _Node(self._model, 0, 0, -1)
         path = [root]
         dead: set[tuple[int, Model]] = set()
-        """What leads nowhere: the calls that were taken up, and the model then."""
+        """The dead ends: the calls that were taken up, and the model then."""
         self._look_ahead(root, None)
         deepest, depth = root, 0
         while path:
