@@ -142,7 +142,7 @@ class Actors(CoordinatorFeature):
                 self._free(key)
 
     def run_ended(self, id: int, run: Run) -> None:
-        """Nobody calls its actors any more, and none of its fibers calls any."""
+        """Drop the run's objects, and the calls that wait for them."""
         for key in self._of_run.pop(id, ()):
             self._homes.pop(key, None)
             self._staying.pop(key, None)

@@ -185,7 +185,7 @@ class Actors(MemberFeature):
     # -- hooks ----------------------------------------------------------------------------
 
     def fibers_left(self, departure: Departure) -> None:
-        """One of them may carry an object."""
+        """An object that one of the fibers carries leaves this member."""
         target, key = departure.destination
         if key and not target:
             del self._objects[key]

@@ -28,9 +28,9 @@ from distio.protocol.messages import code as m
 __all__ = ["OtherCode"]
 
 _MOST_DIFFERENCES: Final = 1_000
-"""So many of them are told of one manifest."""
+"""The most differences that are told of one manifest."""
 _MOST_REFUSED: Final = 1_000
-"""So many manifests are kept of a worker whose code is another."""
+"""The most manifests that are kept of a worker whose code is another."""
 
 
 class OtherCode(CoordinatorFeature):

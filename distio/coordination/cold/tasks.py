@@ -47,5 +47,5 @@ class PutAwaySleepers(Task):
         return self._next(self._sleepers)
 
     def dropped(self) -> bool:
-        """Nobody wants the fibers any more."""
+        """Drop the task: the run needs the fibers no more."""
         return True

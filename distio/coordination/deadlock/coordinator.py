@@ -236,7 +236,8 @@ class DeadlockDetector(CoordinatorFeature):
             self._tie(_Knot(found))
 
     def _stuck_run(self, id: int) -> Run | None:
-        """This run, if nothing has moved in it since it was stuck; else it is no more."""
+        """Return this run, if nothing has moved in it since it was stuck; else it isn't stuck any
+        more."""
         run = self._state.runs.get(id)
         if run is None or not run.waits_on_other_runs:
             self._stuck.discard(id)

@@ -202,7 +202,7 @@ class Endings(CoordinatorFeature):
             self._state.send(worker, m.Leave(message.seconds, reason))
 
     def empty(self, reason: str, grace: float) -> None:
-        """All workers are to leave."""
+        """Ask all workers to leave."""
         for id, member in self._state.members.items():
             if member.is_worker and not member.is_leaving:
                 self._state.send(id, m.Leave(grace, reason))

@@ -124,7 +124,7 @@ class HostServices(Answering, Protocol):
         """
 
     def on_unpicklable(self, fiber: Fiber) -> None:
-        """This fiber was to travel, but it can't be pickled."""
+        """Hear that this fiber was to travel, but can't be pickled."""
 
     def copied(self, fibers: Sequence[Fiber], generators: Sequence[Any]) -> None:
         """Note that these fibers take along copies of these generators of random numbers."""

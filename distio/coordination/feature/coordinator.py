@@ -124,7 +124,8 @@ class CoordinatorFeature:
         """A member has reported its progress, which the state has taken up."""
 
     def member_slow(self, member: MemberRecord) -> None:
-        """This member has too much before it that it has not read; called again if it gets more."""
+        """This member has too many bytes before it that it has not read; called again if it gets
+        more."""
 
     def member_leaves(self, member: MemberRecord) -> None:
         """This member has said that it is about to leave."""

@@ -137,7 +137,7 @@ class Blobs:
 
     @property
     def parts(self) -> list[KeptPart]:
-        """All parts that somebody needs."""
+        """All parts that are needed."""
         return [*self._parts.values()]
 
     def keep_part(self, part: SharedPart) -> KeptPart:
@@ -179,7 +179,7 @@ class Blobs:
         return self._read(number) if payload is None else payload
 
     def drop(self, number: int) -> None:
-        """Nobody needs this blob any more."""
+        """Drop this blob: nothing refers to it any more."""
         self.alive.discard(number)
         if self.fresh.pop(number, None) is None:
             self.dropped.append(number)

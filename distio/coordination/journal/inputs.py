@@ -107,7 +107,7 @@ class CutOff(_Input, frozen=True, array_like=True, tag=True, gc=False):
 
 
 class GaveUp(_Input, frozen=True, array_like=True, tag=True, gc=False):
-    """This member is held for lost."""
+    """The shell holds this member for lost."""
 
     member: int
     reason: str

@@ -159,7 +159,7 @@ class Locks(CoordinatorFeature):
             self._state.stale += 1
 
     def take_back(self, member: int, key: Key, count: int, value: Bytes | None = None) -> bool:
-        """This member returns tokens; False if it had none."""
+        """Take back tokens that this member returns; False if it had none."""
         lock = self._locks.get(key)
         if lock is None or lock.lent.get(member, 0) < count:
             return False

@@ -15,7 +15,7 @@ Key = int | str
 
 @final
 class LocalLock:
-    """One lock, as far as it is here."""
+    """One lock, as far as it is known to this member."""
 
     __slots__ = (
         "asked",

@@ -185,7 +185,7 @@ class Locks(MemberFeature):
 
     @handles
     def refuse(self, message: m.LockRefused) -> None:
-        """Nobody here can have this lock."""
+        """Refuse the lock to all fibers here that wait for it."""
         lock = self._locks.get(message.lock)
         if lock is None:
             self._state.stale += 1
@@ -277,7 +277,7 @@ class Locks(MemberFeature):
         return self.values.pop(key, None)
 
     def run_ended(self, run: LocalRun) -> None:
-        """Nothing of this run has anything to do with locks any more."""
+        """Take the run's fibers and values out of all locks."""
         for value in run.values:
             self.values.pop(value, None)
         for key in list(run.locks):
@@ -292,7 +292,7 @@ class Locks(MemberFeature):
             self._serve(lock)
 
     def coordinator_lost(self, reason: str) -> None:
-        """No lock that the coordinator was asked for is to be had."""
+        """Refuse all locks that the coordinator was asked for."""
         for lock in [lock for lock in self._locks.values() if lock.asked]:
             self._refuse(lock, ClusterClosed(reason))
 

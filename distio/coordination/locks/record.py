@@ -15,7 +15,7 @@ __all__ = ["LockRecord"]
 
 @final
 class LockRecord:
-    """One lock: its tokens, where they are, and who waits for them."""
+    """One lock: its tokens, the members that have them, and the fibers that wait for them."""
 
     __slots__ = (
         "awaited",
@@ -62,7 +62,7 @@ class LockRecord:
         return self.tokens - len(self.starts)
 
     def lend(self, member: int, count: int) -> None:
-        """So many tokens go there; they come back if `count` is negative."""
+        """Lend so many tokens to a member; they come back if `count` is negative."""
         self.free -= count
         left = self.lent.get(member, 0) + count
         if left:

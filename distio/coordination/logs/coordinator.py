@@ -120,7 +120,7 @@ class Logs(CoordinatorFeature):
 
     @admits
     def admit_heard(self, sender: MemberRecord, message: LogsHeard) -> None:
-        """So many bytes were sent to the client."""
+        """Refuse the message unless so many bytes were sent to the client."""
         on_their_way = self._on_their_way.get(sender.id, 0)
         require(message.bytes <= on_their_way, "more log records were heard than were sent")
 

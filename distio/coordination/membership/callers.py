@@ -106,7 +106,7 @@ class Callers:
         return None
 
     def forget(self, address: bytes) -> None:
-        """This handshake is complete, or comes to nothing."""
+        """Forget this handshake, which is complete, or comes to nothing."""
         token = self._token_of.get(address)
         if token is not None:
             for each in self._by_token.pop(token).addresses:

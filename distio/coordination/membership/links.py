@@ -104,7 +104,8 @@ class Links:
     # -- absence --------------------------------------------------------------------------
 
     def cut(self, link: Link, address: bytes, lost_at: float) -> None:
-        """One of its connections broke: the member is absent, and lost at this moment."""
+        """Cut one of the connections of a member, which is absent from now on, and lost at this
+        moment."""
         del self._at[address]
         if address == link.listens_at:
             link.listens_at = b""
@@ -125,7 +126,7 @@ class Links:
     # -- acknowledgements -----------------------------------------------------------------
 
     def owes(self, link: Link) -> None:
-        """This member is owed an acknowledgement."""
+        """Note that this member is owed an acknowledgement."""
         due = link.session.acknowledge_at
         if due is not None and link.listens_at:
             self._acknowledge_at.setdefault(link.member, due)

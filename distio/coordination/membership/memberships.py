@@ -128,7 +128,7 @@ class Memberships:
     # -- losses ---------------------------------------------------------------------------
 
     def give_up(self, now: float, member: int, reason: str) -> None:
-        """This member is lost, though its connections are there; if it goes on, it is told."""
+        """Lose this member, though its connections are there; if it goes on, it is told."""
         self._now = now
         link = self._links.of(member)
         if link is not None:
@@ -251,4 +251,4 @@ def fence_of(reason: str) -> m.Shutdown:
 
 
 def _nobody(text: str) -> None:
-    """Nobody is told."""
+    """Drop the message."""

@@ -1,4 +1,4 @@
-"""One side of what a member and the coordinator say to each other, whatever connections carry it.
+"""One side of the session of a member and the coordinator, whatever connections carry it.
 
 Rules
 -----
@@ -109,7 +109,8 @@ class NumberedSession(Generic[Out, In]):
         self._said += len(messages)
 
     def take_back(self, messages: Sequence[Out]) -> None:
-        """These, which were said last, can't be carried: it is as if they had not been said."""
+        """Take back these messages, said last, which can't be carried: as if they had not been
+        said."""
         for _ in messages:
             self._kept.pop()
         self._said -= len(messages)
@@ -186,7 +187,7 @@ class NumberedSession(Generic[Out, In]):
             self._said_before = self._said
 
     def resume(self, heard: int) -> list[Out]:
-        """There are connections again, and the other side says how much it has heard.
+        """Go on over new connections; the other side says how much it has heard.
 
         Returns:
             What it has not heard, in order: this is to be sent next.
@@ -212,28 +213,28 @@ class UnnumberedSession(Generic[Out, In]):
     has_heard_enough: ClassVar[bool] = False
 
     def say(self, message: Out) -> None:
-        """Nothing is kept."""
+        """Keep nothing."""
 
     def say_all(self, messages: Sequence[Out]) -> None:
-        """Nothing is kept."""
+        """Keep nothing."""
 
     def take_back(self, messages: Sequence[Out]) -> None:
-        """Nothing was kept."""
+        """Do nothing: the message wasn't kept."""
 
     def header(self) -> tuple[int, int]:
-        """No message has a number."""
+        """The header without numbers: no message has one."""
         return 0, 0
 
     def acknowledge(self) -> int:
-        """Nothing is acknowledged."""
+        """Acknowledge nothing."""
         return 0
 
     def hear(self, now: float, first: int, heard: int, messages: Sequence[In]) -> Sequence[In]:
-        """No message comes twice."""
+        """Return all messages: none comes twice."""
         return messages
 
     def unheard(self, first: int, messages: Sequence[In]) -> Sequence[In]:
-        """No message was heard before."""
+        """Return all messages: none was heard before."""
         return messages
 
     def restart(self) -> None:

@@ -43,7 +43,8 @@ class UnknownPeers:
         return is_outdated
 
     def refuse(self, address: bytes) -> bool:
-        """This peer is refused, and will be seen to hang up; return whether it is to be told."""
+        """Note that this peer is refused, and will be seen to hang up; return whether it is to be
+        told."""
         if address in self._refused or len(self._refused) >= _MOST_REFUSED:
             return False
         self._refused.add(address)

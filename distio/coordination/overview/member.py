@@ -133,7 +133,7 @@ class Overview(MemberFeature):
                 self._drop(fibers)
 
     def coordinator_lost(self, reason: str) -> None:
-        """Nobody asks any more."""
+        """End all listings: there is no coordinator that asks."""
         for listing in [*self._listings]:
             self._end(listing)
 

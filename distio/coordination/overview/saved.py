@@ -190,7 +190,7 @@ class SavedState(CoordinatorFeature):
     # -- hooks ----------------------------------------------------------------------------
 
     def run_ended(self, id: int, run: Run) -> None:
-        """Nothing is kept of the run any more."""
+        """Drop the listings of the run."""
         self._keep_only(lambda _, listing: listing.run != id)
 
     def member_lost(self, lost: MemberRecord, reason: str) -> None:

@@ -16,7 +16,7 @@ LATE: Final = "messages too late"
 _HOSTS: Final = frozenset({"worker", "client"})
 """The kinds of members that host fibers."""
 _MOST_LOCKS: Final = 20
-"""So many locks are shown."""
+"""The most locks that are shown."""
 
 
 def shown(text: str) -> str:

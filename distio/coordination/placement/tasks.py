@@ -107,7 +107,7 @@ class BeginFibers(Task):
         return self._parent.run
 
     def fiber_ids(self) -> list[int]:
-        """All of them."""
+        """The ids of the children, and of the fiber that has started them."""
         return [self._parent.id, *[child.id for child in self._children]]
 
     def commit(self) -> Fiber | None:

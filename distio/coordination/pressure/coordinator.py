@@ -127,7 +127,8 @@ class Pressure(CoordinatorFeature):
     # -- slow members ---------------------------------------------------------------------
 
     def member_slow(self, member: MemberRecord) -> None:
-        """This member has too much before it."""
+        """Wait a while for this member to read, or give it up if it has too many messages before
+        it."""
         if member.unread.messages > MOST_MESSAGES:
             self._give_up(member)
         elif member.id not in self._slow:
@@ -228,7 +229,7 @@ class Pressure(CoordinatorFeature):
         self._offering.pop(id, None)
 
     def member_lost(self, lost: MemberRecord, reason: str) -> None:
-        """Nobody waits for the member any more."""
+        """Forget the member: no run waits for it any more."""
         self._state.overdue.pop(lost.id, None)
         self._forget(lost.id)
 

@@ -299,7 +299,7 @@ class Primitives(CoordinatorFeature):
         self._admit(message.key)
 
     def _admit(self, key: int) -> None:
-        """There may be room again in a queue, for fibers that wait for that."""
+        """Let fibers put what a queue has room for again."""
         _, queue = self._primitives[key]
         assert isinstance(queue, Queue)
         for reply in queue.admit():

@@ -266,7 +266,7 @@ class Primitives(MemberFeature):
 
     @handles
     def freed(self, message: m.PrimitivesFreed) -> None:
-        """Nobody can reach these any more."""
+        """Drop these primitives: no fiber can reach them any more."""
         for key in message.keys:
             delegation = self._delegations.pop(key, None)
             self._untold.pop(key, None)

@@ -235,7 +235,7 @@ class Topic:
         return [*answers, Reply(fiber)]
 
     def _note_room(self, number: int) -> None:
-        """This subscription has changed: it may have room now, or no longer."""
+        """Note whether this subscription, which has changed, has room."""
         subscription = self._subscriptions[number]
         has_room = self._capacity == NO_LIMIT or len(subscription.items) < self._capacity
         if has_room or subscription.takers:

@@ -32,7 +32,7 @@ HeldBy = Callable[[Fiber, Key | None], list[tuple[Key, int, int]]]
 ANYWHERE_ALL: Final[Mapping[int, Destination]] = {}
 """The destinations of fibers all of which may go on anywhere."""
 _MOST_TOGETHER: Final = 256
-"""So many fibers that have not begun share a pickle at most."""
+"""The most fibers that have not begun and share a pickle."""
 _BOUND: Final = "it uses an object that is kept in the worker"
 _THREADS: Final = "other threads of the worker may have been at fibers of its tree"
 

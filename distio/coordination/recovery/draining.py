@@ -233,7 +233,7 @@ class Drain(MemberFeature):
         self._forget(run)
 
     def run_ended(self, run: LocalRun) -> None:
-        """Nobody wants its fibers any more."""
+        """Drop the fibers of the run that were set aside."""
         if self._state.is_leaving:
             self._state.set_aside = {
                 id: work
@@ -247,7 +247,7 @@ class Drain(MemberFeature):
         self._unsaved = {id: each for id, each in self._unsaved.items() if each.run != run.id}
 
     def coordinator_lost(self, reason: str) -> None:
-        """No fiber can go elsewhere any more."""
+        """Let the fibers that were set aside go on here: they can't go elsewhere any more."""
         self._state.ready.extend(self._state.set_aside.values())
         self._state.set_aside.clear()
         self._saved.clear()

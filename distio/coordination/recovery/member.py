@@ -431,5 +431,5 @@ def _stay(then: Task) -> None:
 
 
 def _go_on_all_the_same(then: Task) -> Task:
-    """Nobody has seen the fibers yet, so they need no snapshots."""
+    """Go on without snapshots: no other process has seen the fibers yet."""
     return then

@@ -240,5 +240,5 @@ class RepeatRequest(Task):
         return self._repeat(self.fiber)
 
     def dropped(self) -> bool:
-        """Nobody wants the fiber any more."""
+        """Drop the task: the run needs the fiber no more."""
         return True

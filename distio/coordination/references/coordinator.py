@@ -216,7 +216,7 @@ class References(CoordinatorFeature):
         self.given_back(sender.id, message.counts)
 
     def given_back(self, member: int, counts: Iterable[tuple[int, int]]) -> None:
-        """This member can't reach these any more, as far as it has heard of them."""
+        """Uncount keys that this member can't reach any more, as far as it has heard of them."""
         for key, count in counts:
             if key in self._known:
                 _take_away(self._known[key].members, member, count)

@@ -89,7 +89,7 @@ class Roster(CoordinatorFeature):
             self._state.is_unsettled = True
 
     def member_lost(self, lost: MemberRecord, reason: str) -> None:
-        """Nobody waits for answers to the member any more."""
+        """Drop the questions of the member."""
         waits = self._waits.items()
         self._waits = {key: count for key, count in waits if key[0] != lost.id}
 

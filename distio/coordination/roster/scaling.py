@@ -33,7 +33,7 @@ class Bounds:
     idle_seconds: float
     start_seconds: float
     worker: ListedMember
-    """One that is started: its threads, tags and resources count."""
+    """A worker as they are started: its threads, tags and resources count."""
 
 
 class Decision(NamedTuple):

@@ -334,7 +334,7 @@ class CoordinatorState:
             run_may_be_stuck(id, run)
 
     def end_run(self, id: int, run: Run, *, overdue: str = "") -> None:
-        """This run is over.
+        """End this run.
 
         Args:
             id: which.

@@ -23,7 +23,7 @@ __all__ = [
 
 
 OPERATOR: Final = 0
-"""No member's incarnation: stands for whoever reads the log of the coordinator."""
+"""The incarnation of no member: stands for the operator, who reads the coordinator's log."""
 
 
 class Joined(NamedTuple):

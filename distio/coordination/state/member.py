@@ -59,7 +59,8 @@ HostMessage: TypeAlias = m.LogsRelayed | Report | NamedRunAnswer | MembersListed
 """A message of the coordinator to a process, and not to fibers of it."""
 
 GIVE_BACK_TOGETHER: Final = 64
-"""So many fibers with small outcomes are given back together, if not all is told before."""
+"""The number of fibers with small outcomes that are given back together, if not all is told
+before."""
 ASK_EVERY: Final = 2_000
 """After so many messages the member asks to be told when they are heard."""
 MOST_UNHEARD: Final = 20_000

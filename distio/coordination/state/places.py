@@ -32,7 +32,7 @@ Rank: TypeAlias = tuple[bool, int]
 """The place of a chunk in the order: (whether it is new, its number)."""
 
 _UNITS: Final = 1_000_000
-"""So many units are an amount of 1: whole numbers have exact sums."""
+"""The units of an amount of 1: whole numbers have exact sums."""
 
 _NONE: Final[Mapping[str, int]] = {}
 
@@ -119,7 +119,7 @@ class Places:
         return held
 
     def member_lost(self, member: int) -> None:
-        """Nothing is held there any more."""
+        """Give back all that placed fibers hold at this member."""
         for fiber in [*self._held.get(member, ())]:
             self.give_back(fiber)
 

@@ -200,7 +200,7 @@ class FiberRecord(msgspec.Struct, gc=False, eq=False):
     place: int = 0
     """Which of the fibers in the snapshot it is."""
     rare: Rare = _COMMON
-    """Is to be read; `own` is to be changed."""
+    """The rare facts, to be read; `own` is to be changed."""
 
     @property
     def own(self) -> Rare:
@@ -403,7 +403,7 @@ class Run:
         return [*self._owned.get(member, ())]
 
     def disown(self, fiber: int, record: FiberRecord) -> int:
-        """This fiber has ended: its owner need not cancel it.
+        """Let this fiber, which has ended, have no owner: the owner need not cancel it.
 
         Returns:
             The region of the owner that is to be cancelled if the fiber was lost; 0: none.

@@ -148,7 +148,7 @@ class StatusQueries(CoordinatorFeature):
                 self._look_up(pending.member, pending.query)
 
     def run_ended(self, id: int, run: Run) -> None:
-        """No fiber is left in this run that could be answered."""
+        """Drop the queries of this run."""
         if self._pending:
             pending = self._pending.items()
             self._pending = {number: each for number, each in pending if each.query.run != id}

@@ -226,4 +226,4 @@ class Timers(CoordinatorFeature):
 
 
 def _nothing(member: MemberRecord, message: m.StartTimer, deadline: float) -> None:
-    """Nobody wants to know which fibers sleep."""
+    """Do nothing: the default where no part wants to know which fibers sleep."""
