@@ -24,7 +24,7 @@ __all__ = ["Place", "describe_holds", "describe_places", "describe_wait", "text_
 _LONGEST: Final = 200
 """Characters of the text of a value."""
 _MOST_VALUES: Final = 30
-"""So many variables of one place are shown."""
+"""The most variables of one place that are shown."""
 _DEEPEST: Final = 5
 _PROGRAMS: Final = frozenset({"io", "ios", "index", "f"})
 """Fields that say where a frame has got to."""

@@ -194,7 +194,7 @@ def _region(key: int, shield: int, acquiring: int, *rest: Any) -> Region:
 
 
 WHOLE: Final = Region(0, 0, 0)
-"""All of a fiber's program."""
+"""The region of a fiber's whole program."""
 
 
 @final

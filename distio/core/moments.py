@@ -179,7 +179,7 @@ class Run(NamedTuple):
 
 
 class Wait(NamedTuple):
-    """There is nothing to do until a moment; all moments until `after` are behind."""
+    """The decision to wait until a moment; all moments until `after` are behind."""
 
     until: float
     after: float

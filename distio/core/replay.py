@@ -127,7 +127,7 @@ class AwaitHistory:
         return log
 
     def note(self, awaited: str, outcome: Any, *, is_failure: bool) -> None:
-        """This came of an await."""
+        """Note the outcome of an await."""
         if self.why_lost:
             return
         if len(self.entries) == _MOST_ENTRIES:

@@ -77,7 +77,7 @@ def item_of(called: str, index: int, *item: Any) -> str:
 
 
 def zip_items(results: Sequence[Result[Any, Any]], called: str) -> Result[Any, Any]:
-    """All values, or all failures, each with the index of its item."""
+    """Merge Results: all values, or all failures, each with the index of its item."""
     merged = zip_results(results)
     if not isinstance(merged, Panic):
         return merged  # nobody has to be told where

@@ -102,7 +102,7 @@ class _Codec(Generic[T]):
         return self.read(frames).messages
 
     def read(self, frames: Sequence[Any], take: Take | None = None) -> Batch[T]:
-        """One batch, with all payloads of its messages in place.
+        """Read one batch, with all payloads of its messages in place.
 
         Args:
             frames: as they came; pieces of payloads keep the memory of theirs.

@@ -38,7 +38,7 @@ class SharedPart(Protocol):
     def __len__(self) -> int: ...
 
     def digest(self) -> bytes:
-        """That of the bytes."""
+        """The digest of the bytes."""
         ...
 
     def read(self) -> bytes:
@@ -85,7 +85,7 @@ class Pieces:
     __hash__ = None  # type: ignore[assignment]  # as Python does it for what has __eq__ alone
 
     def join(self) -> bytes:
-        """All of it in one piece, which is a copy."""
+        """Join all pieces into one, which is a copy."""
         return b"".join(
             [part if isinstance(part, memoryview) else bytes_of(part) for part in self.parts]
         )

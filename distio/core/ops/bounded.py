@@ -246,7 +246,7 @@ class _NextItem(Frame):
 
 @final
 class _ChunkEnd(Frame):
-    """All items are done; what is missing is how long it took."""
+    """The frame after the last item of a chunk: it measures how long the chunk took."""
 
     __slots__ = ("failures", "start", "values")
 

@@ -27,7 +27,7 @@ class _Several(IO[Any, Any, Any]):
 
 @final
 class Sequence(_Several):
-    """Each in turn; the value is the last one's."""
+    """Run each program in turn; the value is the last one's."""
 
     __slots__ = ()
 
@@ -63,7 +63,7 @@ class _SequenceFrame(Frame):
 
 @final
 class Zip(IO[Any, Any, Any]):
-    """Each in turn; the value is the list, or the tuple, of all values."""
+    """Run each program in turn; the value is the list, or the tuple, of all values."""
 
     __slots__ = _names = ("ios", "container")
 
@@ -132,7 +132,7 @@ class _AsTupleFrame(Frame):
 
 @final
 class ThenKeep(_Several):
-    """Each in turn; the value is the first one's."""
+    """Run each program in turn; the value is the first one's."""
 
     __slots__ = ()
 

@@ -146,7 +146,7 @@ def _itself(left: Program, waited: Result[Any, Any]) -> Program:
 
 
 def _without_one(lock: Lock, fiber: Computing, computation: _Computation) -> Program:
-    """One that has joined waits no longer; the value is what is to be cancelled."""
+    """Take away one fiber that waits; the value is the fibers to cancel."""
     if computation.fiber != fiber or not computation.waiting:
         return Pure(())
     left = computation._replace(waiting=computation.waiting - 1)

@@ -92,7 +92,7 @@ class MadeBundle:
         self._sources: list[Source] = []
         """The modules that came along last."""
         self._bundled: Bundled | None = None
-        """All of it, with these."""
+        """The whole bundle, with these modules."""
 
     def is_large(self) -> bool:
         """Whether it is too large to be kept, with what it refers to."""
@@ -106,7 +106,7 @@ class MadeBundle:
         scope.modules.update(dict.fromkeys(self._modules))
 
     def with_sources(self, sources: list[Source]) -> Bundled:
-        """All of it, with some modules."""
+        """The whole bundle, with the sources of some modules."""
         bundled = self._bundled
         if bundled is None or sources != self._sources:
             head = pickle.dumps((sources, self._headings), pickle.HIGHEST_PROTOCOL)
@@ -159,7 +159,7 @@ def _made_anew(scope: Scope, writer: Writer) -> MadeBundle:
 
 
 def _definitions(scope: Scope, writer: Writer) -> Written:
-    """All that is needed of the namespaces; to define something may need more of them."""
+    """Define all that is needed of the namespaces; a definition may need more of them."""
     pickler = Pickler(writer, scope, defines=True)
     try:
         while fresh := {each.index: names for each in scope.namespaces if (names := each.take())}:

@@ -35,7 +35,7 @@ _IMPORT: Final = dis.opmap["IMPORT_NAME"]
 NAMELESS: Final = frozenset({"globals", "eval", "exec", "vars", "locals", "__import__"})
 """Functions that reach global variables without naming them in the code."""
 _WITHOUT_REFERENCES: Final = 2
-"""This version of the format depends on nothing but the code: later ones count references."""
+"""The version of the format that depends on nothing but the code: later ones count references."""
 _MOST_LINES: Final = 2_000
 """More lines than these don't travel with one code object."""
 

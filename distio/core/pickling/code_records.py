@@ -46,7 +46,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _MOST_KEPT: Final = 1_000
 _MOST_REACHED: Final = 200
-"""So many functions and classes are recorded, at most, for one that a pickle names."""
+"""The most functions and classes that are recorded for one that a pickle names."""
 
 
 class CodeRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -63,7 +63,7 @@ class CodeRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Records(msgspec.Struct, frozen=True, array_like=True):
-    """All that a pickle names."""
+    """The records of all code that a pickle names."""
 
     code: list[CodeRecord]
     named: list[list[int]]

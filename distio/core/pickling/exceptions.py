@@ -133,7 +133,7 @@ class ExceptionWriter:
         return restore_exception, (self._reader, packed, number)
 
     def allow_replacement(self, exception: BaseException) -> None:
-        """This one may arrive as a `ForeignException` in any case."""
+        """Let this exception arrive as a `ForeignException` in any case."""
         self._replaceable.add(self._number(exception))
 
     def _number(self, exception: BaseException) -> int:

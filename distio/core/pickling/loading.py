@@ -135,7 +135,7 @@ class Bundle:
             return _fill(space, self.payload, attachments, stand_ins)
 
     def release(self) -> None:
-        """Nobody opens anything with it any more: free what nobody uses."""
+        """Free what no object uses: nothing is opened with the bundle any more."""
         opened, self._opened = self._opened, None
         if opened is not None and self._space is not None:
             self._space.release(opened)

@@ -87,7 +87,7 @@ class Bundled(NamedTuple):
 
 
 class BufferStore(Protocol):
-    """Has memory that the processes of a host share."""
+    """A store with memory that the processes of a host share."""
 
     def put(self, data: memoryview) -> tuple[bytes, SharedPart] | None:
         """A part with these bytes, and its name; None: there is no room for it.
@@ -126,7 +126,7 @@ class Writer:
     def __init__(self, *, attaches: bool, is_trial: bool = False) -> None:
         self.attaches = attaches
         self.store: BufferStore | None = None
-        """Has shared memory for large values; None: they are copied into that of this process."""
+        """The store for large values; None: they are copied into the memory of this process."""
         self._is_trial = is_trial
         self.names_content = False
         """Whether what is the same has the same name, in all processes and at all times."""

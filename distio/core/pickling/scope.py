@@ -170,7 +170,7 @@ def text_hints(f: FunctionType) -> list[str]:
 
 
 def words_in(texts: Iterable[str]) -> list[str]:
-    """All that may be a name in some texts."""
+    """All words in some texts that may be names."""
     return [word for text in texts for word in _words_of(text)]
 
 

@@ -54,7 +54,7 @@ Names = dict[str, Any]
 
 _TOKEN_BYTES: Final = 8
 _MOST_BUNDLES: Final = 1_000
-"""So many bundles are remembered whose variables are those of the present generation."""
+"""The most bundles that are remembered with the variables of the present generation."""
 _OF_THE_PROCESS: Final = frozenset({"__builtins__", "__name__", "__loader__", ORIGIN})
 """Global variables that a module has in each process for itself."""
 
@@ -165,11 +165,11 @@ class ObjectSpace:
         """Held for a look at that."""
         self.reach = Reach()
         self.bundles: dict[Any, MadeBundle] = {}
-        """Some of those that were made here, by what was needed."""
+        """Some of the bundles that were made here, by what was needed."""
         self.lock = threading.RLock()
         """Held by a thread while it makes classes: each is made once."""
         self.buffers: BufferStore | None = None
-        """Has shared memory for large values that are dumped here; None: there is none."""
+        """The store for large values that are dumped here; None: there is none."""
         self.process = "this process"
         """The process's name in messages."""
         self.is_worker = False
@@ -269,7 +269,7 @@ class ObjectSpace:
             self.classes.show(hidden)
 
     def _forget_bundles(self, names: Names) -> None:
-        """Nobody makes these bundles again, and they would keep this namespace alive."""
+        """Forget the bundles of this namespace: they aren't made again, and would keep it alive."""
         for key, made in [*self.bundles.items()]:
             if made.holds(names):
                 self.bundles.pop(key, None)
@@ -359,7 +359,8 @@ class _Load:
         self._space: ObjectSpace | None = None
 
     def lock(self, space: ObjectSpace) -> None:
-        """Nobody else makes classes until this is opened: others may be made of those."""
+        """Lock the space until this pickle is opened: no other thread makes classes of these
+        meanwhile."""
         if self._space is None:
             space.lock.acquire()
             self._space = space
@@ -402,7 +403,7 @@ def attachment(digest: bytes) -> bytes:
 
 
 def attachments_at_hand() -> Mapping[bytes, Bytes]:
-    """All attachments that what is being opened may refer to, by digest."""
+    """All attachments, by digest, to which the pickle that is being opened may refer."""
     return _load.get().attachments
 
 

@@ -64,7 +64,7 @@ _MOST_OBJECTS: Final = 300
 
 
 class _Unknown(Exception):
-    """There is no telling whether an object was changed."""
+    """Raised when it can't be told whether an object was changed."""
 
 
 def watch(scope: Scope) -> Watch | None:

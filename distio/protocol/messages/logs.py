@@ -58,7 +58,7 @@ class RelayLogs(MemberMessage, frozen=True, gc=False):
 
 
 class LogsHeard(MemberMessage, frozen=True, gc=False):
-    """So many bytes of records have come here since the last such message."""
+    """The bytes of records that have come here since the last such message."""
 
     roles: ClassVar[frozenset[Role]] = EVERYBODY
 

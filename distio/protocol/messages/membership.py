@@ -167,7 +167,7 @@ class LeaseRenewed(CoordinatorMessage, frozen=True, gc=False):
 
 
 class LinkBroke(CoordinatorMessage, frozen=True, gc=False):
-    """One of your two connections broke: make others, and resume."""
+    """One of the member's two connections broke: it makes others, and resumes."""
 
     is_numbered: ClassVar[bool] = False
     is_counted: ClassVar[bool] = False

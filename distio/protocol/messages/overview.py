@@ -235,7 +235,7 @@ class AskSaved(MemberMessage, frozen=True, gc=False):
     """The same for all pages of a listing."""
     run: Id
     fiber: FiberId
-    """This one alone; 0: all of them."""
+    """The only fiber to tell of; 0: all of them."""
     page: Epoch
     """From 0; each page is asked for when the one before has come."""
 
@@ -270,7 +270,7 @@ class ListFibers(CoordinatorMessage, frozen=True, gc=False):
 
 
 class StopListing(CoordinatorMessage, frozen=True, gc=False):
-    """Nobody asks for the rest of a listing any more."""
+    """The observer asks for the rest of a listing no more."""
 
     listing: Number
 

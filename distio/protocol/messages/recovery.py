@@ -50,7 +50,7 @@ class SaveFibers(MemberMessage, frozen=True, gc=False):
 
 
 class FibersSaved(CoordinatorMessage, frozen=True, gc=False):
-    """One more message about fibers that are saved was heard."""
+    """The coordinator has heard one more message about fibers that are saved."""
 
 
 class LossReported(CoordinatorMessage, frozen=True, gc=False):
