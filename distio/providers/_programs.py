@@ -116,7 +116,7 @@ class Programs:
         self._begin()
 
     def _begin(self) -> None:
-        """There is no thread yet, or no more: another cluster may come."""
+        """Set all to the state without a thread: another cluster may come."""
         self._selector = selectors.DefaultSelector()
         self._waker: Waker | None = None
         self._thread: threading.Thread | None = None

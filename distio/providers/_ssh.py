@@ -63,7 +63,7 @@ print({_MARK!r} + json.dumps(found))
 """The code that the first connection runs; `mkdtemp` makes directories of mode 0700."""
 _ON_ONE_LINE: Final = base64.b64encode(_LOOK_CODE.encode()).decode()
 _LOOK: Final = f"exec(__import__('base64').b64decode('{_ON_ONE_LINE}'))"
-"""Some shells allow no newline between quotes."""
+"""The code in one line: some shells allow no newline between quotes."""
 
 
 @final

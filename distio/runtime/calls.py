@@ -32,7 +32,7 @@ class _Call:
         self.withdrawn: Action | None = withdrawn
 
     def take(self) -> tuple[Action | None, Action | None]:
-        """Both of them, once."""
+        """Take both actions, once."""
         taken, self.make, self.withdrawn = (self.make, self.withdrawn), None, None
         return taken
 

@@ -376,7 +376,7 @@ class CoordinatorProcess:
             self._peers.watch_peer(member, connection, hello.host, hello.pid)
 
     def _report_broken(self, addresses: Iterable[bytes]) -> None:
-        """All that was said on these connections was taken up."""
+        """Report connections that broke, now that all that was said on them is taken up."""
         for address in addresses:
             self._decider.take_in(HungUp(self._decider.now(), address))
 

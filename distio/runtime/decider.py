@@ -176,7 +176,7 @@ class Decider:
                 poller.register(journal.child)
 
     def park(self) -> None:
-        """All was sent, and the process ends: let another one go on quickly."""
+        """Let another process go on quickly: all was sent, and this one ends."""
         if self._journal is not None:
             log.info(
                 "the coordinator ends; the cluster, with %s, is in its journal in %s, and goes on "

@@ -106,7 +106,7 @@ class Doorkeeper:
         return self._identities.get(_user_of(frame))
 
     def note(self, descriptor: int, frame: zmq.Frame) -> None:
-        """This frame came by a connection that is watched."""
+        """Note the user of a watched connection, by a frame that came by it."""
         self._users[descriptor] = _user_of(frame)
 
     def note_event(self, event: int, value: int) -> None:
@@ -117,7 +117,7 @@ class Doorkeeper:
             self._failure = _FAILURES.get(value, "it breaks the protocol of ZeroMQ")
 
     def hung_up(self, descriptor: int) -> None:
-        """This connection broke."""
+        """Forget a connection that broke."""
         self._users.pop(descriptor, None)
         peer = self._peers.pop(descriptor, "an unknown address")
         failure, self._failure = self._failure, ""

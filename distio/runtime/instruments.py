@@ -109,7 +109,7 @@ class Instruments:
         in_background(partial(say, [*lines, *lines_of_overview(overview)]))
 
     def note_heard(self, count: int) -> None:
-        """So many messages have come."""
+        """Count so many messages that have come."""
         self._heard += count
 
     def note_turn(self, seconds: float) -> None:

@@ -69,7 +69,7 @@ class LeadingHost(FencedHost):
         self.waker.wake()
 
     def close_bells(self) -> None:
-        """Nobody waits at the socket any more."""
+        """Close the bells: no thread waits at the socket any more."""
         self.waker.close()
         self._bell.close()
 
@@ -167,7 +167,8 @@ class LeadingHost(FencedHost):
 
     @contextmanager
     def alone_listening(self) -> Iterator[None]:
-        """No other thread touches the socket (on the link thread, mutex held)."""
+        """A context in which no other thread touches the socket (on the link thread, mutex
+        held)."""
         self.take_socket()
         try:
             yield

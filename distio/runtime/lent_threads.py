@@ -29,7 +29,7 @@ from distio.runtime.timers import set_alarm
 __all__ = ["lend_thread"]
 
 _AT_ONCE: Final = 8
-"""So many threads are started without further ado; work that doesn't block needs no more."""
+"""The threads that are started without further ado; work that doesn't block needs no more."""
 _MOMENT_SECONDS: Final = 0.01
 _PATIENCE_SECONDS: Final = 10.0
 """How long a thread without work stays."""

@@ -89,7 +89,7 @@ class Lines:
             for _ in range(2)
         )
         self._monitors = [self.sender.get_monitor_socket(), self.listener.get_monitor_socket()]
-        """Those that are polled."""
+        """The monitors that are polled."""
 
     @property
     def _url(self) -> str:
@@ -202,7 +202,7 @@ class Lines:
         return None if self.memory is None else self.memory.take
 
     def hear(self, batch: Batch[m.CoordinatorMessage]) -> Sequence[m.CoordinatorMessage]:
-        """Those messages of a batch that weren't heard before (with the mutex held)."""
+        """The messages of a batch that weren't heard before (with the mutex held)."""
         return self.session.hear(time.monotonic(), batch.first, batch.heard, batch.messages)
 
     def told_of_break(self) -> None:

@@ -150,7 +150,7 @@ class LinkedHost(LeadingHost):
         return None
 
     def tell_word(self) -> None:
-        """Nothing has come since a thread was idle: tell how the client fares (mutex held)."""
+        """Tell how the client fares: no message has come since a thread was idle (mutex held)."""
         self.owes_word = False
         self.send_outbox(full=True)
 
@@ -424,7 +424,7 @@ class LinkedHost(LeadingHost):
         self.waker.wake()
 
     def cut_short(self, reason: str) -> None:
-        """Nothing more is heard of the coordinator (mutex held)."""
+        """End all waits for the coordinator, of which nothing more is heard (mutex held)."""
         self.questions.cut_short(reason)
         self.named_runs.cut_short(reason)
 

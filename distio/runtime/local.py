@@ -51,8 +51,8 @@ __all__ = ["LocalHost"]
 
 
 _KEYS: Final = count(fiber_id(0, 1))
-"""Each run here is a cluster of its own, but what is kept from one must mean nothing in another:
-ids of an incarnation that no member has."""
+"""The keys of runs in this process: each run is a cluster of its own, but an object kept from one
+must mean nothing in another. Their ids are of an incarnation that no member has."""
 
 
 _OVER: Final = Coordinator()

@@ -63,7 +63,8 @@ _asleep.acquire()
 
 
 def _forked() -> None:
-    """This is another process now: its main thread is in no run, and locks may have been held."""
+    """Renew the locks in a forked child: its main thread is in no run, and they may have been
+    held."""
     global _guard, _asleep
     _guard, _asleep = threading.RLock(), threading.Lock()
     _asleep.acquire()

@@ -39,7 +39,7 @@ __all__ = ["MemberMemory"]
 LEAST_BYTES: Final = 256 * 1024
 """Less is copied as quickly as a file is made."""
 _MOST_FILES: Final = 256
-"""So many a process has open, or mapped, at most; it may have other uses for its descriptors."""
+"""The most files that a process has open, or mapped; it may need its descriptors otherwise."""
 _MOST_LOOKED_AT: Final = 4
 """Parts of one size that a value is compared with."""
 _MOST_SIZES: Final = 256
@@ -313,7 +313,7 @@ class MemberMemory:
         return name
 
     def dropped(self, name: str) -> None:
-        """Nobody here has a part of this name any more."""
+        """Hear that no object here has a part of this name any more."""
         if self._own >= 0 and self._pid == os.getpid():
             with suppress(OSError):
                 os.unlink(name, dir_fd=self._own)
@@ -352,7 +352,8 @@ class MemberMemory:
                 self.dropped(name)
 
     def close(self) -> None:
-        """Nothing is given or taken any more; what was is there as long as somebody has it."""
+        """Give and take nothing any more; given parts are there as long as some process has
+        them."""
         own, self._own = self._own, -1
         if own >= 0:
             os.close(own)

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["OwnRuns"]
 
 _MUTEX_MAY_TAKE_SECONDS: Final = 1.0
-"""No thread holds the mutex for a thousandth of this."""
+"""The time limit for the mutex: no thread holds it for a thousandth of this."""
 
 
 @final

@@ -40,7 +40,7 @@ class Pending:
         """The functions to call when it is over. The thread that takes a call out makes it."""
 
     def end_wait(self) -> None:
-        """There is nothing to wait for any more."""
+        """End the wait of all threads."""
         self.is_over = True
         self._gate.release()
         wake_main_thread()

@@ -193,7 +193,7 @@ class Child:
         return self.box.descriptor
 
     def close_box(self) -> None:
-        """Nobody reads the black box any more; may be called again."""
+        """Close the black box, which is read no more; may be called again."""
         box, self.box = self.box, None
         if box is not None:
             box.close()
@@ -225,7 +225,7 @@ class Owner(Protocol):
     """Decides what becomes of children; called on the supervisor's thread."""
 
     def started(self, child: Child) -> None:
-        """This life has finished starting."""
+        """A life of the child has finished starting."""
 
     def ended(self, child: Child, code: int, lived: float) -> float | None:
         """A process has ended, and the supervisor isn't stopping.

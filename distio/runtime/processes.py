@@ -279,7 +279,7 @@ class LocalProcesses:
         return child.has_started or (was_killed and child.failed_starts < _MOST_FAILED_STARTS)
 
     def _coordinator_again(self, child: Child, reason: str, lived: float) -> float | None:
-        """It goes on from its journal."""
+        """Start another coordinator process, which goes on from the journal."""
         assert child.process is not None
         what = f"the coordinator process {child.process.pid} was lost: {reason}"
         seconds = child.again(lived)

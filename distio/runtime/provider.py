@@ -92,7 +92,7 @@ class Command:
         return [*self.common(url), "--serial", str(self.first + index), "--name", name]
 
     def common(self, url: str = "") -> list[str]:
-        """That, without what says which worker it is: options `--serial` and `--name`."""
+        """The arguments, without those that say which worker it is: `--serial` and `--name`."""
         return [url or self.url, *self.arguments, "--patience", f"{self.patience:g}"]
 
 

@@ -93,7 +93,7 @@ class SharedDirectory:
                 os.close(self._lock)  # another cluster has removed it before it was locked
 
     def remove(self) -> None:
-        """Nobody shares anything any more."""
+        """Remove the directory: no process shares anything any more."""
         if self._lock >= 0:
             _remove(self.path)
         self.release()
@@ -193,7 +193,7 @@ class CoordinatorMemory:
         self._parts: WeakValueDictionary[bytes, _NamedPart] = WeakValueDictionary()
         """By label: what has come before is the same part."""
         self._members = {int(each) for each in os.listdir(directory.path) if each.isdecimal()}
-        """Those with which something was shared."""
+        """The members with which something was shared."""
 
     def adopt(self, parts: Iterable[KeptPart]) -> None:
         """Keep what a former process has left of these, which the journal has, and nothing else."""
@@ -310,7 +310,7 @@ class CoordinatorMemory:
             _remove(self._root.path / str(member))
 
     def close(self, *, is_last: bool) -> None:
-        """This process ends.
+        """End the sharing of this process.
 
         Args:
             is_last: whether the cluster ends with it: else another process goes on.

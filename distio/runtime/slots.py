@@ -28,7 +28,7 @@ _LEFT_SECONDS: Final = 1.0
 @final
 @dataclass(eq=False)
 class Slot:
-    """One place, through all its workers."""
+    """The place of one worker after another."""
 
     limit: RestartLimit
     number: int = 0
@@ -53,7 +53,7 @@ class Slot:
 
 @final
 class Slots:
-    """All places.
+    """The places of all workers.
 
     Args:
         wanted: how many.

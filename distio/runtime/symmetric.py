@@ -156,7 +156,7 @@ class Meeting:
             return file.read()
 
     def remove(self) -> None:
-        """Nobody is to come any more; may be called again."""
+        """Remove the file: no rank is to come any more; may be called again."""
         self.path.unlink(missing_ok=True)
         shutil.rmtree(self.keys, ignore_errors=True)
 

@@ -20,7 +20,7 @@ from distio.runtime.timeouts import MAX_WAIT_SECONDS
 __all__ = ["Alarm", "set_alarm"]
 
 _MOST_CANCELLED: Final = 64
-"""So many alarms that were taken back may stay among the others, and as many as these are."""
+"""The most cancelled alarms that stay among the others, beside as many as there are others."""
 
 
 @final

@@ -116,7 +116,7 @@ class Unpacked:
 
 
 unpacked: Final = Unpacked()
-"""That of this process."""
+"""The unpacked code of this process."""
 
 
 def _forget_modules(root: Path) -> None:

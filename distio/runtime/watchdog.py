@@ -173,7 +173,8 @@ class PoolWatch:
         ]
 
     def watch(self) -> None:
-        """All threads are busy: if fibers may come to wait for one, look after it (mutex held)."""
+        """Watch a pool whose threads are all busy, if fibers may come to wait for one (mutex
+        held)."""
         state = self._host.member.state
         if state.ready or state.parked:
             self.is_watched, self.sees_ready = True, bool(state.ready)

@@ -36,7 +36,7 @@ class WatchedHost(Host):
         return None if self.black_box is None else self.black_box.hand_of_thread()
 
     def loop_hand(self) -> Hand | None:
-        """One slot for the event loop, which runs one coroutine at a time."""
+        """The one slot for the event loop, which runs one coroutine at a time."""
         if self._loop_hand is None and self.black_box is not None:
             self._loop_hand = self.black_box.hand()
         return self._loop_hand

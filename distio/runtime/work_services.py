@@ -76,13 +76,13 @@ class WorkServices:
     # -- for an executor ------------------------------------------------------------------
 
     def hand(self) -> Hand | None:
-        """Nobody watches the process."""
+        """None: the process isn't watched."""
         return None
 
     loop_hand = hand
 
     def tank(self) -> Tank | None:
-        """Each step gets all its fuel at once: fibers here go on nowhere else."""
+        """None: each step gets all its fuel at once, as fibers here go on nowhere else."""
         return None
 
     def may_call(self, fiber: Fiber) -> bool:

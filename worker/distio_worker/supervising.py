@@ -126,10 +126,10 @@ class Supervisor:
         self._code = 0
 
     def started(self, child: Child) -> None:
-        """Each says itself that it has joined."""
+        """Do nothing: each worker says itself that it has joined."""
 
     def ended(self, child: Child, code: int, lived: float) -> float | None:
-        """One that was told to end, or can't join, isn't started again."""
+        """Decide whether to start a worker again: not one that was told to end, or can't join."""
         assert child.process is not None
         name = f"worker process {child.process.pid}"
         is_lost = code == LOST

@@ -125,7 +125,7 @@ class HostedWorkers:
         log.error("the workers of this host aren't looked after any more", exc_info=error)
 
     def started(self, child: Child) -> None:
-        """Each says itself that it has joined."""
+        """Do nothing: each worker says itself that it has joined."""
 
     def ended(self, child: Child, code: int, lived: float) -> float | None:
         """A worker has ended; one that was told to, or can't join, isn't started again."""

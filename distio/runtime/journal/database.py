@@ -327,7 +327,7 @@ class Database:
                 row = rows.fetchone()
 
     def damages(self) -> Iterator[str]:
-        """All that can be found of damages, without opening what it holds."""
+        """The damages that can be found without opening what the journal holds."""
         try:
             for (found,) in self._rows("PRAGMA integrity_check(20)"):
                 if found != "ok":

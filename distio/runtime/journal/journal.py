@@ -39,7 +39,8 @@ _UNKNOWN: Final = 255
 
 
 class JournalLost(Exception):
-    """This process isn't the coordinator any more: it can't write its journal, and says why."""
+    """Raised when this process can no longer write its journal, so it is no coordinator any
+    more."""
 
 
 @final

@@ -201,7 +201,7 @@ class _Segment:
             self.needed += place.size
 
     def forget(self, number: int) -> None:
-        """Nobody needs this blob of it any more."""
+        """Count a blob of the segment that isn't needed any more."""
         self.needed -= self.blobs.pop(number).size
 
     def read(self, name: str, number: int) -> bytes:
@@ -320,7 +320,7 @@ class Log:
         self._note_first(replace(self._about, version=version))
 
     def _note_first(self, about: About) -> None:
-        """No turn is written yet; so if there is no room, that is seen with the first one."""
+        """Note the facts in the first segment; a lack of room shows again with the first turn."""
         with suppress(NotWritten):
             self._note(about)
         self._about = about
@@ -360,7 +360,7 @@ class Log:
         self._in_memory.update(blobs)
 
     def forget(self, blobs: Iterable[int]) -> None:
-        """Nobody needs these blobs any more."""
+        """Free these blobs, which aren't needed any more."""
         for number in blobs:
             if self._in_memory is not None and self._in_memory.pop(number, None) is not None:
                 continue
@@ -381,7 +381,7 @@ class Log:
                     yield number, record.data
 
     def cuts(self) -> list[Cut]:
-        """There are none."""
+        """An empty list: a private journal has no cuts."""
         return []
 
     def blob(self, number: int) -> bytes:

@@ -313,7 +313,7 @@ class Postgres:
         return found
 
     def damages(self) -> Iterator[str]:
-        """All that can be found of damages, without opening what it holds."""
+        """The damages that can be found without opening what the journal holds."""
         try:
             number = self.about().base.turn
             while rows := self._next_turns(number):

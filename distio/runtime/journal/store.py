@@ -227,7 +227,7 @@ class SharedStore(Store, Protocol):
         """The process that holds it now, in words; empty: none does."""
 
     def damages(self) -> Iterator[str]:
-        """All that can be found of damages, without opening what it holds."""
+        """The damages that can be found without opening what the journal holds."""
 
     def sizes(self) -> Mapping[str, int]:
         """By part, how many bytes it takes."""
