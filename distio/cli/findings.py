@@ -82,7 +82,7 @@ class Findings:
     wall_clock: float
     """When its last turn was, in seconds since 1970; 0: there was none."""
     runs: list[tuple[SavedRun, int, list[Finding]]]
-    """Each run, how many of its fibers have no snapshot, and what was found for the others."""
+    """Each run, the number of its fibers that have no snapshot, and the findings for the others."""
 
     @property
     def is_right(self) -> bool:

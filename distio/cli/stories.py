@@ -34,7 +34,7 @@ __all__ = ["NotThere", "Stories", "Story", "look", "look_at"]
 
 
 class NotThere(Exception):
-    """There is no such run, fiber or cut; the message says what there is."""
+    """Raised for a run, fiber or cut that doesn't exist; the message says which exist."""
 
 
 @dataclass

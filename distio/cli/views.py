@@ -104,7 +104,8 @@ def dump_as_data(dump: Dump) -> dict[str, Any]:
 
 
 def lines_of_dump(dump: Dump) -> Iterator[str]:
-    """All fibers as a tree: under each those that end before it, or for which it waits."""
+    """All fibers as a tree: under each fiber are those that end before it, or for which it
+    waits."""
     parents = _parents(dump)
     children: dict[int, list[int]] = {}
     for fiber, parent in parents.items():

@@ -23,5 +23,5 @@ class Blind:
 
 
 def _find_nothing(*args: Any, **options: Any) -> Any:
-    """Nothing is wrong, as far as a blind oracle can tell."""
+    """Find nothing wrong, as a blind oracle does."""
     return ()

@@ -116,7 +116,7 @@ def explore_all(
 
 
 class _CutOff(Exception):
-    """There are more schedules than were to be simulated."""
+    """Raised when there are more schedules than were to be simulated."""
 
 
 class _Counted(Played):

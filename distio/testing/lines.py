@@ -182,7 +182,7 @@ class Lines:
                 wire.break_(self._world.arrival(), missing)
 
     def set_cut(self, is_cut: bool) -> None:
-        """Nothing comes through, or everything does again."""
+        """Let nothing come through, or everything again."""
         for wire in (self.speaks, self.introduces, self.hears):
             wire.cut(is_cut)
 

@@ -85,7 +85,8 @@ class Wire:
         self._changed()
 
     def cut(self, is_cut: bool) -> None:
-        """Nothing comes through for now, and nothing is lost; or everything does again."""
+        """Let nothing come through for now, and nothing get lost; or let everything through
+        again."""
         self._is_cut = is_cut
         self._changed()
 

@@ -136,7 +136,7 @@ class World:
         self.hub.connect(process)
 
     def call_in(self, call: Any) -> None:
-        """Such a thread called a callback."""
+        """Take in a call that another thread has made of a callback."""
         self._outside.put(call)
 
     def joined(self, process: Process) -> None:
@@ -362,7 +362,7 @@ class World:
         return True
 
     def _look_around(self) -> None:
-        """Nothing can happen: see whether a callback is dead, or will come from outside."""
+        """Look whether a callback is dead, or will come from outside: nothing else can happen."""
         gc.collect()
         if self._find_actions():
             return
@@ -398,7 +398,7 @@ class World:
     # -- the end --------------------------------------------------------------------------
 
     def _check_rest(self) -> None:
-        """Nothing of a run may be left after its end."""
+        """Check that nothing of a run is left after its end."""
         try:
             self.hub.validate()
             self.hub.machine.validate_rest()

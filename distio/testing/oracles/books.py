@@ -115,12 +115,12 @@ class Books:
             del self._set[call.key]
 
     def unsure(self, call: Call, kind: str) -> None:
-        """Nobody knows whether this call has happened, for its process is lost."""
+        """Note that nobody knows whether this call has happened, for its process is lost."""
         if not (kind == "queue" and call.method in PUTS):  # an item that was put may be taken
             self.void(call, kind)
 
     def sure(self, call: Call, kind: str) -> None:
-        """This call has happened after all: its fiber is back.
+        """Note that this call has happened after all: its fiber is back.
 
         Raises:
             Wrong: others have seen that it has not.

@@ -244,7 +244,7 @@ class Calls:
             self._pending[fiber] = calls[-1]
 
     def _is_back(self, fiber: int) -> None:
-        """This fiber is there, with all that it has done: the coordinator knows of it."""
+        """Note that this fiber is there, with all that it has done: the coordinator knows of it."""
         freed = self._freed.pop(fiber, ())
         for gone in freed:
             gone.is_void = True

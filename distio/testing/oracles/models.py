@@ -161,7 +161,7 @@ class _Feed(NamedTuple):
 
 
 class Topic(NamedTuple):
-    """Each item goes to all feeds at once, as soon as all have room."""
+    """A topic: each item goes to all feeds at once, as soon as all have room."""
 
     capacity: int
     """-1: there is no limit."""

@@ -26,7 +26,7 @@ from distio.testing.oracles.models import Model
 __all__ = ["MOST_CALLS", "MOST_STEPS", "Verdict", "find_order"]
 
 MOST_STEPS: Final = 20_000
-"""So many calls are tried at most before it is left open whether there is an order."""
+"""The most calls that are tried before it is left open whether there is an order."""
 MOST_CALLS: Final = 2_000
 """The longest history that is looked at: each step of the search keeps what the model was."""
 
