@@ -32,7 +32,8 @@ __all__ = [
 ]
 
 _LONGEST: Final = sys.float_info.max
-"""No delay is longer, in seconds: what grows without end stays a number that can be slept."""
+"""The longest delay, in seconds: a delay that grows without end stays a number that can be
+slept."""
 
 Step = tuple[float, Any] | None
 """The delay in seconds, and the next state; None: the schedule is done."""
@@ -250,7 +251,7 @@ def _complaint(where: str, expected: str, value: Any) -> str:
 
 @final
 class Recurs(Schedule, frozen=True):
-    """So many recurrences; the state is how many are left."""
+    """A schedule of so many recurrences; the state is how many are left."""
 
     n: int
 
@@ -324,7 +325,7 @@ class While(Schedule, frozen=True):
 
 @final
 class Jittered(Schedule, frozen=True):
-    """Each delay of a schedule times a random factor; the state is that of the schedule."""
+    """A schedule whose delays are each times a random factor; the state is that of the schedule."""
 
     schedule: Schedule
     least: float
@@ -405,7 +406,8 @@ class Either(Schedule, frozen=True):
 
 @final
 class Then(Schedule, frozen=True):
-    """One schedule after the other; the state is whether the second has begun, and its own."""
+    """Two schedules, one after the other; the state is whether the second has begun, and its
+    own."""
 
     first: Schedule
     second: Schedule

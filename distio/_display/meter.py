@@ -136,7 +136,7 @@ def in_words(shown: Shown) -> str:
 
 
 def rate_in_words(rate: float) -> str:
-    """So many in a second, or in a minute if that is few; empty: none.
+    """The rate in words: so many in a second, or in a minute if that is few; empty: none.
 
     >>> rate_in_words(1234.5), rate_in_words(0.05), rate_in_words(0)
     ('1234/s', '3.0/min', '')

@@ -194,7 +194,8 @@ class Feed:
         self._session.start(piece)
 
     def _leave_session(self) -> None:
-        """Nothing more is started in it; unless others use it as well, it ends with its pieces."""
+        """Start nothing more in the session; unless others use it as well, it ends with its
+        pieces."""
         if self._session is not self._shared:
             self._session.retire()
 

@@ -58,7 +58,7 @@ class OnThreads:
         return self._threads
 
     def refresh(self) -> None:
-        """There are as many as there were."""
+        """The number of threads stays as it was."""
 
     def run(self, program: IO[Any, Any, Any]) -> Result[Any, Any]:
         return program.run(None)
@@ -173,13 +173,13 @@ class _Workers:
         return not self.session.is_over and (self.users > 0 or not self.session.orphans)
 
     def enter(self) -> None:
-        """One more uses them."""
+        """Count one more user of the workers."""
         if not self.users:
             self._used_since = time.monotonic()
         self.users += 1
 
     def leave(self) -> None:
-        """One less uses them."""
+        """Count one user less of the workers."""
         self.users -= 1
         if not self.users:
             self._used_seconds += time.monotonic() - self._used_since

@@ -104,7 +104,7 @@ class _Call(Errand):
 
 @final
 class Pool:
-    """Has calls made at a place.
+    """A pool that has calls made at a place.
 
     Args:
         where: the place.

@@ -76,7 +76,7 @@ class Place(Protocol):
 
 
 class Errand:
-    """Some calls, and who hears how they have ended."""
+    """Some calls, and the function that hears how they have ended."""
 
     __slots__ = ("calls", "handle", "is_cancelled")
 
@@ -104,7 +104,8 @@ _here: Final = _Here()
 
 @contextmanager
 def waiting_for_errands() -> Iterator[None]:
-    """This thread waits for errands: another one takes its place meanwhile."""
+    """A context in which this thread waits for errands: another thread takes its place
+    meanwhile."""
     with waiting(advises=False):  # plain functions have no other way
         if _here.session is None:
             yield
