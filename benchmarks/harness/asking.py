@@ -30,9 +30,9 @@ _MARK: Final = "BENCHMARK_OF_DISTIO"
 The commands of distio refuse a variable that begins with its name and that they do not know.
 """
 _MAIN: Final = "import sys; from benchmarks.harness.candidate import main; main(sys.argv[1:])"
-"""Not `-m`: then its classes would be those of `__main__`, which this process has none of."""
+"""A program that imports `main`: with `-m`, its classes would be those of `__main__`."""
 _END_SECONDS: Final = 10.0
-"""So long a candidate may take to end by itself."""
+"""The time that a candidate may take to end by itself."""
 _LINES: Final = 3
 
 
@@ -73,7 +73,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Answer:
-    """What all candidates have taken."""
+    """The times of all candidates for a question."""
 
     question: Question
     size: Size
@@ -194,7 +194,7 @@ class _Host:
 
 
 def bounded_run(command: Sequence[str], place: Place, limit: float) -> str | None:
-    """What a program prints; None, if it takes longer than so many seconds, and is ended."""
+    """The output of a program; None, if it takes longer than so many seconds, and is ended."""
     with TemporaryFile() as log, _process(command, place, log) as process:
         try:
             code = process.wait(limit)

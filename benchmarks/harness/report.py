@@ -77,7 +77,7 @@ def _picture(directory: Path, question: Question) -> Path:
 
 
 def _output_of(script: str) -> str:
-    """What a script prints."""
+    """The output of a script."""
     command = [sys.executable, "-m", f"benchmarks.{script}"]
     done = bounded_run(command, HERE, _SCRIPT_SECONDS)
     return done or f"takes more than {_SCRIPT_SECONDS:.0f} s"
