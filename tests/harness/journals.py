@@ -48,11 +48,11 @@ def make(keep: Keep) -> Handshakes:
 
 
 def ignore(text: str) -> None:
-    """Nobody reads this."""
+    """Drop a line that nobody reads."""
 
 
 def never(seconds: float) -> bool:
-    """Nothing is to be waited for: the disk has room."""
+    """Fail instead of waiting: the disk has room."""
     raise AssertionError("the journal can't be written")
 
 

@@ -21,7 +21,7 @@ _LATE: Final = io.pure("late")
 
 
 class Things(NamedTuple):
-    """What the fibers of one program share."""
+    """The primitives that the fibers of one program share."""
 
     queue: Queue[Any]
     other: Queue[Any]
