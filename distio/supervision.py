@@ -208,8 +208,9 @@ def _begin(
 class _Supervision:
     """One run of a supervisor.
 
-    It is plain data. What waits, and what stops the children in the end, refer to the same one
-    (they travel in one pickle), so that no moment is left in which a child is known to nobody.
+    It is plain data. The program that waits, and the one that stops the children in the end, refer
+    to the same one (they travel in one pickle), so that no moment is left in which a child is known
+    to nobody.
     """
 
     __slots__ = ("fibers", "group", "lives", "machine", "on_restart", "policy", "results", "specs")

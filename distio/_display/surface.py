@@ -63,7 +63,7 @@ _LEAST_BAR_WIDTH: Final = 8
 class Terminal(Surface):
     """Bars on a terminal, one below the other; they are gone when all are over.
 
-    What the program prints meanwhile appears above the bars.
+    Output that the program prints meanwhile appears above the bars.
     """
 
     _GAP_SECONDS: Final = 0.1
@@ -148,7 +148,7 @@ def _is_terminal(file: Any) -> bool:
 class Notebook(Surface):
     """An output in the cell that has begun the meter, which is changed in place.
 
-    It needs neither widgets nor scripts. What it showed last stays in the notebook.
+    It needs neither widgets nor scripts. Its last state stays in the notebook.
     """
 
     _GAP_SECONDS: Final = 0.25

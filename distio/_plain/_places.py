@@ -2,9 +2,10 @@
 
 Rules
 -----
-- Who names no place gets worker processes, one for each core. They start with the first call, serve
-  all later ones, and end with the program. So the second call needs no start.
-- Who asks for another number of workers gets a cluster of that size, which is kept instead.
+- A caller that names no place gets worker processes, one for each core. They start with the first
+  call, serve all later ones, and end with the program. So the second call needs no start.
+- A caller that asks for another number of workers gets a cluster of that size, which is kept
+  instead.
 - If a call was cancelled while its function ran, and still runs, the next one gets fresh workers.
 - In a worker the place is a thread of that worker: its cores have work already.
 - Calls with the same place share a session while they go on. Arrays that it has sent stay with the

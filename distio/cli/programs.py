@@ -35,7 +35,7 @@ def load_program(target: str, args: Sequence[str]) -> IO[Any, Any, Any]:
     """Load a file as a script is loaded, and find its program.
 
     `sys.path` and `sys.argv` are as the script would find them, but its `__name__` isn't
-    `"__main__"`. What the file defines can travel to workers that don't have the file.
+    `"__main__"`. Functions and classes of the file can travel to workers that don't have the file.
 
     Args:
         target: `FILE`, or `FILE:NAME`; NAME is `main` unless given.

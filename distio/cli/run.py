@@ -5,7 +5,7 @@ Rules
 - A program runs at one place. Options that say how to reach another place, or what to start there,
   contradict the choice, and nothing is run.
 - A place that is typed comes before one that is configured.
-- What isn't the program's doing (the file, the options, the cluster) exits as wrong usage.
+- A mistake that isn't the program's (the file, the options, the cluster) exits as wrong usage.
 """
 
 from __future__ import annotations

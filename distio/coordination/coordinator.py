@@ -250,7 +250,7 @@ class Coordinator:
             event: what happened.
 
         Returns:
-            What to say to whom, in order.
+            The messages to send to each member, in order.
         """
         state = self.state
         state.now = now

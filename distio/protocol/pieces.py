@@ -1,7 +1,7 @@
 """Payloads that lie in several pieces, so that nobody has to copy them together.
 
 A piece is bytes, the memory of a frame that has come, or a part in memory that processes of one
-host share. What holds a payload need not know: its length and its bytes are those of its pieces,
+host share. The holder of a payload need not know: its length and its bytes are those of its pieces,
 one after another.
 """
 

@@ -137,8 +137,8 @@ class SSH(Provider):
         python: the Python there, which has distio.
         environment: variables for the workers, beside those that ssh gives.
         directory: the working directory of the workers; by default the one that ssh gives.
-        options: options for the ssh client, like `["-p", "2222"]`. What a host always needs is
-            better in `~/.ssh/config`.
+        options: options for the ssh client, like `["-p", "2222"]`. Options that a host always needs
+            are better in `~/.ssh/config`.
         program: the ssh client.
 
     Raises:

@@ -1,6 +1,6 @@
 """Results as text that fits on a screen, whatever they hold.
 
-A text that leaves something out says how much. What fits is shown as Python shows it.
+A text that leaves something out says how much. A text that fits is shown as Python shows it.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ class Threads:
             withdrawn: called instead if the call is withdrawn.
 
         Returns:
-            What withdraws the call, unless a thread has taken it up.
+            A function that withdraws the call, unless a thread has taken it up.
 
         Raises:
             CannotStartThread: there may be another thread for it, but the system allows none.

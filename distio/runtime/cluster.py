@@ -156,9 +156,9 @@ class Cluster(OnEngines):
                 the fiber isn't given to another one, since it may be what ends them: it ends in a
                 Panic that holds `WorkerLost`. A fiber that only waits meanwhile isn't suspected.
             snapshot_memory: without a journal: the most memory, in bytes, for what is kept of
-                fibers (snapshots, fibers that sleep for long or wait for a worker, outcomes). What
-                is beyond that is in a temporary file without a name. With a journal, all that is
-                large is there.
+                fibers (snapshots, fibers that sleep for long or wait for a worker, outcomes). All
+                beyond that is in a temporary file without a name. With a journal, all that is large
+                is there.
             patience: the longest time that a process may be stopped (by SIGSTOP, or Ctrl-Z), in
                 seconds. Then the process is killed, and its fibers go on elsewhere. A process
                 that computes for long isn't stopped, in whatever code.

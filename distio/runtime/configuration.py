@@ -6,7 +6,8 @@ from its name: `--max-losses` of `distio coordinator` is DISTIO_COORDINATOR_MAX_
 such as DISTIO_URL, is shared by commands: its key stands at the top of the file. A flag comes
 before the environment, that before the file, that before the default; click sees to it.
 
-What nobody would read is an error: an unknown key, or an unknown variable that begins with DISTIO_.
+A setting that nobody would read is an error: an unknown key, or an unknown variable that begins
+with DISTIO_.
 """
 
 from __future__ import annotations

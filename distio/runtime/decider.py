@@ -1,6 +1,6 @@
 """The decider in the coordinator's process: the machine, its clock, and a journal if it has one.
 
-Whatever the process tells the machine goes through here, so that the journal has it.
+All inputs of the machine go through here, so that the journal has them.
 """
 
 from __future__ import annotations

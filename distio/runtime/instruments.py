@@ -2,11 +2,11 @@
 
 Rules
 -----
-- Whoever asks (a request for metrics, SIGUSR1) leaves word and wakes the loop. The loop answers
-  between two turns, so nobody else looks at the machine.
-- What is printed is printed by another thread: nobody may read it.
-- What serves HTTP, and what knows of fibers, takes long to import. So it is imported when it is
-  needed: most coordinators start, and end, without it.
+- A request for metrics or SIGUSR1 leaves word and wakes the loop. The loop answers between two
+  turns, so nobody else looks at the machine.
+- Lines are printed by another thread: nobody may read them.
+- Modules that serve HTTP, or know of fibers, take long to import. So they are imported when
+  they are needed: most coordinators start, and end, without them.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ Rules
 - The guard looks every `LOOK_SECONDS` as long as something changes. It leads if nobody has led
   since its last look, until it hears something while a thread is idle: that one leads next.
 - If one thread of the pool has led ever since the last look, nothing happens, and the guard sleeps.
-  Whoever gives the lead up then rouses it.
+  The thread that gives the lead up then rouses it.
 - While the link thread needs the socket, as it makes other connections, no thread of the pool
   leads.
 

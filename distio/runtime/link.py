@@ -5,7 +5,7 @@ thread of the pool that is idle listens itself: no hop to another thread. The li
 while the pool is busy (see `lead`), sends messages that were held back for a moment so that they go
 out in one frame with those that follow, and sees to the connections. It never runs user code.
 
-What the messages are about has modules of its own: `link_keeper` for the link itself, `leaving` for
+The subjects of messages have modules of their own: `link_keeper` for the link itself, `leaving` for
 the member's way out, `own_runs`, `named_runs`, `questions` and `inquiries` for the threads of this
 process that wait, `deliveries` and `relay` for logs.
 """
@@ -392,7 +392,7 @@ class LinkedHost(LeadingHost):
         """Take up what the coordinator has said to this process (mutex held).
 
         Returns:
-            What is left to do without the mutex, if anything is.
+            A function to call without the mutex, if anything is left to do.
         """
         if isinstance(told, m.LogsRelayed):
             return partial(self.deliveries.put, [told])

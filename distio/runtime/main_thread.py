@@ -96,7 +96,7 @@ def call_on_main_thread(make: Callable[[], None], refuse: Callable[[], None]) ->
             before it has taken up the call.
 
     Returns:
-        What withdraws the call; it returns whether it came in time.
+        A function that withdraws the call; it returns whether it came in time.
     """
     call = _Call(make, refuse)
     with _guard:

@@ -4,7 +4,7 @@ Rules
 -----
 - A part is known as long as somebody here has it, or a mapping of it; or else as long as the
   coordinator keeps it. So what has come, or has left, isn't copied again when it leaves again.
-- What is to leave is compared with the last parts of its size, by its bytes.
+- A part that is to leave is compared with the last parts of its size, by its bytes.
 - Two threads may copy the same bytes at once; both get the part that was known first.
 - Of what others look for, nothing is closed as long as they may find it: see `_Counted`.
 """
@@ -71,8 +71,8 @@ _files: Final = _Files()
 class _Counted:
     """Counts as a file as long as it is there.
 
-    What is referred to weakly has no `__del__` of its own: another thread could come by it while
-    that is called.
+    An object that is referred to weakly has no `__del__` of its own: another thread could come by
+    it while that is called.
     """
 
     __slots__ = ()

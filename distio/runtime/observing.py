@@ -1,7 +1,7 @@
 """Looking at a cluster from outside: a process joins as an observer, and asks.
 
-An observer hosts nothing. What a member alone knows is asked of that member; one that doesn't
-answer in time is named, and all others are told nevertheless.
+An observer hosts nothing. Facts that a member alone knows are asked of that member; one that
+doesn't answer in time is named, and all others are told nevertheless.
 """
 
 from __future__ import annotations

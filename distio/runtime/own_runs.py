@@ -5,8 +5,8 @@ Rules
 - The root of a run begins in this process (`begin`), or is shipped to a worker (`submit`).
 - The log levels of this process go before the first run that they concern, and again when they have
   changed. So records of its fibers elsewhere come at the levels of this program.
-- The link thread hears of the end of a run. What the end has to do with code of the user is for
-  another thread: log handlers, and what frees the user's objects.
+- The link thread hears of the end of a run. The part of the end that calls code of the user is for
+  another thread: log handlers, and the freeing of the user's objects.
 - The threads that wait for a run wake when its log records have been handled, and in any case.
 """
 

@@ -2,9 +2,9 @@
 
 Rules
 -----
-- What is said goes out at once, unless more follows in the same turn, or a frame has gone out less
-  than `HOLD_BACK_MS` ago and more is likely to follow: fibers are ready, or the message is
-  deferrable and the member is in a burst.
+- Messages go out at once, unless more follow in the same turn, or a frame has gone out less than
+  `HOLD_BACK_MS` ago and more is likely to follow: fibers are ready, or the message is deferrable
+  and the member is in a burst.
 - A burst is a row of frames that followed each other soon. While a thread computes, the link thread
   sends what was held back, some milliseconds late.
 - If all that is new is how many fibers wait, it is said after a silence of

@@ -3,8 +3,8 @@
 Rules
 -----
 - The directory of a cluster is private (0700), and in the system's memory (/dev/shm) if there is
-  such a place. It has a directory for each process that shares. Who has that may remove what is in
-  it; others only put names into it that they give.
+  such a place. It has a directory for each process that shares. The owner of a directory may remove
+  what is in it; others only put names into it that they give.
 - A name there is a part on its way, or one that a process has and may give again; it removes the
   name when it drops the part. The system frees the memory with the last name, and the last who has
   it open or mapped. So nothing has to be counted, and what is open outlives the cluster.

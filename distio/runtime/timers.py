@@ -121,7 +121,7 @@ def set_alarm(moment: float, call: Callable[[], None]) -> Alarm:
         call: what is called; it must not block for long.
 
     Returns:
-        What takes the alarm back.
+        A function that takes the alarm back.
 
     Raises:
         CannotStartThread: the system allows no thread that would call it.

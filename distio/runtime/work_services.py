@@ -2,7 +2,7 @@
 
 Rules
 -----
-- All of this is called without the mutex: it may call code of the user, or block. What changes the
+- All of this is called without the mutex: it may call code of the user, or block. A change of the
   machine goes through the inbox.
 - A warning about a fiber comes once for each place of a program, and one about other code once for
   each difference: a million fibers of one place would say the same.

@@ -4,8 +4,8 @@ Every choice is a number below a count, and 0 is always the tamest: go on with w
 take the oldest, deliver at once. A schedule is the list of the choices that were not tame, so a
 short one is one that a person can follow.
 
-What the simulated program draws by `io.random` is no choice: it comes from a generator of its own,
-so that a program which draws makes the same choices as one that doesn't.
+A number that the simulated program draws by `io.random` is no choice: it comes from a generator of
+its own, so that a program which draws makes the same choices as one that doesn't.
 """
 
 from __future__ import annotations

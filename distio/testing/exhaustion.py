@@ -88,7 +88,7 @@ def explore_all(
         components: see `simulate`.
 
     Returns:
-        What was covered, and whether that is all.
+        The part that was covered, and whether that is all.
 
     Raises:
         CheckFailed: a schedule breaks the check or an invariant; the exception holds the line that

@@ -219,8 +219,8 @@ class _OfCoordinator(_Fault):
 class Restart(_OfCoordinator):
     """The coordinator's process ends at once, as by kill -9, and another goes on from its journal.
 
-    What the coordinator has taken up last may be in the journal or not; if it is, what the
-    coordinator has said to that may be lost.
+    The last inputs of the coordinator may be in the journal or not; if they are, the coordinator's
+    answers to them may be lost.
     """
 
     seconds: float = 0.0

@@ -158,7 +158,7 @@ class Lines:
         """The coordinator knows this member again.
 
         Returns:
-            What it has not heard, and is told again.
+            The messages that it has not heard, and is told again.
         """
         if not self.absence.is_now:
             return ()  # the network has repeated it

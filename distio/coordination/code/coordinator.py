@@ -5,8 +5,8 @@ Rules
 - A chunk names the manifest of the code that its pickle refers to, by a digest. A worker whose code
   is another gives the chunk back. From then on it gets no chunk of this manifest: the chunks wait
   for another worker, and hold up no others.
-- What differs is told once for each worker and manifest: to the operator, and to the client whose
-  fibers came back. When no worker that is there takes them, that is told as well.
+- The differences are told once for each worker and manifest: to the operator, and to the client
+  whose fibers came back. When no worker that is there takes them, that is told as well.
 - A worker that has joined anew is asked anew: its code may be that of before.
 """
 

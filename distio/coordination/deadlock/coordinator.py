@@ -14,7 +14,7 @@ Rules
   then all of them were waiting at the moment at which the second probe was sent, and nothing
   can ever wake one of them.
 - One run of a knot ends: among those whose fibers wait for each other in a cycle, the one that was
-  started last. What it holds is released, so the others go on.
+  started last. Its locks are released, so the others go on.
 """
 
 from __future__ import annotations

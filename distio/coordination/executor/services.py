@@ -72,7 +72,7 @@ class HostServices(Answering, Protocol):
             fiber: on whose behalf.
 
         Returns:
-            What withdraws the call if it hasn't begun.
+            A function that withdraws the call if it hasn't begun.
         """
 
     def on_main_thread(
@@ -86,7 +86,8 @@ class HostServices(Answering, Protocol):
             fiber: on whose behalf.
 
         Returns:
-            What withdraws the call; it returns whether neither of the two is called any more.
+            A function that withdraws the call; it returns whether neither of the two is called any
+            more.
         """
 
     def begin_task(self, fiber: Fiber) -> Callable[[Result[Any, Any]], None]:

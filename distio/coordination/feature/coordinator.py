@@ -6,7 +6,7 @@ Rules
   or methods that it needs, when it is made; none knows the coordinator itself.
 - A method with `@handles` handles a message of a member; one with `@admits` checks before whether
   the member can truthfully say it.
-- What a feature needs of all others goes through the hooks below. A feature has those in its class
+- A feature asks something of all others through the hooks below. A feature has those in its class
   in which it has a say. For each event, all features are called in the order of one list.
 - A hook is called in the middle of an event: it may send messages and call verbs of the state, but
   it must leave what it doesn't own as it is.

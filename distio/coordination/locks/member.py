@@ -8,8 +8,8 @@ Rules
   and no message is sent. Otherwise each fiber that waits is told to the coordinator, which gives
   turns in the order in which it hears of them; a token without a turn goes back.
 - The locks that a fiber holds are in the fiber (`Fiber.holds`) and travel with it, tokens and all.
-- The value of a variable comes with its token, as bytes, and goes back with it. What is set in
-  between is told at once, so that it outlives this member.
+- The value of a variable comes with its token, as bytes, and goes back with it. A value that is set
+  in between is told at once, so that it outlives this member.
 - A lock that no fiber here uses is kept for a while, for the next that does; not more than
   `_MOST_IDLE` of them, and none longer than the runs that have used it.
 """

@@ -2,8 +2,8 @@
 
 Rules
 -----
-- What the machine says to a member goes into the member's session, and out if the member listens.
-  What it says to its operator is logged.
+- Messages of the machine to a member go into the member's session, and out if the member listens.
+  Messages to its operator are logged.
 - A member is lost when the shell says that its process has ended, or that the member was silent for
   too long; and when the member has had too much before it for too long, and reads nothing (see
   `pressure`). If it still listens, it is fenced: it is told that it is no member any more.

@@ -10,10 +10,10 @@ Rules
   have broken and others were made, each side says again what the other one has not heard, in order.
 - A message that was heard before is dropped, whether it comes twice or late. A gap is a breach: on
   one connection nothing is lost, so whoever leaves one lies, or has gone wrong.
-- What was heard is acknowledged by whatever is said next. If nothing is said, an empty batch says
-  it: `ACKNOWLEDGE_SECONDS` after the first message that wasn't acknowledged, or when there are
-  `ACKNOWLEDGE_AT_MOST` of them. An empty batch has no number, so it isn't acknowledged itself, and
-  two sides that have nothing to say are silent.
+- Messages that were heard are acknowledged by the next message in return. If nothing is said, an
+  empty batch says it: `ACKNOWLEDGE_SECONDS` after the first message that wasn't acknowledged, or
+  when there are `ACKNOWLEDGE_AT_MOST` of them. An empty batch has no number, so it isn't
+  acknowledged itself, and two sides that have nothing to say are silent.
 - Members that are lost as soon as their connection breaks have an `UnnumberedSession`: one
   connection carries all that they say and hear, so nothing is kept, numbered or acknowledged.
 - A coordinator that goes on from a journal may have gone back, so it says other messages under
@@ -190,7 +190,7 @@ class NumberedSession(Generic[Out, In]):
         """Go on over new connections; the other side says how much it has heard.
 
         Returns:
-            What it has not heard, in order: this is to be sent next.
+            The messages that it has not heard, in order: they are to be sent next.
 
         Raises:
             Breach: it has heard more than was said, or less than it had acknowledged.

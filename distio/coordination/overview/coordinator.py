@@ -2,7 +2,7 @@
 
 Rules
 -----
-- Whoever looks at a cluster changes nothing of it, but may cancel a run if it is a client.
+- An observer changes nothing of a cluster; a client that looks may cancel a run.
 - An answer is bounded: lists have the first ones, with the number of all; fibers come in pages.
 - A page of fibers is bytes that only the observer opens.
 - A member that doesn't answer harms nobody: its observer says when it waits no longer. If the

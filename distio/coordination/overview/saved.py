@@ -2,7 +2,7 @@
 
 Rules
 -----
-- What is kept has values of users, so the question is for clients; observers don't see them.
+- Snapshots have values of users, so the question is for clients; observers don't see them.
 - The coordinator opens nothing: snapshots and attachments are bytes that the asking process opens.
 - A page costs as much as it has: some fibers, and a MiB; its last payload may go beyond that. The
   next page is made when it is asked for, which a process does when it has read the one before.

@@ -6,8 +6,8 @@ Rules
   entries stay, and are dropped when they come to the top: an entry counts only if it says what is
   true of its worker now.
 - Of workers with equal loads the one with the lowest number comes first.
-- What an entry doesn't say (whether the worker stays, or has refused some code) is asked of the
-  worker. So nothing has to be noted when a worker takes less than before.
+- Facts that an entry doesn't have (whether the worker stays, or has refused some code) are asked of
+  the worker. So nothing has to be noted when a worker takes less than before.
 """
 
 from __future__ import annotations

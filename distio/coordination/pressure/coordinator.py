@@ -4,13 +4,13 @@ Rules
 -----
 - Messages of a member are handled in order. So when a member asks how much of what it has said is
   heard, all that was said before is heard, and the answer may be sent.
-- What is said to a member and not read by it is in memory here. So the member is asked, every so
-  many bytes, to tell when it has read them. While it has more than a limit before it, it is *slow*:
-  it is given no fibers.
+- Messages that were said to a member and not read by it are in memory here. So the member is asked,
+  every so many bytes, to tell when it has read them. While it has more than a limit before it, it
+  is *slow*: it is given no fibers.
 - When something of a run is sent to a slow member, the run is *held*. All members that host fibers
-  of it are told, and outcomes stay where they ended. What they had said before may still come; that
-  is bounded, too, since the answer to a member that asks how much is heard follows what it was
-  told. Fibers that put an item are answered later. Other runs are not slowed.
+  of it are told, and outcomes stay where they ended. Messages that they had said before may still
+  come; that is bounded, too, since the answer to a member that asks how much is heard follows what
+  it was told. Fibers that put an item are answered later. Other runs are not slowed.
 - A client that has offered many fibers of a run asks when few of them are left that wait for a
   place; the others stay with the client, as they are.
 - When the member has read the half of it, or is lost, output is released.

@@ -10,7 +10,7 @@ Rules
   be both.
 - The fibers of a lost member wait no longer, unless they go on elsewhere from a snapshot. The reply
   for which a snapshot waits is kept, also that to a call which its member has answered itself.
-- What members may do without asking is in `delegations`, and how that is recalled in
+- The rights of members to act without asking are in `delegations`, and their recall in
   `delegated_queues`.
 """
 

@@ -8,8 +8,8 @@ Rules
   fiber has asked for is answered as ever. A call on another thread is waited for; so is a callback,
   and a call of an actor.
 - A tree is at rest when none of this is left in it. Then its fibers are saved, each on its own.
-- What was sent to such a fiber before the coordinator had its snapshot comes before the answer to
-  that. The fiber is saved again. What is sent later is told to it again elsewhere.
+- Messages that were sent to such a fiber before the coordinator had its snapshot come before the
+  answer to that. The fiber is saved again. Later messages are told to it again elsewhere.
 - A fiber that comes when the member leaves is saved already. One that calls an actor here is made
   to its end, before the object of the actor goes on elsewhere.
 - The fibers of a run that is cancelled release here: there may be no other member for them.

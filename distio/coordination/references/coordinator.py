@@ -5,17 +5,17 @@ Rules
 - For each key the coordinator counts: each member, once for having made it and once for each
   payload with a reference to it that was sent there; and the payloads that are here, in the backlog
   or as items of a queue or a deferred value.
-- A member gives back what it was counted for, by number, when no reference is left there. What was
-  sent meanwhile still counts, so no payload on its way is forgotten.
+- A member gives back what it was counted for, by number, when no reference is left there.
+  References that were sent meanwhile still count, so no payload on its way is forgotten.
 - A key that nothing counts for is freed, and with it the payloads that were in it.
 - The key of a fiber is its id, and its handles are the references to it. A member from which the
   fiber leaves is counted once: its handle stays there. As long as that is all there is to say, the
   record of the fiber says it (`is_unwanted`). A handle where the fiber is isn't counted; the member
   tells when such a handle leaves, and is counted until the payload with it has come.
-- A member may say that a payload refers to anything. What isn't known, or belongs to the runs of
-  others, doesn't count, and isn't told on.
-- What a lost member was counted for stays: it may have told others in ways that nobody tracks. So
-  does what refers to itself. All of that ends with the run.
+- A member may say that a payload refers to anything. A key that isn't known, or belongs to the runs
+  of others, doesn't count, and isn't told on.
+- The counts of a lost member stay: it may have told others in ways that nobody tracks. So does what
+  refers to itself. All of that ends with the run.
 """
 
 from __future__ import annotations

@@ -194,7 +194,7 @@ class Places:
     ) -> Iterator[tuple[Chunk, MemberRecord]]:
         """Take out chunks with the members that they go to, in order, as long as there are places.
 
-        Whoever gets a chunk sends it before asking for the next one.
+        A caller that gets a chunk sends it before asking for the next one.
 
         Args:
             members: all members.

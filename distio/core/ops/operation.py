@@ -16,7 +16,7 @@ __all__ = ["Operation"]
 
 
 class Operation:
-    """One node of a program. What users combine and run is its subclass `IO`."""
+    """One node of a program. Users combine and run its subclass `IO`."""
 
     __slots__ = ()
 

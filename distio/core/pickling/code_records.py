@@ -2,8 +2,8 @@
 
 Rules
 -----
-- What a pickle names is imported where the pickle is opened, and so follows the code that is there.
-  A *record* has the module, the name and the digest of one function or class as it was.
+- Code that a pickle names is imported where the pickle is opened, and so follows the code that is
+  there. A *record* has the module, the name and the digest of one function or class as it was.
 - Recorded is what a pickle names, and what the code of that names in its own package, and so on:
   a fiber that waits in one function may go on with others. Python's own modules and distio aren't.
 - The records of one pickle are its *manifest*, one attachment. Most pickles of a program have the

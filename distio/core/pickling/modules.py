@@ -1,8 +1,8 @@
 """How modules travel: by name, and beside it by their source; those without a file by value.
 
-What is installed is expected to be installed everywhere. All other modules (beside the script, on
-a path of the program's own, loaded from a file) are imported by name where that works; their
-source travels along for where it doesn't, and for those edited since they were first sent.
+Installed modules are expected to be installed everywhere. All other modules (beside the script, on
+a path of the program's own, loaded from a file) are imported by name where that works; their source
+travels along for where it doesn't, and for those edited since they were first sent.
 """
 
 from __future__ import annotations

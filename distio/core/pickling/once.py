@@ -11,8 +11,8 @@ Rules
   lock is held while it is opened: threads that need it at the same moment may all open it, and take
   what the first of them has made.
 - A process keeps the last few that it has opened.
-- What must be looked at each time it leaves (handles, references, generators of random numbers)
-  isn't pickled once, and neither is what has no large part: that costs little.
+- An object that must be looked at each time it leaves (handles, references, generators of random
+  numbers) isn't pickled once, and neither is one that has no large part: that costs little.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The form of a dump as bytes.
 
 A payload is a body, and the bundle of definitions that it refers to. Large values lie apart, as
-*attachments* that have names: many payloads may refer to the same ones. What is to be opened on its
-own has them behind it.
+*attachments* that have names: many payloads may refer to the same ones. A payload that is to be
+opened on its own has them behind it.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class BufferStore(Protocol):
     def put(self, data: memoryview) -> tuple[bytes, SharedPart] | None:
         """A part with these bytes, and its name; None: there is no room for it.
 
-        What was put before, and is still there, isn't put again.
+        A buffer that was put before, and is still there, isn't put again.
         """
         ...
 

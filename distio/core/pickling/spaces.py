@@ -6,8 +6,9 @@ a module that is imported. It keeps the classes that came by value, so that each
 the sources of modules.
 
 Opening a pickle changes nothing that is here already: a variable, a class, a function that is
-known stays as it is, and what was defined in this process comes home as itself. What was changed
-where it comes from, after it was sent, comes as a new *generation*, with a namespace of its own.
+known stays as it is, and what was defined in this process comes home as itself. A namespace that
+was changed where it comes from, after it was sent, comes as a new *generation*, with a namespace of
+its own.
 """
 
 from __future__ import annotations

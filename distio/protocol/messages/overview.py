@@ -303,8 +303,8 @@ class FibersTold(CoordinatorMessage, frozen=True, gc=False):
 class SavedTold(CoordinatorMessage, frozen=True, gc=False):
     """A page of what was saved of a run.
 
-    What a fiber needs stands on the same page or on a later one. Each snapshot and each attachment
-    is told once in a listing.
+    The snapshot and the attachments of a fiber stand on the same page or on a later one. Each
+    snapshot and each attachment is told once in a listing.
     """
 
     question: Number

@@ -111,7 +111,7 @@ class OnEngines(StartsElsewhere):
         `ray.init` was called before. A placement group asks Ray for what the workers need, so Ray
         adds nodes if it can. Ray starts an actor again whose node or process was lost; a worker
         that ends alone is started again beside its actor. The fibers of a node that Ray drains go
-        on elsewhere. What Ray gives an actor (CUDA_VISIBLE_DEVICES, OMP_NUM_THREADS, the
+        on elsewhere. The things that Ray gives an actor (CUDA_VISIBLE_DEVICES, OMP_NUM_THREADS, the
         `runtime_env`) its worker has as well.
 
         Args:

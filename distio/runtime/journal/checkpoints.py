@@ -1,8 +1,8 @@
 """Checkpoints: the whole coordinator as bytes, from which it goes on with the turns that followed.
 
-A checkpoint is a pickle, since the coordinator is plain data. Whoever can write to the directory of
-a journal decides what the cluster does; still, opening a checkpoint makes instances of the
-coordinator's own classes and of a few containers, and calls nothing else.
+A checkpoint is a pickle, since the coordinator is plain data. A user that can write to the
+directory of a journal decides what the cluster does; still, opening a checkpoint makes instances of
+the coordinator's own classes and of a few containers, and calls nothing else.
 """
 
 from __future__ import annotations

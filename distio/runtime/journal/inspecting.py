@@ -142,7 +142,7 @@ def damages_of(where: Path | str) -> Iterator[str]:
     """Read all of a journal, open its checkpoints, and take up its turns.
 
     Returns:
-        What is damaged.
+        The damages.
     """
     try:
         store = open_store(where, None)

@@ -1,7 +1,7 @@
 """The books of calls: at each moment nothing is done twice, and nobody is let in too early.
 
 These rules cost little, so they are checked while a simulation runs, and a mistake shows where it
-is made. What takes a whole history to see is left to `orders`.
+is made. Rules that need a whole history are left to `orders`.
 
 Rules
 -----

@@ -11,7 +11,7 @@ Rules
   what it has done.
 - When a fiber comes back after a loss, it is at one of its calls again. Those after that have never
   been, and the answer to that one, if there was one before, is the same.
-- A lost member is believed nothing any more. What its fibers held is free.
+- A lost member is believed nothing any more. The locks of its fibers are free.
 - So a fiber holds a lock in one incarnation: it was told so there, or its snapshot was taken after
   it was told. If it waits for the lock in its snapshot, it asks anew, and what it was told since
   has never been. Nobody has seen of it, since a release that no snapshot knows of isn't seen.

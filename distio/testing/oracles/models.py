@@ -243,7 +243,7 @@ class Topic(NamedTuple):
 class Lock(NamedTuple):
     """A lock, a semaphore or a variable: who holds a token of it.
 
-    Who waits isn't known: a call to acquire is taken up when there is a token for it.
+    The fibers that wait aren't known: a call to acquire is taken up when there is a token for it.
     """
 
     tokens: int

@@ -11,7 +11,7 @@ Rules
 - An order is one of whole calls in which no call comes before one that was settled when it began,
   or before one that its own process had answered by then.
 - A call that was answered is in the order, with that answer; the others may be in it.
-- What gave a call its answer began before that was heard.
+- A call that gave another one its answer began before that was heard.
 """
 
 from __future__ import annotations
