@@ -308,17 +308,17 @@ class Coordinator:
 
     @property
     def members(self) -> dict[int, MemberRecord]:
-        """By incarnation."""
+        """The records of the members, by incarnation."""
         return self.state.members
 
     @property
     def runs(self) -> dict[int, Run]:
-        """By the id of the root."""
+        """The runs, by the id of the root."""
         return self.state.runs
 
     @property
     def fibers(self) -> dict[int, FiberRecord]:
-        """By id, the records of fibers that have one."""
+        """The records of fibers that have one, by id."""
         return self.state.fibers
 
     @property

@@ -15,7 +15,7 @@ GRACE_SECONDS: Final = 10.0
 """How long what a run holds may take to be released, unless the coordinator is told otherwise."""
 
 KEEP_SECONDS: Final = 7 * 24 * 3600.0
-"""For how long an outcome is kept, unless the client or the coordinator is told otherwise."""
+"""The time for which an outcome is kept, unless the client or the coordinator is told otherwise."""
 
 MAX_LOSSES: Final = 3
 """A fiber that so many workers had in hand when they were lost isn't placed again, unless the
@@ -45,6 +45,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_members: int = MAX_MEMBERS
     """How many members there may be."""
     version: str = ""
-    """Of distio in the process."""
+    """The version of distio in the process."""
     shared_memory: str = ""
     """The directory in which members on its host share large values; empty: there is none."""

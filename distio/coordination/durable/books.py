@@ -31,7 +31,7 @@ class Share:
         self.count = 0
         """How many records are kept."""
         self.left_out = 0
-        """How many aren't."""
+        """The number of older records, which aren't kept."""
 
     def add(self, worker: int, message: m.RelayLogs) -> None:
         """Records have come; they may take the place of older ones."""
@@ -75,9 +75,9 @@ class End:
         """The outcome of the root, if there is one."""
         self.cause = cause
         self.reason = reason
-        """Why the outcome doesn't count; empty if it does."""
+        """The reason why the outcome doesn't count; empty if it does."""
         self.lost = lost
-        """With which worker the root was lost, and why, if it was."""
+        """The worker with which the root was lost, and why, if it was."""
 
 
 @final

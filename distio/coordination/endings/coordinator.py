@@ -51,7 +51,7 @@ _STOPPED: Final = 2
 
 
 class _Limit(NamedTuple):
-    """Until when a run, or a member, may take."""
+    """The time that a run, or a member, has left."""
 
     deadline: float
     kind: int
@@ -81,7 +81,7 @@ class Endings(CoordinatorFeature):
         self._ending: dict[int, None] = {}
         """The runs that are ending."""
         self._closing = ""
-        """Why the coordinator closes; empty if it doesn't."""
+        """The reason why the coordinator closes; empty if it doesn't."""
 
     # -- runs -----------------------------------------------------------------------------
 

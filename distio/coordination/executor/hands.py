@@ -17,7 +17,7 @@ __all__ = ["Hand", "NotedCoroutine", "work_in_hand"]
 
 
 class Hand(Protocol):
-    """Where one executor notes its work."""
+    """The place where one executor notes its work."""
 
     def take(self, work: Any) -> None:
         """The executor is about to run this `Work`."""

@@ -44,7 +44,8 @@ class HostServices(Answering, Protocol):
         """A place where a new executor notes its work; None: nobody would read it."""
 
     def loop_hand(self) -> Hand | None:
-        """Where the event loop notes the fiber whose coroutine it steps; None: nobody reads it."""
+        """The hand in which the event loop notes the fiber whose coroutine it steps; None: nobody
+        reads it."""
 
     def tank(self) -> Tank | None:
         """Gives a new executor the fuel of its steps; None: each step gets all it may use."""

@@ -25,7 +25,7 @@ from distio.protocol.messages import Chunk, MemberMessage
 __all__ = ["CoordinatorFeature", "Hooks", "Key"]
 
 Key = int | str
-"""Of a lock: that of a variable or of a lock of one program is a number, others have names."""
+"""The key of a lock: a number for a variable or a lock of one program, a name for others."""
 
 _NOBODY: Final[Mapping[int, int]] = {}
 
@@ -197,7 +197,7 @@ F = CoordinatorFeature
 
 @final
 class Hooks(HookTable):
-    """For each hook: the methods of the features that have a say in it, in order."""
+    """The methods of the features that have a say in each hook, in order."""
 
     fibers_left = Hook(F.fibers_left)
     before_placing = Hook(F.before_placing)

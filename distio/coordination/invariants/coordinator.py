@@ -14,7 +14,8 @@ __all__ = ["check", "check_at_rest", "wrong_runs"]
 
 
 def check(state: CoordinatorState) -> None:
-    """Counts are right, each fiber is somewhere, and nothing outlives what it belongs to.
+    """Check that counts are right, each fiber is somewhere, and nothing outlives what it belongs
+    to.
 
     Raises:
         DistioBug: one of it doesn't hold.

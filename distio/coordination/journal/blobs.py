@@ -59,7 +59,7 @@ class KeptPart:
         self.blob = blob
         self._size = size
         self.shared = shared
-        """Where others find it; whoever puts it there again notes that."""
+        """The place where others find the part; a process that puts it there again notes that."""
 
     def __len__(self) -> int:
         return self._size
@@ -116,7 +116,7 @@ class Blobs:
         self.dropped: list[int] = []
         """The blobs in the journal that nobody needs any more, but for checkpoints."""
         self._parts: WeakValueDictionary[bytes, KeptPart] = WeakValueDictionary()
-        """By label."""
+        """The parts that are alive, by label."""
         self._came: list[KeptPart] = []
         """The parts of the turn that is under way: it mentions their blobs."""
 

@@ -400,7 +400,7 @@ class Locks(CoordinatorFeature):
         return self._books.waiting
 
     def in_use(self) -> Iterator[tuple[Key, int, int, int]]:
-        """Of the first locks that have tokens out or fibers waiting: key, tokens, lent, waiting."""
+        """The first locks that have tokens out or fibers waiting: key, tokens, lent, waiting."""
         for key, lock in islice(self._locks.items(), _MOST_LOOKED_AT):
             if lock.lent or lock.queue:
                 yield key, lock.tokens, sum(lock.lent.values()), len(lock.queue)

@@ -58,7 +58,7 @@ class Locks(MemberFeature):
         self._withdrawals = 0
         """How many `WithdrawAcquire` were sent."""
         self.values: dict[Key, Any] = {}
-        """Of a member that is alone: the values of variables, as they are."""
+        """The values of variables, as they are, at a member that is alone."""
 
     # -- what fibers ask ------------------------------------------------------------------
 

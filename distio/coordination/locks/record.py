@@ -33,12 +33,12 @@ class LockRecord:
 
     def __init__(self, tokens: int, per_seconds: float) -> None:
         self.tokens = tokens
-        """As fibers ask for it: 0 is a reentrant lock."""
+        """The tokens as fibers ask for them: 0 is a reentrant lock."""
         self.per_seconds = per_seconds
         self.free = tokens or 1
         """How many tokens are here; of a limit, they never leave."""
         self.lent: dict[int, int] = {}
-        """How many are at each member."""
+        """The number of tokens at each member."""
         self.delegate: int | None = None
         """The member to which they are delegated until they are recalled."""
         self.queue = LockQueue()
@@ -48,10 +48,10 @@ class LockRecord:
         self.awaited: dict[int, int] = {}
         """By fiber that is to ask again: its place."""
         self.starts: deque[float] = deque()
-        """Of a limit: when the last ones started."""
+        """The times of the last starts that a limit has let through."""
         self.value: Bytes | None = None
         self.run = 0
-        """Of a variable: the run to which it belongs."""
+        """The run to which a variable belongs."""
 
     def room(self, now: float) -> int:
         """How many turns can be given now."""

@@ -56,7 +56,7 @@ class Logs(CoordinatorFeature):
         self.dropped = 0
         """How many messages with records came too late to be of use to anybody."""
         self._levels: dict[int, LogLevels] = {}
-        """By client."""
+        """The log levels of each client."""
         self._known: dict[int, dict[int, LogLevels]] = {}
         """By worker and client: the levels that the worker knows."""
         self._on_their_way: dict[int, int] = {}

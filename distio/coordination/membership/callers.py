@@ -27,7 +27,7 @@ class Caller:
         self.identity: Final = identity
         """The identity of both halves."""
         self.overdue_at = now + _LONGEST_SECONDS
-        """When the other half comes too late."""
+        """The time at which the other half comes too late."""
         self.begins: m.Hello | m.Resume | None = None
         self.speaks_from = b""
         self.listens_at = b""

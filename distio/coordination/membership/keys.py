@@ -59,7 +59,7 @@ class AllowedKey(NamedTuple):
     name: str
     role: KeyRole
     public: str
-    """In hexadecimal digits."""
+    """The public key, in hexadecimal digits."""
 
     def __str__(self) -> str:
         return f"{self.name} {self.role} {self.public}"

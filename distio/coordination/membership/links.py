@@ -28,13 +28,13 @@ class Link:
         self._given = given_name(member, hello.pid, hello.host, hello.name)
         self.is_worker = hello.kind == "worker"
         self.proof = hello.proof
-        """By which it proves that it is itself."""
+        """The proof that the member is itself."""
         self.attempt = hello.attempt
-        """Which of its attempts to shake hands has led to the connections that it has."""
+        """The attempt to shake hands that has led to the present connections."""
         self.session = session
         self.speaks_from = b""
         self.listens_at = b""
-        """Where it is told something; empty: nowhere, as this connection broke."""
+        """The address where the member is told something; empty: none, as this connection broke."""
 
     @property
     def label(self) -> str:

@@ -36,7 +36,7 @@ class CrossRunWaits:
 
     def __init__(self) -> None:
         self._waits: dict[int, dict[Waiter, None]] = {}
-        """By the run that is waited for."""
+        """The waits, by the run that is waited for."""
 
     def __len__(self) -> int:
         return len(self._waits)

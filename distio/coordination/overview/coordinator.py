@@ -54,7 +54,7 @@ class LocksInUse(Protocol):
         """How many fibers wait for locks."""
 
     def in_use(self) -> Iterable[tuple[Key, int, int, int]]:
-        """Of locks that have tokens out or fibers waiting: key, tokens, lent, waiting."""
+        """The locks that have tokens out or fibers waiting: key, tokens, lent, waiting."""
 
 
 class Overview(CoordinatorFeature):
@@ -82,7 +82,7 @@ class Overview(CoordinatorFeature):
         self._listings: dict[int, _Listing] = {}
         self._number_of: dict[_Listing, int] = {}
         self._here: dict[_Listing, deque[int]] = {}
-        """Of listings of the fibers that are at no member: those that aren't told yet."""
+        """The fibers at no member that each listing hasn't told yet."""
 
     # -- what goes on ---------------------------------------------------------------------
 

@@ -52,7 +52,7 @@ class Overview(MemberFeature):
         self._state = state
         self._listings: dict[int, deque[Work | m.FiberTold]] = {}
         self.in_hand: Callable[[], Sequence[InHandNow]] = tuple
-        """Says what the threads of the pool have; the host knows."""
+        """The function that says what the threads of the pool have; the host knows."""
 
     @handles
     def list_fibers(self, message: m.ListFibers) -> None:

@@ -88,7 +88,7 @@ class SavedState(CoordinatorFeature):
         self._state = state
         self._deadline_of = deadline_of
         self._listings: dict[int, _Listing] = {}
-        """By client."""
+        """The listing of each client."""
 
     @handles
     @unchecked

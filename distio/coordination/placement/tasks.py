@@ -164,7 +164,7 @@ class UnpickleChunk(Task):
         self._refused = refused
         self._dropped = dropped
         self._differences: Sequence[str] = ()
-        """In which way the code here isn't that which the fibers need."""
+        """The differences between the code here and that which the fibers need."""
 
     @property
     def run_id(self) -> int:
@@ -221,7 +221,7 @@ class UnpickleChunk(Task):
 
 
 def fibers_that_fail(chunk: m.Chunk, reason: TracedException) -> list[Fiber]:
-    """In place of the fibers of a chunk: some that do nothing but fail."""
+    """The stand-ins for the fibers of a chunk, which do nothing but fail."""
     failure = Fail([], [reason])
     fibers = [Fiber(id, chunk.run, failure, None) for id, _ in chunk.fibers]
     for fiber, (_, epoch) in zip(fibers, chunk.fibers):

@@ -84,7 +84,7 @@ def _room_rank(worker: MemberRecord) -> float | None:
 
 
 def _surplus_rank(worker: MemberRecord) -> float | None:
-    """Only of a worker that may have something to give."""
+    """The rank of a worker that may have something to give; None for others."""
     may_give = worker.load > worker.hello.threads and not (
         worker.was_asked_to_share or worker.nothing_to_steal
     )

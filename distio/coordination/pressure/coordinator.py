@@ -69,7 +69,7 @@ class Pressure(CoordinatorFeature):
         self._slow: dict[int, float] = {}
         """By slow member: when it is lost, if it reads nothing until then."""
         self._held: dict[int, _Held] = {}
-        """By run."""
+        """The runs whose output is held."""
         self._offering: dict[int, int] = {}
         """By run: the client that has more fibers to offer when few of them wait for a place."""
 

@@ -80,7 +80,7 @@ class Primitives(CoordinatorFeature):
         self._held: list[int] = []
         """Runs from whose queues all that was delegated is to come back."""
         self._keys: dict[int, dict[int, None]] = {}
-        """By run."""
+        """The keys of each run."""
         self._waiters = Waiters()
         self._kept = KeptReplies(state, references)
 

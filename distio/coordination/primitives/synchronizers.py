@@ -16,7 +16,7 @@ class _Synchronizer:
 
     def __init__(self) -> None:
         self._waiting: dict[int, None] = {}
-        """In the order in which they came."""
+        """The fibers that wait, in the order in which they came."""
 
     def withdraw(self, fiber: int) -> Sequence[Reply]:
         del self._waiting[fiber]

@@ -48,7 +48,7 @@ class Drained(NamedTuple):
     left_behind: int
     """How many could not be saved."""
     reasons: Sequence[str]
-    """Why not: the first few different reasons."""
+    """The reasons why fibers could not be saved: the first few different ones."""
 
     def __str__(self) -> str:
         moved = "1 fiber goes on" if self.moved == 1 else f"{self.moved} fibers go on"

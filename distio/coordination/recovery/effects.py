@@ -17,7 +17,8 @@ from distio.protocol import requests as rq
 __all__ = ["EFFECTS", "Effect", "require_all"]
 
 Effect = Callable[[Fiber, Any, MemberState], str]
-"""Says what others see of this request of a fiber that is in a tree; empty: nothing."""
+"""A function of a request of a fiber in a tree: the effect that others see, in words; empty:
+none."""
 
 
 def _of_a_call(fiber: Fiber, request: rq.CallPrimitive, state: MemberState) -> str:

@@ -72,7 +72,7 @@ class LossReports(CoordinatorFeature):
         self._told: list[_Loss] = []
         """The losses of which a first part was reported."""
         self._loss_of: dict[int, _Loss] = {}
-        """By fiber that has no place yet."""
+        """The losses by fiber that has no place yet."""
 
     def restored(self, fiber: int, run: Run, lost: MemberRecord, reason: str, saved: bool) -> None:
         """A fiber goes on elsewhere.

@@ -59,7 +59,8 @@ class Captured:
         refusal: str = "",
     ) -> None:
         self.destination: Destination = ANYWHERE
-        """Where it goes on: a call of an actor does where the object is."""
+        """The destination at which the fiber goes on: a call of an actor does where the object
+        is."""
         self.fiber = fiber
         self.tree = fiber.tree
         """The tree that it was in: it is in another one when it has been saved since."""
@@ -109,7 +110,7 @@ class Taken(NamedTuple):
         return [each.fiber.id for each in fibers if each.is_calling]
 
     def why_none(self) -> str:
-        """Why nothing is to be saved; empty: it is."""
+        """The reason why nothing is to be saved; empty: something is."""
         if self.condition is None:
             return ""
         needed = [

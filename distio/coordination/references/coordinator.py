@@ -45,13 +45,13 @@ class _Known:
         self.run = run
         self.members = members
         self.host = host
-        """Of a fiber without a record: the member that has reported a handle of it."""
+        """The member that has reported a handle of a fiber without a record."""
         self.payloads = 0
         """How many payloads here refer to it."""
         self.contents: dict[int, int] = {}
         """By key: how many payloads in it refer to that."""
         self.exposed = exposed
-        """Of a fiber: how often the member where it is has reported that a handle leaves."""
+        """How often the member of a fiber has reported that a handle leaves."""
 
 
 class References(CoordinatorFeature):
@@ -126,7 +126,7 @@ class References(CoordinatorFeature):
             known.exposed = known.host = 0
 
     def host_of(self, run: int, fiber: int) -> int:
-        """Where a fiber of this run is that has no record."""
+        """The host of a fiber of this run that has no record."""
         known = self._known.get(fiber)
         return (
             known.host if known is not None and known.run == run and known.host else home_of(fiber)

@@ -1,4 +1,4 @@
-"""Answers which members there are, at once or when enough workers are there.
+"""The coordinator's answers to questions for members, at once or when enough workers are there.
 
 Rules
 -----

@@ -54,7 +54,7 @@ class Scaling:
     def __init__(self, bounds: Bounds) -> None:
         self.bounds = bounds
         self._starting: list[float] = []
-        """For each worker that was started and hasn't joined: until when it is waited for."""
+        """The times until which workers are waited for that were started and haven't joined."""
         self._seen: set[str] = set()
         """The names of the workers that were there last."""
         self._idle_since: dict[str, float] = {}

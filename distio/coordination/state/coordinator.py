@@ -37,7 +37,7 @@ class CoordinatorState:
         self.overdue: dict[int, str] = {}
         """By member that is to be lost, since it doesn't read: why, in words."""
         self.keep = keep
-        """Keeps the bytes of snapshots and outcomes."""
+        """The keeper of the bytes of snapshots and outcomes."""
         self.members: dict[int, MemberRecord] = {}
         self.departed = Departed()
         self.fibers: dict[int, FiberRecord] = {}
@@ -54,7 +54,7 @@ class CoordinatorState:
         self.cold: dict[int, dict[ColdGroup, None]] = {}
         """By run: the fibers that sleep here."""
         self.now = 0.0
-        """When the event came that is being handled."""
+        """The time of the event that is being handled."""
         self.alarm = inf
         """When `tick` is to be called: at the earliest deadline, or before."""
         self.is_unsettled = False
@@ -68,7 +68,7 @@ class CoordinatorState:
         self.counts: dict[str, int] = {}
         """By what has happened, in words: how often, for those who look at the cluster."""
         self.version = ""
-        """Of distio in the process that is the coordinator."""
+        """The version of distio in the process that is the coordinator."""
         self.next_incarnation = 1
         self.commands: list[Send] = []
         """The commands that follow from the event that is being handled."""

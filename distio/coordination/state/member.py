@@ -121,15 +121,15 @@ class MemberState:
         self.said = 0
         """How many messages were taken out of the outbox."""
         self.asked_at = 0
-        """How many of them there were when it last asked how many are heard."""
+        """The number of messages said when the member last asked how many are heard."""
         self.heard = 0
-        """How many of them the coordinator has heard, as far as is known."""
+        """The number of messages that the coordinator has heard, as far as is known."""
         self.said_bytes = 0
         """How large they were."""
         self.asked_at_bytes = 0
         self.heard_bytes = 0
         self.questions: deque[tuple[int, int]] = deque()
-        """For each question that isn't answered: how many messages and bytes it is about."""
+        """The messages and bytes that each unanswered question is about."""
         self.progress = ProgressReport()
         self.given_back: deque[tuple[int, int]] = deque()
         """(key, count) of the claims that have died since the coordinator was told."""
@@ -149,7 +149,7 @@ class MemberState:
         self.is_to_be_heard = False
         """Whether its process waits until that was heard."""
         self.orphaned_because = ""
-        """If not empty: the member has lost its coordinator, and why."""
+        """The reason why the member has lost its coordinator; empty: it has not."""
         self.stepping = 0
         """How many pieces of work executors have."""
         self.threads = 0

@@ -24,7 +24,7 @@ AHEAD: Final = 2
 
 _MOST_DEPARTED: Final = 1_000
 _MOST_EXITS: Final = 100
-"""How many are kept of those that are known in detail."""
+"""The most exits that are kept of those that are known in detail."""
 
 
 _ROLES: Final[Mapping[MemberKind, Role]] = {"client": "client", "observer": "observer"}
@@ -55,7 +55,7 @@ class MemberRecord:
         self.sent = 0
         """How many counted messages were sent to it."""
         self.received = 0
-        """How many of them it had handled when it last reported."""
+        """The number of messages that the member had handled when it last reported."""
         self.unread = Unread(most_unread)
         """The messages to the member that it has not read."""
         self.is_slow = False
@@ -83,19 +83,20 @@ class MemberRecord:
         self.is_leaving = False
         """Whether the member has said that it leaves: its fibers release what they hold."""
         self.gone_because = ""
-        """Why the link broke, while the report on the exit of the process is still to come."""
+        """The reason why the link broke, while the report on the exit of the process is still to
+        come."""
         self.gone_at: float | None = None
-        """When that was seen."""
+        """The time at which the break was seen."""
         self.is_blameless = False
         """See `events.Disconnected`."""
         self.not_there: frozenset[int] = frozenset()
-        """Once it is lost: the fibers that were placed there, and that it never had."""
+        """The fibers that were placed at a member that is lost now, and that it never had."""
         self.exit: WorkerExited | None = None
         """How its process has exited, if somebody has seen that."""
 
     @property
     def left_in_order(self) -> bool:
-        """Of a member that is none any more: whether it had said that it leaves, and did."""
+        """Whether a former member had said that it leaves, and did."""
         return self.is_leaving and self.exit is None and not self.is_gone
 
     @property

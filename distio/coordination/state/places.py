@@ -75,7 +75,7 @@ class Places:
         """By kind: a heap of the chunks that wait; those that have left are passed over."""
         self._chunks: dict[Rank, Chunk] = {}
         self._rank_of: dict[int, Rank] = {}
-        """By fiber that waits."""
+        """The ranks of fibers that wait."""
         self._count = 0
         self._held: dict[int, dict[int, None]] = {}
         """By member: the placed fibers that are there."""

@@ -101,7 +101,7 @@ class ColdGroup:
 
     @property
     def wakes_at(self) -> float:
-        """When the next of them wakes."""
+        """The time at which the next of the fibers wakes."""
         return self._deadlines[0]
 
     def due(self, now: float) -> Sequence[int]:
@@ -109,7 +109,7 @@ class ColdGroup:
         return self._fibers[: bisect_right(self._deadlines, now)]
 
     def deadline_of(self, fiber: int) -> float:
-        """When a fiber wakes that is among them."""
+        """The time at which a fiber of the group wakes."""
         return self._deadlines[self._fibers.index(fiber)]
 
     def take(self, fiber: int) -> float:
@@ -145,9 +145,10 @@ class Rare:
         self.lost: tuple[str, str] | None = None
         """(worker, reason) if there will never be an outcome."""
         self.unsaved = ""
-        """Why there is no snapshot, if there could be one."""
+        """The reason why there is no snapshot, if there could be one."""
         self.told: dict[int, int] = _NONE
-        """As `pending_cancels`, but as long as the snapshot doesn't know of them."""
+        """The cancellations as in `pending_cancels`, as long as the snapshot doesn't know of
+        them."""
         self.reply: Replied | None = None
         """The reply to the call in which the snapshot waits."""
         self.losses = 0
@@ -157,9 +158,9 @@ class Rare:
         self.last_loss = ""
         """The last one, in words."""
         self.group: ColdGroup | None = None
-        """With which others it sleeps at the coordinator, if it does."""
+        """The group of fibers with which it sleeps at the coordinator, if it does."""
         self.wakes_at: float | None = None
-        """When the sleep ends in which the snapshot waits; None: that is over, or it waits for
+        """The end of the sleep in which the snapshot waits; None: that is over, or it waits for
         something else."""
 
 
@@ -198,7 +199,7 @@ class FiberRecord(msgspec.Struct, gc=False, eq=False):
     snapshot: Snapshot | None = None
     """The snapshot from which it goes on elsewhere, if its host is lost."""
     place: int = 0
-    """Which of the fibers in the snapshot it is."""
+    """The place of the fiber in the snapshot."""
     rare: Rare = _COMMON
     """The rare facts, to be read; `own` is to be changed."""
 
@@ -320,14 +321,14 @@ class Run:
         self.snapshots = snapshots
         """The snapshots that are kept of its fibers."""
         self.since = 0.0
-        """When it has started."""
+        """The time of the run's start."""
         self.name = ""
         """The name under which it outlives its clients; empty if it ends with its owner."""
         self.members = {owner}
         """The members that have ever hosted fibers of the run."""
         self.alive = 0
         self.ended = 0
-        """How many of its fibers have ended where they were."""
+        """The number of the run's fibers that have ended where they were."""
         self.alive_at: dict[int, int] = {}
         """How many fibers are alive on each member, and at NOWHERE."""
         self.asleep = 0

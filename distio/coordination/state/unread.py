@@ -34,7 +34,7 @@ class Unread:
         self._asked: deque[tuple[int, int]] = deque()
         """(bytes, messages) that were said before each question that isn't answered yet."""
         self.ask_at = self._every
-        """When so many bytes were said, the member is to be asked."""
+        """The number of bytes said at which the member is to be asked."""
 
     def ask(self) -> int:
         """The member is asked whether it has read what was said so far; return how much that is."""

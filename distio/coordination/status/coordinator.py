@@ -32,7 +32,7 @@ class _Pending(NamedTuple):
     """A query that a host hasn't answered yet."""
 
     member: int
-    """Where the fiber is that asks."""
+    """The member of the fiber that asks."""
     query: m.QueryStatus
     place: tuple[int, int]
     """The host that was asked, and the epoch of the fiber there."""
@@ -47,7 +47,7 @@ class StatusQueries(CoordinatorFeature):
         self._count = 0
 
     def __len__(self) -> int:
-        """How many there are."""
+        """The number of queries that aren't answered."""
         return len(self._pending)
 
     @admits
