@@ -133,7 +133,7 @@ class Schedule(msgspec.Struct, frozen=True):
         return Then(self, require_schedule("then", other))
 
     def __and__(self, other: Schedule) -> Schedule:
-        """As long as both go on, after the longer delay.
+        """A schedule that goes on while both do, after the longer delay.
 
         Raises:
             TypeError: `other` is no schedule.
@@ -144,7 +144,7 @@ class Schedule(msgspec.Struct, frozen=True):
         return Both(self, require_schedule("&", other))
 
     def __or__(self, other: Schedule) -> Schedule:
-        """As long as one of them goes on, after the shorter delay of those that do.
+        """A schedule that goes on while one of them does, after the shorter delay of those that do.
 
         Raises:
             TypeError: `other` is no schedule.
@@ -264,7 +264,7 @@ class Recurs(Schedule, frozen=True):
 
 @final
 class Spaced(Schedule, frozen=True):
-    """Always the same delay."""
+    """A schedule with always the same delay."""
 
     seconds: float
 

@@ -227,12 +227,12 @@ class _Supervision:
         self.on_restart = on_restart
         self.machine = Supervisor(policy)
         self.fibers: dict[int, Handle[Any, Any, Any]] = {}
-        """Of the children that run, by their places."""
+        """The fibers of the children that run, by their places."""
         self.results: dict[int, Outcome] = {}
         """The outcomes of the other children, and of earlier lives of those that run."""
         self.group = group
-        """In which each life of each child has a stream, if there is a seed; and then, in the
-        places after all children, each call of `on_restart`."""
+        """The group in which each life of each child has a stream, if there is a seed; and then, in
+        the places after all children, each call of `on_restart`."""
         self.lives = [0] * len(specs)
         """How often each child was started."""
 

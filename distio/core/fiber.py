@@ -176,7 +176,7 @@ class Region:
         self.interrupted: Region | None = None
         """The region that the fiber was unwinding when this one was cancelled."""
         self.children: list[Handle[Any, Any, Any]] | None = None
-        """If the region is a scope: the fibers that were started in it."""
+        """The fibers that were started in the region, if it is a scope."""
         self.look_at = FEW
         """The number of children at which ended ones are dropped."""
 

@@ -53,7 +53,7 @@ def thread_stands_at(innermost: FrameType | None) -> Standing:
 
 
 def _in_function(awaiting: Awaiting) -> Standing | None:
-    """Of a function of `io.do`, and those that it awaits, the innermost."""
+    """The place of the innermost function, of a function of `io.do` and those that it awaits."""
     found = None
     coroutine = awaiting.coroutine
     if coroutine is None:

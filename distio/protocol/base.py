@@ -35,7 +35,7 @@ __all__ = [
 
 @final
 class Mark:
-    """Says in a type what the fields that have it stand for; see `fields`."""
+    """A mark says in a type what the fields that have it stand for; see `fields`."""
 
     def __init__(self, name: str) -> None:
         self._name = name

@@ -42,7 +42,7 @@ class Sequence(_Several):
 
 @final
 class _SequenceFrame(Frame):
-    """Where a sequence has got to: a tuple and an index, never a live iterator."""
+    """The frame of a sequence, a tuple and an index, never a live iterator: how far it has got."""
 
     __slots__ = ("index", "ios")
 
@@ -81,7 +81,7 @@ class Zip(IO[Any, Any, Any]):
 
 @final
 class _ZipFrame(Frame):
-    """Where a zip has got to, and the values so far."""
+    """The frame of a zip: how far it has got, and the values so far."""
 
     __slots__ = ("container", "index", "ios", "values")
 

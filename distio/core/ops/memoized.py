@@ -40,7 +40,7 @@ class _Computation(NamedTuple):
     """How many fibers have joined, and weren't cancelled. 0: what comes of it is for nobody, and
     the next fiber begins anew."""
     number: int
-    """How many have begun before this one."""
+    """The number of fibers that have begun before this one."""
 
 
 def memoize(io: Program, keeps_failures: bool) -> Program:

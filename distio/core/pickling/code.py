@@ -82,7 +82,7 @@ class Import(NamedTuple):
     """A module that code imports while it runs."""
 
     name: str
-    """As it stands in the code, without leading dots."""
+    """The name as it stands in the code, without leading dots."""
     level: int
     """The number of leading dots."""
     parts: tuple[str, ...]
@@ -133,7 +133,7 @@ class CodeFacts(NamedTuple):
     imports: tuple[Import, ...]
     """See `imports_in`."""
     texts: list[str]
-    """If it reaches others: the constants that may name them."""
+    """The constants that may name other global variables, if the code reaches such."""
     doc: str | None
     """The docstring that a function of this code has from the beginning."""
     name: str

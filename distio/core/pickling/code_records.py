@@ -67,8 +67,8 @@ class Records(msgspec.Struct, frozen=True, array_like=True):
 
     code: list[CodeRecord]
     named: list[list[int]]
-    """For each function and class that the pickle itself names: its own place in `code`, and those
-    of what its code uses."""
+    """The place in `code` of each function and class that the pickle itself names, and those of
+    what its code uses."""
     versions: dict[str, str] = {}
     """The versions of the packages in which they are, as far as these have one."""
 
@@ -83,7 +83,8 @@ class Manifest(NamedTuple):
 # -- where a pickle is made -------------------------------------------------------------------
 
 _manifests: Final[dict[tuple[int, ...], tuple[Sequence[Any], Manifest]]] = {}
-"""By the identities of what a pickle names; these live as long as they are kept here."""
+"""The manifests by the identities of what a pickle names, which live as long as they are kept
+here."""
 
 
 def manifest_of(named: Iterable[Any]) -> Manifest:
@@ -179,7 +180,7 @@ class Difference(NamedTuple):
     now: str
     """The digest of what is here; empty if there is nothing."""
     why_gone: str = ""
-    """Why there is nothing."""
+    """The reason why nothing is there."""
     used_by: str = ""
     """The name that the pickle has, if the pickle doesn't name the function or class itself."""
     versions: str = ""

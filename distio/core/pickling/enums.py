@@ -9,7 +9,7 @@ from typing import Any, Final
 __all__ = ["MEMBERS", "reduce_member", "separate_members", "set_members"]
 
 MEMBERS: Final = "_distio_members"
-"""Where the state of a class has its members."""
+"""The key under which the state of a class has its members."""
 
 _DATA_TYPES: Final[tuple[type, ...]] = (bool, int, float, complex, str, bytes, tuple)
 

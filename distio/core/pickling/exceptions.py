@@ -68,7 +68,7 @@ class PackedException(NamedTuple):
     notes: list[str]
     kind: PackedClass
     group: tuple[str, list[int]] | None
-    """Of an exception group: its message and its exceptions."""
+    """The message and the exceptions of an exception group."""
     state: Any
     """`_State`, or the bytes of one; empty if it can't be pickled."""
     own_maker: bytes
@@ -114,7 +114,7 @@ class ExceptionWriter:
         self._own_ways: dict[type, bool] = {}
         """Whether a class says itself how it is pickled."""
         self._reasons: dict[int, Exception] = {}
-        """Why an exception can't be packed."""
+        """The reasons why exceptions can't be packed."""
         self._replaceable: set[int] = set()
 
     def reduce(self, exception: BaseException) -> tuple[Any, ...]:

@@ -28,7 +28,8 @@ __all__ = ["is_bare", "is_free", "reduce_by_value", "reduce_self_contained"]
 
 
 _HINTS: Final = "__annotate__" if sys.version_info >= (3, 14) else "__annotations__"
-"""From 3.14 on annotations are computed when they are asked for, and may fail."""
+"""The attribute for annotations: from 3.14 on they are computed when they are asked for, and may
+fail."""
 
 
 # -- the short way ----------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""From bytes to objects."""
+"""Unpickling: from bytes to objects."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def _fill(space: ObjectSpace, bundle: bytes, attachments: Opening, stand_ins: St
 
 
 class _Unpickler(pickle.Unpickler):
-    """Says which module is missing here, and what is to be done."""
+    """An unpickler that says which module is missing here, and what is to be done."""
 
     def __init__(
         self, file: BytesIO, stand_ins: StandIns = NO_STAND_INS, buffers: Sequence[Any] = ()

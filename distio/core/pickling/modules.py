@@ -125,7 +125,7 @@ def _installed_roots() -> tuple[str, ...]:
 
 @final
 class Reach:
-    """Where the workers of this process' clusters look for modules."""
+    """The places where the workers of this process' clusters look for modules."""
 
     def __init__(self) -> None:
         self._paths: dict[object, frozenset[str] | None] = {}
@@ -309,7 +309,7 @@ class Sources:
 
     def __init__(self) -> None:
         self.came: dict[str, Source] = {}
-        """By name."""
+        """The sources that came, by name."""
         self._loaded: dict[str, bytes] = {}
         """Digests of the edited modules that were made from these sources."""
 
@@ -344,7 +344,7 @@ class Sources:
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        """As the import system asks for it."""
+        """Find a module for the import system."""
         source = self.came.get(fullname)
         if source is None:
             return None

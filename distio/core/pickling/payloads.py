@@ -141,7 +141,7 @@ class Writer:
         it; the name of the copy, and the copy."""
 
     def write(self, data: Any) -> int:
-        """As pickle does: frames of small values, and each large value on its own."""
+        """Write for pickle: frames of small values, and each large value on its own."""
         size = len(data) if type(data) is bytes else memoryview(data).nbytes
         if size >= LARGE_VALUE and (kind := self._take_opcode(size)):
             owner = data if type(data) is bytes else None
@@ -161,7 +161,7 @@ class Writer:
         return b""
 
     def take_buffer(self, buffer: pickle.PickleBuffer) -> bool:
-        """As pickle asks for the memory of arrays: whether it is to be in the pickle."""
+        """Take the memory of an array for pickle; return whether it is to be in the pickle."""
         try:
             data = buffer.raw()
         except BufferError:  # it isn't contiguous
@@ -314,7 +314,7 @@ class Parts(NamedTuple):
     bundle: bytes
     """Empty if there is none, or if it is attached."""
     digest: bytes
-    """Of a bundle that is attached; else empty."""
+    """The digest of a bundle that is attached; else empty."""
 
 
 def parts_of(payload: bytes) -> Parts:

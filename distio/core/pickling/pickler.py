@@ -74,7 +74,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
         self._exceptions: ExceptionWriter | None = None
 
     def reducer_override(self, obj: Any) -> Reduced:
-        """As pickle asks for each object that is of no built-in type."""
+        """Reduce an object that is of no built-in type, for pickle."""
         kind = type(obj)
         if kind is FunctionType:  # by far the most frequent
             return self.reduce_function(obj)

@@ -89,7 +89,7 @@ class _ProgramPickler(Pickler):
         """The sets of which a part is being written."""
 
     def persistent_id(self, obj: Any) -> Any:
-        """As pickle asks for each object; sets are written in an order of their own.
+        """Write an object for pickle; sets are written in an order of their own.
 
         Pickle writes an object once, and refers to it later. Whether equal texts are one object is
         a matter of the process, so each is written wherever it stands.
@@ -109,7 +109,7 @@ class _ProgramPickler(Pickler):
         return hashed.digest()
 
     def reducer_override(self, obj: Any) -> Any:
-        """As pickle asks for each object that is of no built-in type."""
+        """Reduce an object that is of no built-in type, for pickle."""
         if isinstance(obj, type):
             return self.reduce_class(obj)
         if isinstance(obj, CodeType):

@@ -209,7 +209,7 @@ class Scope:
 
     @property
     def namespaces(self) -> list[Namespace]:
-        """In the order of their indexes."""
+        """The namespaces, in the order of their indexes."""
         return list(self._namespaces.values())
 
     def namespace(self, names: dict[str, Any]) -> Namespace:

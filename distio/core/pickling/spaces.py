@@ -61,7 +61,7 @@ _OF_THE_PROCESS: Final = frozenset({"__builtins__", "__name__", "__loader__", OR
 
 
 class Origin(NamedTuple):
-    """Where a namespace was defined first."""
+    """The origin of a namespace: where it was defined first."""
 
     token: bytes
     """The token of the process."""
@@ -299,7 +299,7 @@ def _fresh(heading: Heading) -> Names:
 
 
 class _Simulated(threading.local):
-    """Of a thread, and not of a context: each fiber has a context of its own."""
+    """The space of a thread, and not of a context: each fiber has a context of its own."""
 
     space: ObjectSpace | None = None
 

@@ -60,7 +60,7 @@ _SET_BY_PYTHON: Final = frozenset({"__dict__", "__weakref__", "__dataclass_param
 """Attributes of a class that nobody sets or changes."""
 _MOST_PARTS: Final = 100
 _MOST_OBJECTS: Final = 300
-"""Of more than these a pickle is hardly slower than a look at each."""
+"""The most objects that are watched: to pickle more is hardly slower than to look at each."""
 
 
 class _Unknown(Exception):
@@ -304,7 +304,7 @@ class _Looks:
         self._pending += _parts_of_property(obj)
 
     def _at_descriptor(self, obj: Any) -> None:
-        """Of a slot: its class makes it."""
+        """Pass over a slot: its class makes it."""
 
     def _at_typing(self, obj: Any) -> None:
         parts = [getattr(obj, name, None) for name in _PARTS_IN_TYPING]

@@ -54,7 +54,7 @@ class RelayLogs(MemberMessage, frozen=True, gc=False):
     omitted: Count = 0
     """How many records after these were left out, because too much was waiting."""
     count: Count = 0
-    """How many there are."""
+    """The number of records."""
 
 
 class LogsHeard(MemberMessage, frozen=True, gc=False):

@@ -130,7 +130,7 @@ class Goodbye(MemberMessage, frozen=True, gc=False):
     roles: ClassVar[frozenset[Role]] = EVERYBODY
 
     reason: str = ""
-    """Why the member can't go on; empty if it leaves of its own will."""
+    """The reason why the member can't go on; empty if it leaves of its own will."""
     is_to_be_heard: bool = False
     """Whether the process ends when it knows that this was heard: fibers go on from what it has
     said, and the end of the process may be seen before."""
@@ -142,9 +142,9 @@ class Welcome(CoordinatorMessage, frozen=True, gc=False):
     is_numbered: ClassVar[bool] = False
     incarnation: Id
     absence: Seconds = 0.0
-    """For how many seconds it may be without connections before it is lost; 0: it never may."""
+    """The seconds for which it may be without connections before it is lost; 0: it never may."""
     lease: Seconds = 0.0
-    """For how many seconds it may step its fibers unless its lease is renewed; 0: as long as it is
+    """The seconds for which it may step its fibers unless its lease is renewed; 0: as long as it is
     connected."""
     role: Role = "any"
     """The rights of the member, by its key."""

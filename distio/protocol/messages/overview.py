@@ -60,11 +60,11 @@ class MemberTold(msgspec.Struct, frozen=True, gc=False):
     age_seconds: Seconds
     """The time since it has joined."""
     fibers: Count
-    """How many are alive there."""
+    """The number of fibers that are alive at the member."""
     ready: Count
-    """How many of them wait for a thread, or have one."""
+    """The number of its fibers that wait for a thread, or have one."""
     blocked: Count
-    """How many of them wait for other fibers."""
+    """The number of its fibers that wait for other fibers."""
     state: str
     """Empty; or that it leaves, or is gone."""
 
@@ -80,13 +80,13 @@ class RunTold(msgspec.Struct, frozen=True, gc=False):
     age_seconds: Seconds
     fibers: Count
     blocked: Count
-    """How many of them wait for other fibers."""
+    """The number of its fibers that wait for other fibers."""
     waiting: Count
-    """How many of them wait for a place at a worker."""
+    """The number of its fibers that wait for a place at a worker."""
     asleep: Count
-    """How many of them sleep at the coordinator."""
+    """The number of its fibers that sleep at the coordinator."""
     ending: str
-    """Why it ends; empty: it doesn't."""
+    """The reason why the run ends; empty: it doesn't."""
 
 
 class LockTold(msgspec.Struct, frozen=True, gc=False):
@@ -150,7 +150,7 @@ class FiberSaved(msgspec.Struct, frozen=True, gc=False, array_like=True):
     snapshot: Count
     """The number of its snapshot in the listing; 0: it has none."""
     place: Count
-    """Which of the fibers in the snapshot it is."""
+    """The place of the fiber in the snapshot."""
     name: str
     """Empty: none is known."""
     at: str
@@ -161,12 +161,12 @@ class FiberSaved(msgspec.Struct, frozen=True, gc=False, array_like=True):
     is_misfit: bool
     """Whether some worker doesn't take it, as its code is another."""
     wakes_in: Seconds | None
-    """When the sleep ends that the coordinator knows of."""
+    """The time until the end of the sleep that the coordinator knows of."""
     restored: Count
     """How many times it has gone on elsewhere after a loss."""
     last_loss: str
     unsaved: str
-    """Why it has no snapshot, if its member has said so."""
+    """The reason why the fiber has no snapshot, if its member has said so."""
 
 
 class SnapshotSaved(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -175,7 +175,7 @@ class SnapshotSaved(msgspec.Struct, frozen=True, gc=False, array_like=True):
     number: Count
     payload: Payload
     code: bytes
-    """As in a `Chunk`."""
+    """The code as in a `Chunk`."""
     is_waiting: bool
     """Whether its only fiber waits for an answer in it."""
     is_taken: bool
@@ -224,7 +224,7 @@ class AskFibers(MemberMessage, frozen=True, gc=False):
     run: Id | None
     """The run of the fibers; None: those of all runs."""
     page: Epoch
-    """From 0; each page is asked for when the one before has come."""
+    """The number of the page, from 0; each page is asked for when the one before has come."""
 
 
 class AskSaved(MemberMessage, frozen=True, gc=False):
@@ -237,7 +237,7 @@ class AskSaved(MemberMessage, frozen=True, gc=False):
     fiber: FiberId
     """The only fiber to tell of; 0: all of them."""
     page: Epoch
-    """From 0; each page is asked for when the one before has come."""
+    """The number of the page, from 0; each page is asked for when the one before has come."""
 
 
 class AskToCancel(MemberMessage, frozen=True, gc=False):

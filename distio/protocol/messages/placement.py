@@ -71,15 +71,15 @@ class Chunk(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     references: list[Id] = []
     """The keys of the queues, variables, … that the payload refers to."""
     places: list[Count] = []
-    """Where the fibers lie in the payload, if there are other fibers in it."""
+    """The places of the fibers in the payload, if there are other fibers in it."""
     is_waiting: bool = False
     """Whether its only fiber waits for an answer, and has to ask again."""
     owners: list[Count] = []
-    """For each fiber that comes from where it was made: the one that ends after it, or 0; empty:
-    none of them has one."""
+    """The owner of each fiber that comes from where it was made, which ends after it, or 0; empty:
+    none has one."""
     scopes: list[Count] = []
-    """For each fiber that has an owner: the region of the owner that is to be cancelled if the
-    fiber is lost, or 0; empty: there is none."""
+    """The region of the owner to cancel if the fiber is lost, for each fiber that has an owner, or
+    0; empty: there is none."""
     code: bytes = b""
     """The digest of the attachment that records which code the payload names; empty: none."""
     needs: Needs | None = None

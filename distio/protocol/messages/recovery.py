@@ -20,9 +20,9 @@ class Unsaved(msgspec.Struct, frozen=True, gc=False):
     reason: str
     """The effect of the fiber that others see, and why there is no snapshot of that moment."""
     owner: Count = 0
-    """As in `Chunk.owners`."""
+    """The owner, as in `Chunk.owners`."""
     scope: Count = 0
-    """As in `Chunk.scopes`."""
+    """The region of the owner, as in `Chunk.scopes`."""
 
 
 class SaveFibers(MemberMessage, frozen=True, gc=False):
@@ -40,10 +40,10 @@ class SaveFibers(MemberMessage, frozen=True, gc=False):
     payloads: list[Payload] = msgspec.field(default_factory=list)
     """Their outcomes."""
     references: References = msgspec.field(default_factory=list)
-    """As in `OutcomesReady`."""
+    """The references, as in `OutcomesReady`."""
     calling: list[FiberId] = msgspec.field(default_factory=list)
-    """If the member leaves: the fibers that wait for the reply of a primitive in their snapshots.
-    """
+    """The fibers that wait for the reply of a primitive in their snapshots, if the member
+    leaves."""
     is_to_be_heard: bool = False
     """Whether the member waits until the coordinator has this: what was sent to it before isn't in
     the snapshots."""
@@ -68,9 +68,9 @@ class LossReported(CoordinatorMessage, frozen=True, gc=False):
     waiting: Count = 0
     """How many of those that go on have no place yet."""
     places: list[tuple[str, Count]] = msgspec.field(default_factory=list)
-    """How many have gone to which members."""
+    """The members to which fibers have gone, with how many."""
     seconds: Seconds = 0.0
-    """How long that took since the loss was seen."""
+    """The time that this took since the loss was seen."""
     is_late: bool = False
     """Whether the rest was reported before."""
     has_left: bool = False

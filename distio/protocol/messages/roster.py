@@ -57,7 +57,7 @@ class ListedMember(msgspec.Struct, frozen=True, gc=False):
     tags: Tags
     resources: Resources
     fibers: Count
-    """How many are alive there."""
+    """The number of fibers that are alive at the member."""
     ready: Count
     """How many of these are ready, as far as is known."""
     age_seconds: Seconds

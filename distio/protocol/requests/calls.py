@@ -11,7 +11,7 @@ __all__ = ["AwaitBlocking", "AwaitCallback", "Place"]
 
 
 Place = Literal["thread", "main thread", "loop"]
-"""Where a call runs that no thread of a pool makes."""
+"""The place where a call runs that no thread of a pool makes."""
 
 
 @final

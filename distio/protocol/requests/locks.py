@@ -24,7 +24,8 @@ class Lock(Counted):
     tokens: int = 0
     """How many may hold it at a time; 0: one, who may take it again (it is reentrant)."""
     per_seconds: float = 0.0
-    """If it limits starts, which nobody holds: in windows of what length `tokens` are counted."""
+    """The length of the windows in which `tokens` are counted, if the lock limits starts, which
+    nobody holds."""
     has_value: bool = False
     """Whether it guards the value of a variable."""
     claim: Any = field(default=None, compare=False, repr=False)

@@ -34,7 +34,8 @@ class Spawn(Request):
         self.needs = needs
         """The needs of each of them, a `Needs`; None: they may be anywhere."""
         self.pieces = pieces
-        """In about how many pieces they leave, if they do; 0: nobody knows what is best."""
+        """The number of pieces in which they leave, about, if they do; 0: nobody knows what is
+        best."""
 
 
 @final
