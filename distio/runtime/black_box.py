@@ -51,7 +51,7 @@ _SLOTS: Final = 128
 _OUTPUT: Final = _HEADER + _SLOTS * _SLOT
 _MOST_OUTPUT: Final = 16 * 1024
 _LATEST_OUTPUT: Final = _MOST_OUTPUT // 2
-"""Of these bytes none is overwritten by a piece that is half written."""
+"""The last bytes of the output: none of these is overwritten by a piece that is half written."""
 _SIZE: Final = -(_OUTPUT + _MOST_OUTPUT) // _PAGE_BYTES * -_PAGE_BYTES
 _MOST_LINES: Final = 20
 _MOST_STACK: Final = 4_000
@@ -75,7 +75,7 @@ class Contents(NamedTuple):
 
 @final
 class _Slot:
-    """Where one executor notes its work."""
+    """The slot where one executor notes its work."""
 
     __slots__ = ("_free", "_is_plain", "_name", "_words")
 
@@ -211,7 +211,7 @@ class BlackBox:
             faulthandler.disable()
 
     def hand_of_thread(self) -> Hand:
-        """As `hand`, for an executor that this thread is."""
+        """Make a hand as `hand` does, for an executor that this thread is."""
         hand = self._here.hand = self.hand()
         return hand
 

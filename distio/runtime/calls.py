@@ -59,7 +59,7 @@ class Threads:
         self._changed = threading.Condition()
         self._calls: deque[_Call] = deque()
         self._waiting = 0
-        """How many of them are to be made; those that were withdrawn are passed over."""
+        """The number of calls that are to be made; those that were withdrawn are passed over."""
         self._count = 0
         self._idle = 0
         self._away = 0

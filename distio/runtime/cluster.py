@@ -49,7 +49,7 @@ _MAY_TAKE_SECONDS: Final = 3.0
 _WORKERS: Final = "use workers=4, the number of processes"
 _THREADS: Final = "use threads=4, the number of threads in each process"
 _ANSWER_SECONDS: Final = 0.5
-"""For how long a notebook waits for the members of a cluster that it shows."""
+"""The time for which a notebook waits for the members of a cluster that it shows."""
 
 
 @hint_at("Cluster")

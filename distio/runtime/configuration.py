@@ -69,12 +69,12 @@ class Setting(NamedTuple):
 
     @property
     def place(self) -> str:
-        """Where it stands in the file."""
+        """The place of the setting in the file."""
         return self.key if self.is_shared else f"{self.section}.{self.key}"
 
 
 class Source(NamedTuple):
-    """Where a value comes from, and the value."""
+    """A value, and where it comes from."""
 
     value: Any
     source: str

@@ -31,13 +31,13 @@ class CoordinatorOptions(msgspec.Struct, frozen=True, kw_only=True):
     grace: float = GRACE_SECONDS
     """How long a run that is ended may take to release what it holds."""
     patience: float = PATIENCE_SECONDS
-    """For how long a member may give no sign of life."""
+    """The time for which a member may give no sign of life."""
     max_losses: int = MAX_LOSSES
     """How many workers may be lost while they step a fiber, before it is lost too."""
     absence: float = ABSENCE_SECONDS
     """How long a member whose connection broke may take to come back; 0: it never does."""
     outage: float = OUTAGE_SECONDS
-    """With a journal: for how long members wait for another coordinator."""
+    """The time for which members wait for another coordinator, if there is a journal."""
     keep_seconds: float = KEEP_SECONDS
     """How long the outcome of a named run is kept, if its client doesn't say."""
     snapshot_memory: int = IN_MEMORY_BYTES
@@ -46,7 +46,7 @@ class CoordinatorOptions(msgspec.Struct, frozen=True, kw_only=True):
     The rest is in a temporary file. With a journal all of them are there.
     """
     directory: str | None = None
-    """Where that file is; None: where the system has temporary files."""
+    """The directory of that file; None: that of the system's temporary files."""
     unread_memory: int = MOST_UNREAD_BYTES
     """How many bytes a member may have before it that it has not read.
 

@@ -145,9 +145,9 @@ class CoordinatorProcess:
         self._lifeline = lifeline
         self._stopper = Waker()
         self._stops = 0
-        """How often it was told to stop."""
+        """How often the process was told to stop."""
         self._obeyed = 0
-        """To how many of these it has listened."""
+        """The number of these stops to which it has listened."""
         self._is_closing = False
         """Whether it ends when all runs have released what they hold."""
         self.is_orphan = False

@@ -37,7 +37,7 @@ _FAILURES: Final[dict[int, str]] = {
     zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH: "it has no key",
     zmq.PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC: "it takes another key for that of this coordinator",
 }
-"""By what libzmq says of a handshake that has failed."""
+"""The reasons by what libzmq says of a handshake that has failed."""
 
 
 @final
@@ -68,7 +68,7 @@ class Doorkeeper:
         self._peers: dict[int, str] = {}
         """By descriptor, the addresses of all connections."""
         self._failure = ""
-        """Why the handshake failed of the connection that breaks next."""
+        """The reason why the handshake failed of the connection that breaks next."""
         self._log = RateLimitedLog(log.warning, log.error)
         self._questions: zmq.Socket[Any] = context.socket(zmq.REP)
         self._questions.bind("inproc://zeromq.zap.01")

@@ -99,7 +99,7 @@ def _handle(text: str, args: tuple[object, ...]) -> None:
 
 
 def _told(omitted: Omitted) -> str:
-    """How many were not logged, and since when."""
+    """The number of failures that were not logged, and since when."""
     since = time.time() - (time.monotonic() - omitted.since)
     clock = time.strftime("%H:%M:%S", time.localtime(since))
     return f"{omitted.number:,} more like it since {clock}"

@@ -50,7 +50,7 @@ class Instruments:
         self._heard = 0
         """How many messages have come."""
         self._longest_turn = 0.0
-        """In seconds, since its numbers were asked for."""
+        """The longest turn in seconds, since its numbers were asked for."""
         self._dropped_logs = 0
         """How many batches of log records are known to have come too late."""
 

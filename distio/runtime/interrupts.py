@@ -60,7 +60,8 @@ _MARK: Final = "_distio_raised_by_signal_handler"
 
 _NUMBERS: Final = [int(number) for number in signal.valid_signals()]
 _handler_of: Final[Callable[[int], Any]] = _signal.getsignal
-"""Without making members of enumerations, which takes 20 times as long."""
+"""The function behind `signal.getsignal`: it makes no members of enumerations, and so takes a 20th
+of the time."""
 _set_handler: Final[Callable[[int, Any], Any]] = _signal.signal
 
 
@@ -198,7 +199,7 @@ _running: Final[list[interruptible]] = []
 _demands: Final = _Demands()
 """How often a handler has asked the program to end since the outermost began."""
 _guards: Final[dict[int, _Guard]] = {}
-"""By the number of the signal."""
+"""The guards, by the number of the signal."""
 
 
 def noted(exception: BaseException) -> None:

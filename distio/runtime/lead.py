@@ -46,12 +46,12 @@ class _Leader(Enum):
 
 @final
 class Lead:
-    """Says which thread leads."""
+    """The lead: says which thread has it."""
 
     def __init__(self) -> None:
         self._leader: _Leader | None = None
         self._term = 0
-        """Counts how often a thread of the pool has begun or ceased to lead."""
+        """The number of times that a thread of the pool has begun or ceased to lead."""
         self._seen = -1
         """The term at the guard's last look."""
         self._plan = Plan.LOOK

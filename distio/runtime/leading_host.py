@@ -32,7 +32,7 @@ it waits for, and that is all that there is to tell."""
 
 
 class LeadingHost(FencedHost):
-    """Says which of its threads waits at the socket on which the member listens."""
+    """A host that says which of its threads waits at the socket on which the member listens."""
 
     def __init__(self, member: Member, lines: Lines) -> None:
         self.lead = Lead()
@@ -44,7 +44,7 @@ class LeadingHost(FencedHost):
         self.waker = Waker()
         """Wakes the link thread."""
         self._glance_at = 0.0
-        """When a thread that is busy listens next."""
+        """The time at which a thread that is busy listens next."""
         self._ear: tuple[zmq.Socket[Any], Poller] | None = None
         """The socket, and what waits for it and for the bell."""
         self._handed_over: deque[Batch[m.CoordinatorMessage]] = deque()

@@ -54,7 +54,7 @@ class Lines:
     ) -> None:
         self._context = context
         self.url = url
-        """Where the coordinator is, or may be."""
+        """The address of the coordinator, as far as it is known."""
         self._urls = check_urls(url)
         self._patience = patience
         self._keys = keys
@@ -63,16 +63,16 @@ class Lines:
         self.session: Session[m.MemberMessage, m.CoordinatorMessage] = UnnumberedSession()
         """Begins with the welcome, which says for how long this process may be absent."""
         self.connections: list[ForeignDescriptor] = []
-        """Kept as long as the sockets: forked children close their copies."""
+        """The connections, kept as long as the sockets: forked children close their copies."""
         self.absence = Absence(inf)
         self.fence: Fence | None = None
-        """Open as long as this process has its lease; None: the process needs none."""
+        """The fence, open as long as this process has its lease; None: the process needs none."""
         self.memory: MemberMemory | None = None
         """The memory that is shared with other processes of the host; None: none is."""
         self._hello: m.Hello | None = None
         self._greeted_at = 0.0
         self._incarnation = 0
-        """Which member it is; 0: the coordinator has not said yet."""
+        """The incarnation of the member; 0: the coordinator has not said yet."""
         self._attempts = 0
         self._is_of_no_use = False
         """Whether a connection broke, and no others were made yet."""
@@ -93,7 +93,7 @@ class Lines:
 
     @property
     def _url(self) -> str:
-        """Where this attempt is made."""
+        """The address of this attempt."""
         return self._urls[self._attempts % len(self._urls)]
 
     @property

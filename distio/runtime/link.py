@@ -55,7 +55,8 @@ __all__ = ["LinkedHost"]
 _FAREWELL_MS: Final = 500
 """How long the last words may take on their way, if the coordinator is gone."""
 _LOOKS_AROUND: Final = 32
-"""Of so many short looks, one is for connections that broke, and for the end of the program."""
+"""The number of short looks of which one is for connections that broke, and for the end of the
+program."""
 _FOR_THE_PROCESS: Final = (m.Leave, *ANSWERS)
 """Messages that concern no fiber."""
 
@@ -111,7 +112,7 @@ class LinkedHost(LeadingHost):
 
     @property
     def url(self) -> str:
-        """Where the coordinator is, or may be."""
+        """The address of the coordinator, as far as it is known."""
         return self._lines.url
 
     # -- saying (with the mutex held) -----------------------------------------------------
@@ -155,7 +156,7 @@ class LinkedHost(LeadingHost):
         self.send_outbox(full=True)
 
     def timer_wait_ended(self) -> None:
-        """Never called: here `idle` sets no time."""
+        """Do nothing: here `idle` sets no time."""
 
     def send_outbox(self, *, full: bool = False) -> None:
         """Send what the member has to say (mutex held).

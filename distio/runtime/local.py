@@ -85,7 +85,7 @@ class LocalHost(Host):
         self._counts: CountsHere | None = None
         self._interruptible = interruptible(self.cancel, self._describe)
         self._watched_until = inf
-        """Until when an idle thread waits for the next timer; infinite if none does."""
+        """The time until which an idle thread waits for the next timer; infinite if none does."""
 
     def run(self, io: IO[Any, Any, Any], context: Any) -> Result[Any, Any]:
         with (

@@ -89,7 +89,7 @@ class _Map(mmap.mmap):
 
     counted: _Counted
     part: _OpenPart
-    """As long as somebody uses the mapping, it can be known again."""
+    """The part, which can be known again as long as somebody uses the mapping."""
 
 
 @final

@@ -20,7 +20,7 @@ __all__ = ["HOLD_BACK_MS", "Advice", "Pace"]
 
 HOLD_BACK_MS: Final = 1
 _BURST: Final = 4
-"""From the frame of this number on, frames in a row are a burst."""
+"""The number of frames in a row from which on they are a burst."""
 _BURST_ENDS_SECONDS: Final = 0.004
 _LONGEST_SILENCE_SECONDS: Final = 0.05
 """How long a member that is never idle may keep to itself how many of its fibers wait."""

@@ -151,7 +151,7 @@ class Child:
         self.was_stopped = False
         """Whether the process was killed because it was stopped for too long."""
         self.due: float | None = None
-        """When the process is to be started."""
+        """The time at which the process is to be started."""
         self.start_by: float | None = None
         """The deadline of its start."""
         self._since = 0.0
@@ -205,7 +205,7 @@ class Child:
         return now - self._since
 
     def again(self, lived: float, *, counts: bool = True) -> float | None:
-        """In how many seconds to start the process again; None: the limit is reached.
+        """The seconds until the process is started again; None: the limit is reached.
 
         Args:
             lived: how many seconds the last life took.
@@ -267,7 +267,7 @@ class ProcessSupervisor:
         self._farewell: int | None = None
         """The signal by which `stop` tells processes to end."""
         self._kill_at: float | None = None
-        """When the processes that still live are killed."""
+        """The time at which the processes that still live are killed."""
         self._has_killed = False
         self._added: deque[Child] = deque()
         """Children that are to be started by the thread that runs this."""

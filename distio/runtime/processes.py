@@ -72,7 +72,7 @@ class LocalProcesses:
         self.threads = sum(each.threads for each in workers)
         """How many threads step fibers when all workers have joined."""
         self.path = None if options.workers_are_elsewhere else list(sys.path)
-        """Where the workers look for modules; None: nobody knows."""
+        """The path on which the workers look for modules; None: nobody knows."""
         self._host: LinkedHost | None = None
         self._changed = threading.Condition()
         self._unreported: list[WorkerExited] = []
@@ -82,7 +82,7 @@ class LocalProcesses:
         self._is_used = False
         """Whether a worker has joined."""
         self._failure = ""
-        """Why the cluster has ended, or can't begin."""
+        """The reason why the cluster has ended, or can't begin."""
         self._thread: threading.Thread | None = None
         # first of all, as it sees whether the working directory is there: Python 3.13 may not even
         # import a codec without one
@@ -367,7 +367,7 @@ class LocalProcesses:
 
 
 def _last_lines(child: Child) -> str:
-    """Of what it wrote to stderr before it had started, if it hasn't."""
+    """The last lines that a process wrote to stderr before it had started, if it hasn't."""
     return "" if child.has_started or child.log is None else child.log.last_lines()
 
 

@@ -77,7 +77,7 @@ class CountsHere:
             self._run = 0
 
     def counts(self) -> Counts | None:
-        """How many have ended, now."""
+        """The counts of items that have ended, now."""
         with self._host.mutex:
             here = self._host.member.state.runs.get(self._run)
             if here is None:

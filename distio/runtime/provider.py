@@ -100,7 +100,7 @@ class Provider(ABC):
     """Starts workers on hosts; its methods are called on one thread, one at a time."""
 
     bind: str = ""
-    """Where the coordinator is to listen; empty: at a socket in a private directory."""
+    """The address at which the coordinator is to listen; empty: a socket in a private directory."""
     poll_seconds: float = POLL_SECONDS
     """How often to ask for the status, in seconds, if changes can't be seen."""
 

@@ -34,7 +34,7 @@ class _Question(Pending):
         """None: there will be none."""
         self.message: m.MemberMessage | None = None
         self.refused_because = ""
-        """Why it would be waited for in vain."""
+        """The reason why the question would be waited for in vain."""
 
 
 @final
@@ -46,7 +46,7 @@ class Questions:
         self._asked: dict[int, _Question] = {}
         self._reason_to: Callable[[m.MemberMessage], str] = lambda message: ""
         self.closed_because = ""
-        """Why no question is answered any more; empty: they are."""
+        """The reason why no question is answered any more; empty: they are."""
 
     def ask(
         self,

@@ -42,11 +42,11 @@ class MemberStatus:
     tags: Mapping[str, str]
     resources: Mapping[str, float]
     fibers: int
-    """How many are alive there."""
+    """The number of fibers that are alive at the member."""
     ready: int
     """How many of these could be stepped, and aren't."""
     since: datetime
-    """When it has joined, by the clock of this machine."""
+    """The time at which the member has joined, by the clock of this machine."""
     is_leaving: bool
     """Whether it takes no fibers any more."""
 

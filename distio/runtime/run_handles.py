@@ -119,9 +119,9 @@ class RunStatus:
     """By the clock of this machine, as all times here."""
     ended: datetime | None
     kept_until: datetime | None
-    """When the outcome will be forgotten."""
+    """The time at which the outcome will be forgotten."""
     fibers: int
-    """How many of its fibers are alive."""
+    """The number of the run's fibers that are alive."""
     waiting: int
     """How many of these wait for a worker that has room."""
     asleep: int
@@ -129,7 +129,7 @@ class RunStatus:
     clients: tuple[str, ...]
     """The processes that are attached."""
     log_records: int
-    """How many of its log records are kept; whoever attaches hears them."""
+    """The number of the run's log records that are kept; a client that attaches hears them."""
     left_out: int
     """How many log records were older, and are kept no more."""
 

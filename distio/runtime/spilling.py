@@ -97,7 +97,7 @@ class Spill:
         return self._end
 
     def _write(self, payload: bytes) -> int | None:
-        """Where the bytes are in the file; None: they can't be there."""
+        """Write bytes into the file and return their place; None: they can't be there."""
         room = _room_for(len(payload))
         places = self._free[room]
         offset = places.pop() if places else self._end

@@ -48,7 +48,7 @@ _VARIABLES: Final = (
 @final
 @dataclass(frozen=True)
 class Rank:
-    """Which of the processes of a job this one is.
+    """The rank of this process among those of a job.
 
     Args:
         number: from 0.

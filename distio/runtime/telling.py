@@ -26,7 +26,7 @@ _NUMBER: Final = int(signal.SIGUSR1)
 _DEFAULT: Final = _signal.SIG_DFL
 _handler_of: Final = _signal.getsignal
 _set_handler: Final = _signal.signal
-"""Without making members of enumerations, as each run asks."""
+"""The function behind `signal.signal`: it makes no members of enumerations, as each run asks."""
 
 __all__ = ["hosts", "lines_of", "on_sigusr1", "say", "tell_at_sigusr1", "tell_no_more"]
 

@@ -37,9 +37,9 @@ class Unpacked:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._roots: dict[bytes, Path] = {}
-        """By digest."""
+        """The directories of unpacked code, by digest."""
         self._newest: dict[str, Path] = {}
-        """By the path of what was packed."""
+        """The newest directory, by the path of what was packed."""
         self._directory: Path | None = None
         self._owner = 0
         """The process that has made the directory; a fork of it has a copy of this."""

@@ -54,7 +54,7 @@ class Blocked(NamedTuple):
 
 @final
 class Hold:
-    """Since when the threads of one pool have neither taken up nor finished anything."""
+    """The time since which the threads of one pool have neither taken up nor finished anything."""
 
     def __init__(self) -> None:
         self._since = 0.0
@@ -63,7 +63,7 @@ class Hold:
 
     @property
     def moment(self) -> float:
-        """When it will have lasted for long, if no turn is made."""
+        """The time at which it will have lasted for long, if no turn is made."""
         return self._since + BLOCKED_SECONDS
 
     @property
@@ -153,12 +153,12 @@ class PoolWatch:
         self.has_turned = True
         """Whether a thread has finished something, or taken it up, since the last look."""
         self.executors: dict[int, Executor] = {}
-        """By thread."""
+        """The executors, by thread."""
         self.is_watched = False
         self.sees_ready = False
         """Whether fibers that become ready change nothing: it is looked after, or reported."""
         self.moment = inf
-        """When the watchdog is to look at it."""
+        """The time at which the watchdog is to look at it."""
         self._hold = Hold()
         self._warned_of: set[object] = set()
         """The stacks that held all threads, and a warning said so."""

@@ -20,7 +20,7 @@ class WatchedHost(Host):
     """Functions of fibers run on threads of the pool, on others, and on the event loop."""
 
     black_box: BlackBox | None = None
-    """Where it notes them; None: nobody watches the process."""
+    """The box in which the host notes fibers; None: nobody watches the process."""
     _loop_hand: Hand | None = None
     _memory_noted = 0.0
     """When."""

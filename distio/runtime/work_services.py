@@ -61,7 +61,8 @@ class WorkServices:
 
     def __init__(self) -> None:
         self._random: Callable[[], float] | None = None
-        """Made for the first number: to seed a generator takes as long as a tenth of a run."""
+        """The generator, made for the first number: to seed one takes as long as a tenth of a
+        run."""
         self._warned: set[object] = set()
         """The places from which a fiber could not be shipped, and a warning said so."""
         self._departures = Departures()
@@ -86,7 +87,7 @@ class WorkServices:
         return None
 
     def may_call(self, fiber: Fiber) -> bool:
-        """At any time."""
+        """True: functions of fibers may be called at any time."""
         return True
 
     def wall_clock(self) -> float:

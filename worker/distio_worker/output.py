@@ -32,7 +32,7 @@ _notes: Final[list[Callable[[bytes], None]]] = []
 
 
 class Turns:
-    """Which thread of this process writes to a file."""
+    """The turns of threads of this process to write to a file."""
 
     def __init__(self) -> None:
         self.renew()
@@ -145,7 +145,7 @@ def _lock(descriptor: int) -> bool:
 
 
 def pieces_of(text: bytes, at_most: int) -> Iterator[bytes]:
-    """As many lines at a time as have room in so many bytes; a longer line is one piece.
+    """Cut a text into pieces of as many lines as have room; a line that is too long is one piece.
 
     >>> list(pieces_of(b"a\\nb\\nlonger\\nc", 4))
     [b'a\\nb\\n', b'longer\\n', b'c']

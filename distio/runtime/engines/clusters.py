@@ -25,7 +25,7 @@ Strategy = Literal["SPREAD", "PACK", "STRICT_SPREAD", "STRICT_PACK"]
 
 
 class Engine(Protocol):
-    """Where the workers are."""
+    """The engine that has the workers."""
 
     def begin(self) -> None: ...
     def end(self) -> None: ...
@@ -219,7 +219,7 @@ def _launch(coordinator: LocalProcesses, threads: int, patience: float) -> Launc
 
 
 def _bind(is_here: bool) -> str:
-    """Where the coordinator listens; empty: at a socket that only this user reaches."""
+    """The address at which the coordinator listens; empty: a socket that only this user reaches."""
     return "" if is_here else f"tcp://{own_address()}:0"
 
 

@@ -37,7 +37,7 @@ class Launch(NamedTuple):
     """The workers to start on a host; the launch travels by the engine's own means."""
 
     url: str
-    """Where the coordinator listens."""
+    """The address at which the coordinator listens."""
     name: str
     """The name of the workers there; each gets a number as well."""
     processes: int
@@ -66,7 +66,7 @@ class HostedWorkers:
         self._lifeline = Lifeline()
         self._supervised = ProcessSupervisor(self)
         self.failure = ""
-        """Why there are none any more, though they were not told to end."""
+        """The reason why there are no workers any more, though they were not told to end."""
         variables = {**dict(launch.environment), **(environment or {})}
         self._keys = KeysFolder(dict(launch.keys))
         if self._keys.path is not None:

@@ -231,7 +231,7 @@ class Database:
         db.execute("UPDATE about SET checksum = ?, about = ?", encoded_about(about))
 
     def note_version(self, version: str) -> None:
-        """Say what has to be the same for it to be understood."""
+        """Note the versions with which the journal can be understood."""
         with self._held() as db:
             self._note(db, replace(self.about(), version=version))
 

@@ -30,7 +30,7 @@ class Files:
         return self._directory / f"{name}{_EXTENSION}"
 
     def where(self, name: str) -> str:
-        """Where it is, for messages."""
+        """The place of the journal, for messages."""
         return str(self._path(name))
 
     def write(self, name: str, dump: Callable[[BinaryIO], None]) -> None:

@@ -33,7 +33,7 @@ class Fork(NamedTuple):
 
     name: str
     as_of: float
-    """When the last turn came that it includes, in seconds since 1970."""
+    """The time at which the last turn came that the fork includes, in seconds since 1970."""
     fibers: int
     """How many fibers go on."""
     lost: int

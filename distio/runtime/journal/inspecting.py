@@ -45,7 +45,7 @@ class RunContents(msgspec.Struct, frozen=True):
     owner: str
     """The member that has started it, in words."""
     alive: int
-    """How many of its fibers are alive."""
+    """The number of the run's fibers that are alive."""
     without_worker: int
     """How many of these are at no member: they wait for a place, or sleep for long."""
 
@@ -56,7 +56,7 @@ class CutContents(msgspec.Struct, frozen=True):
     cut: int
     """The number of the last turn that it includes."""
     as_of: float
-    """When that came, in seconds since 1970."""
+    """The time at which the cut's last turn came, in seconds since 1970."""
 
 
 class Contents(msgspec.Struct, frozen=True):
@@ -69,7 +69,8 @@ class Contents(msgspec.Struct, frozen=True):
     last_holder: str
     """The process that has held it last."""
     as_of: float | None
-    """When its last turn came, in seconds since 1970; None: there was none."""
+    """The time at which the journal's last turn came, in seconds since 1970; None: there was
+    none."""
     bytes: dict[str, int]
     """By part, how large it is."""
     turn: int

@@ -91,10 +91,10 @@ class Journal:
             raise
         self.blobs = Blobs(self._read)
         self._damage: JournalError | None = None
-        """Why a blob couldn't be read."""
+        """The reason why a blob couldn't be read."""
         self._inputs: list[Input] = []
         self._next_blobs: list[int] = []
-        """For each of these, the number that the next blob was to have when it came."""
+        """The number that the next blob was to have when each of these came."""
         self._said: Callable[[], int] = lambda: 0
         """How many messages the coordinator has said."""
         self._turn = 0
@@ -107,7 +107,8 @@ class Journal:
         self._base_bytes = 0
         """How many bytes that checkpoint has, if this process has made it."""
         self._cut_at: float | None = None
-        """When a checkpoint is to be made, as there was a change; None: there was none."""
+        """The time at which a checkpoint is to be made, as there was a change; None: there was
+        none."""
         self._child: int | None = None
         """The process that writes a checkpoint."""
         self.child: int | None = None
@@ -118,7 +119,7 @@ class Journal:
         """The blobs that aren't needed after it."""
         self._clock_ahead = 0.0
         self.last_wall_clock = 0.0
-        """When the last turn came; 0: there was none."""
+        """The time at which the last turn came; 0: there was none."""
 
     def now(self) -> float:
         """The time on the coordinator's clock: it goes on while no process is the coordinator."""

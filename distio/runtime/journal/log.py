@@ -48,7 +48,7 @@ PRIVATE: Final = "private"
 
 _EXTENSION: Final = ".log"
 _MOST_BYTES: Final = 16 * 2**20
-"""When a segment has so many, the next one begins."""
+"""The bytes of a segment at which the next one begins."""
 _CHECKSUM: Final = Struct("<I")
 """The checksum of the rest of the head."""
 _HEAD: Final = Struct("<IQQI")
@@ -63,12 +63,12 @@ _LEAST: Final = _CHECKSUM.size + _HEAD.size
 
 
 def private_journal(directory: Path) -> Path:
-    """Where the private journal of a program is whose cluster has this directory."""
+    """The directory of the private journal of a program whose cluster has this directory."""
     return directory / "journal"
 
 
 class _Place(NamedTuple):
-    """Where the bytes of a blob are in a segment."""
+    """The place of a blob's bytes in a segment."""
 
     offset: int
     size: int
@@ -91,7 +91,7 @@ class _Segment:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         self.file = os.open(path, flags, 0o600)
         self.end = 0
-        """Where the next record begins."""
+        """The place at which the next record begins."""
         self.last_turn = 0
         self.blobs: dict[int, _Place] = {}
         """By number, those that are needed."""
@@ -236,7 +236,7 @@ class Log:
         self._directory = directory
         self._segments: list[_Segment] = []
         self._segment_of: dict[int, _Segment] = {}
-        """By number of a blob."""
+        """The segment of each blob, by number."""
         self._about = About()
         self._in_memory: dict[int, bytes] | None = None
         """The blobs that came since the journal was given up; None: it wasn't."""
@@ -316,7 +316,7 @@ class Log:
         self._note_first(replace(self._about, holder=holder))
 
     def note_version(self, version: str) -> None:
-        """Say what has to be the same for it to be understood."""
+        """Note the versions with which the journal can be understood."""
         self._note_first(replace(self._about, version=version))
 
     def _note_first(self, about: About) -> None:

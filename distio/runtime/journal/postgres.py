@@ -79,7 +79,8 @@ _KEEPALIVE_OF_SERVER: Final = {
     "tcp_keepalives_count": 3,
     "tcp_user_timeout": 20_000,
 }
-"""And within 20 s the server notices that the host of the holder is gone, and frees the lock."""
+"""The keep-alive settings of the server: within 20 s it notices that the holder's host is gone, and
+frees the lock."""
 _PART_BYTES: Final = 16 * 2**20
 
 
@@ -231,7 +232,7 @@ class Postgres:
         self._db.execute("UPDATE distio_about SET checksum = %s, about = %s", encoded_about(about))
 
     def note_version(self, version: str) -> None:
-        """Say what has to be the same for it to be understood."""
+        """Note the versions with which the journal can be understood."""
         with self._held():
             self._note(replace(self.about(), version=version))
 
@@ -352,7 +353,7 @@ class _Rows:
         self._name = name
 
     def where(self, name: str) -> str:
-        """Where it is, for messages."""
+        """The place of the journal, for messages."""
         return f"{name} in {self._name}"
 
     def write(self, name: str, dump: Callable[[BinaryIO], None]) -> None:

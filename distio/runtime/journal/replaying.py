@@ -38,7 +38,7 @@ class Replayed(NamedTuple):
     blob_bytes: int
     """How many bytes their blobs have."""
     wall_clock: float
-    """When the last turn came; 0: there was none."""
+    """The time at which the last turn came; 0: there was none."""
     now: float
     """The time on the coordinator's clock then."""
 

@@ -63,14 +63,14 @@ class NotWritten(Exception):
 
 
 class Base(NamedTuple):
-    """Where a coordinator begins that takes the journal up."""
+    """The base at which a coordinator begins that takes the journal up."""
 
     checkpoint: str
     """The name of the checkpoint; empty: there is none, and the coordinator begins with nothing."""
     turn: int
     """The number of the last turn that the checkpoint includes."""
     wall_clock: float
-    """When that turn came."""
+    """The time at which that turn came."""
     next_blob: int
     """Blobs from this number on came later."""
 
@@ -151,7 +151,7 @@ class Checkpoints(Protocol):
         """
 
     def where(self, name: str) -> str:
-        """Where it is, for messages."""
+        """The place of the journal, for messages."""
 
     def keep_only(self, names: Collection[str]) -> None:
         """Remove all others, and what is left of those that were not completed."""
@@ -180,7 +180,7 @@ class Store(Protocol):
         """Become its holder: whoever was before can't write any more."""
 
     def note_version(self, version: str) -> None:
-        """Say what has to be the same for it to be understood."""
+        """Note the versions with which the journal can be understood."""
 
     def commit(self, number: int, turn: bytes, blobs: Mapping[int, bytes]) -> None:
         """Write a turn and its blobs, all or nothing.
