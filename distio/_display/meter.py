@@ -35,7 +35,7 @@ class Shown:
     total: int | None
     doing: str
     seconds: float
-    """Since it has begun."""
+    """The seconds since the meter has begun."""
     rate: float
     """How many become done in a second."""
     is_over: bool
@@ -73,7 +73,7 @@ class Meter:
         self._started: float | None = None
         self._rate = 0.0
         self._seen = 0.0, 0
-        """When it was looked at last, and how much was done then."""
+        """The time of the last look, and how much was done then."""
 
     def begin(self, now: float) -> None:
         """Count the time from now on."""

@@ -37,7 +37,7 @@ _TIMES_THE_FIRST: Final = 4
 """A session that has sent more than this, and so many times what the first piece in it needed, is
 left for another one: then what the function takes along goes once more, and old items are freed."""
 _TAKING_SECONDS: Final = 0.015
-"""For how long items are taken before those that are there go."""
+"""The time for which items are taken before those that are there go."""
 
 
 @final
@@ -47,7 +47,7 @@ class Work(NamedTuple):
     f: Callable[..., Any]
     items: Iterator[Any]
     total: int | None
-    """How many items there are; None: nobody knows."""
+    """The number of items; None: it is unknown."""
     is_spread: bool
     called: str
     keeps_failures: bool
@@ -87,7 +87,8 @@ class Feed:
         self._shared = session
         """The session that was there before, and ends after this map."""
         self._most_bytes: int | None = None
-        """How much this session may send; None: that isn't known before its first piece is over."""
+        """The most bytes that this session may send; None: unknown before its first piece is
+        over."""
         self._progress = progress
         self._sizes = ChunkSizes(_UNDER_WAY * session.slots)
         self._taken = self._done = 0

@@ -43,7 +43,7 @@ _GRACE_SECONDS: Final = 0.5
 _SESSION_SECONDS: Final = 0.1
 """How long a session is used at least: a new one costs a fiftieth of that."""
 _FRESH_SECONDS: Final = 1.0
-"""For how long the number of workers of a cluster is believed."""
+"""The time for which the number of workers of a cluster is believed."""
 
 
 @final
@@ -87,7 +87,7 @@ class OnCluster:
         self._is_fixed = workers is not None
         processes = cluster._processes
         self._least = 1 if processes is None else max(1, processes.threads)
-        """How many there will be at least: some may be about to join."""
+        """The least number of workers: some may be about to join."""
         self._slots = workers or self._least
         self._asked_at = -_FRESH_SECONDS
 
@@ -163,7 +163,7 @@ class _Workers:
         self.session = self._new_session()
         self._used_since = 0.0
         self._used_seconds = 0.0
-        """How long this session was in use, but for now."""
+        """The time for which this session was in use, but for now."""
 
     def _new_session(self) -> Session:
         return Session(OnCluster(self.cluster, self.count))

@@ -44,7 +44,8 @@ _MOST_AHEAD: Final = 512
 _SHARES: Final = 4
 """Short errands are sent in shares of what there is room for: so many together cost less."""
 _PIECES: Final = 8
-"""In how many pieces, for each worker, a share travels: so none waits while another has many."""
+"""The number of pieces, for each worker, in which a share travels: so none waits while another has
+many."""
 _WEIGHT: Final = 0.1
 """The weight of an errand in the mean of how long they take."""
 
@@ -54,7 +55,7 @@ Program = IO[Any, Any, Any]
 
 
 class Place(Protocol):
-    """Where the errands of a session run."""
+    """The place at which the errands of a session run."""
 
     sends_ahead: bool
     """Whether errands may wait there for their turn."""
@@ -147,7 +148,7 @@ class Session:
         """The sessions beside this one that aren't known to be over."""
         self._is_retiring = False
         self._end: Panic[Any, Any] | None = None
-        """Why it takes no errands any more."""
+        """The reason why the session takes no errands any more."""
         self._thread = start_thread("distio-session", self._run)
 
     # -- for any thread -------------------------------------------------------------------

@@ -30,7 +30,7 @@ class Finding:
     differences: list[Difference] = field(default_factory=list)
     replaced: list[str] = field(default_factory=list)
     replay: str = ""
-    """Of functions of `io.do` that are others now: "can be replayed", or why they can't."""
+    """The fate of functions of `io.do` that have changed: "can be replayed", or why they can't."""
     fibers: list[str] = field(default_factory=list)
 
     @property
@@ -60,7 +60,7 @@ class Finding:
         }
 
     def lines(self) -> Iterator[str]:
-        """For people who read it."""
+        """The lines for people who read the finding."""
         named = ", ".join(self.fibers[:_MOST_NAMED])
         more = len(self.fibers) - _MOST_NAMED
         count = "fiber" if len(self.fibers) == 1 else f"{len(self.fibers)} fibers"
@@ -80,7 +80,7 @@ class Findings:
 
     journal: Path
     wall_clock: float
-    """When its last turn was, in seconds since 1970; 0: there was none."""
+    """The time of the journal's last turn, in seconds since 1970; 0: there was none."""
     runs: list[tuple[SavedRun, int, list[Finding]]]
     """Each run, the number of its fibers that have no snapshot, and the findings for the others."""
 
@@ -98,7 +98,7 @@ class Findings:
         return {"is_right": self.is_right, "runs": runs}
 
     def lines(self) -> Iterator[str]:
-        """For people who read it."""
+        """The lines for people who read the findings."""
         when = describe(self.wall_clock) if self.wall_clock else "the beginning"
         runs = "1 run" if len(self.runs) == 1 else f"{len(self.runs)} runs"
         yield f"{runs} in the journal in {self.journal}, as it was at {when}"

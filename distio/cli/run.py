@@ -299,7 +299,8 @@ class _Here:
 
 @dataclass(frozen=True)
 class _Symmetric:
-    """On the processes that an engine has started; of these, only that of rank 0 comes here."""
+    """A place on the processes that an engine has started; of these, only that of rank 0 comes
+    here."""
 
     threads: int
     grace: float
@@ -316,7 +317,7 @@ class _Symmetric:
 
 @dataclass(frozen=True)
 class _Elsewhere:
-    """On the cluster of a coordinator."""
+    """A place on the cluster of a coordinator."""
 
     url: str
     patience: float

@@ -56,9 +56,9 @@ class SavedRun:
     told: list[FiberSaved]
     """The fibers that the coordinator knows, in the order in which it got to know them."""
     snapshots: Mapping[int, SavedSnapshot]
-    """By number."""
+    """The snapshots of the run, by number."""
     stored: Mapping[bytes, Stored]
-    """By digest: the attachments that snapshots refer to."""
+    """The attachments that snapshots refer to, by digest."""
     keeps: Snapshots = "off"
     """The snapshots that the coordinator keeps of its fibers."""
     owner: str = ""

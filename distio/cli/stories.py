@@ -51,16 +51,17 @@ class Story:
     """The locks that it holds."""
     locals: dict[str, str] = field(default_factory=dict)
     places: list[Place] = field(default_factory=list)
-    """Where it stands: the place at which it goes on first, then those that it returns to."""
+    """The places at which the fiber stands: where it goes on first, then those that it returns
+    to."""
     restored: int = 0
     last_loss: str = ""
     closed: str = ""
-    """Why its snapshot can't be opened here."""
+    """The reason why the fiber's snapshot can't be opened here."""
     unsaved: str = ""
-    """Why there is no snapshot of it; then its member tells the rest, and no values."""
+    """The reason why the fiber has no snapshot; then its member tells the rest, and no values."""
 
     def lines(self) -> Iterator[str]:
-        """For people who read it."""
+        """The lines for people who read the story."""
         named = f" ({self.name})" if self.name else ""
         until = f", until {self.wakes_at}" if self.wakes_at else ""
         yield f"  fiber {self.fiber}{named}: {self.state}{until}"
@@ -105,7 +106,7 @@ class Stories:
     """The members that haven't told all that they have."""
 
     def as_data(self) -> dict[str, Any]:
-        """For programs that read it."""
+        """The data for programs that read the stories."""
         runs = [
             {
                 "run": each.run.name,
@@ -120,7 +121,7 @@ class Stories:
         return {"when": self.when, "runs": runs, "missing": [*self.missing]}
 
     def lines(self) -> Iterator[str]:
-        """For people who read it."""
+        """The lines for people who read the stories."""
         yield f"as it was at {self.when}"
         for each in self.runs:
             alive = each.run.alive

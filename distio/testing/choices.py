@@ -1,4 +1,4 @@
-"""Where a simulation gets its choices: drawn from a seed, or played back from a schedule.
+"""The choices of a simulation: drawn from a seed, or played back from a schedule.
 
 Every choice is a number below a count, and 0 is always the tamest: go on with whoever acted last,
 take the oldest, deliver at once. A schedule is the list of the choices that were not tame, so a

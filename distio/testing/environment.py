@@ -57,7 +57,7 @@ class CoordinatorEnvironment(Environment, Witnesses, Protocol):
         """The coordinator has taken up something: members may be lost."""
 
     def arrival(self) -> float:
-        """When a batch that is sent now arrives."""
+        """The time at which a batch that is sent now arrives."""
 
     def story(self, bug: DistioBug) -> list[str]:
         """The lines of history about a bug."""
@@ -78,9 +78,9 @@ class ProcessEnvironment(PoolEnvironment, CoordinatorEnvironment, Protocol):
     is_over: bool
     """Whether the run has ended, or its client."""
     stayed: dict[str, None]
-    """Why fibers that were to travel could not."""
+    """The reasons why fibers that were to travel could not."""
     copied: dict[str, None]
-    """Which generators of random numbers were copied for several fibers."""
+    """The generators of random numbers that were copied for several fibers."""
 
     @property
     def hub(self) -> Reader:

@@ -41,7 +41,7 @@ _TURNS_A_CHECKPOINT: Final = 16
 
 
 class Moment(Enum):
-    """When the coordinator's process ends, if it is killed."""
+    """The moment at which the coordinator's process ends, if it is killed."""
 
     BETWEEN_TURNS = "between two turns"
     BEFORE_COMMIT = "before it commits a turn"
@@ -61,7 +61,7 @@ class Hub:
         self._journal = MemoryJournal(lambda: not world.pick(_TURNS_A_CHECKPOINT))
         self._has_journal = plan.outage_seconds > 0
         self._dies: tuple[Moment, Callable[[], None]] | None = None
-        """When the process is to end, and what is called then."""
+        """The moment at which the process is to end, and the function that is called then."""
         self.is_down = False
         """Whether the process has ended, and no other has begun."""
         self._told: list[tuple[Process, Sequence[m.MemberMessage]]] = []
@@ -69,7 +69,8 @@ class Hub:
         self._commit_seconds = 0.0
         """How long a commit takes."""
         self._commits_at: float | None = None
-        """When the turn that has ended is in the journal; None: none is being committed."""
+        """The time at which the turn that has ended is in the journal; None: none is being
+        committed."""
         self._delayed: list[Callable[[], None]] = []
         """The functions to call when it is."""
         self.has_gone_back = False
@@ -84,13 +85,14 @@ class Hub:
         self._finishing: Action = (-1, self._finish_commit, None)
         self._checks = CheckRate()
         self._closes_because = ""
-        """Why it ends as soon as all runs are over; empty if it doesn't, or has."""
+        """The reason why the process ends as soon as all runs are over; empty if it doesn't, or
+        has."""
         self.is_stale = True
         """Whether the actions have to be found out anew."""
         self.actions: list[Action] = []
         """The actions that are possible now."""
         self._arrival = inf
-        """When something arrives here that hasn't arrived yet."""
+        """The time at which something arrives here that hasn't arrived yet."""
 
     @property
     def machine(self) -> Coordinator:
@@ -211,7 +213,7 @@ class Hub:
             self.actions.append(self._ticking)
 
     def next_moment(self, *, for_timers: bool) -> float:
-        """When it has more to do; its machine is left out without its timers.
+        """The time at which the process has more to do; its machine is left out without its timers.
 
         It has looked, and the time has not gone on since.
         """

@@ -28,7 +28,7 @@ _LONG: Final = 60.0
 
 @final
 class Ledger:
-    """Where each fiber is."""
+    """The place of each fiber."""
 
     def __init__(self, history: History) -> None:
         self._history = history

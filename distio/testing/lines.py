@@ -33,16 +33,16 @@ class Lines:
         self.session: Session[m.MemberMessage, m.CoordinatorMessage] = UnnumberedSession()
         self.absence = Absence(inf)
         self.lease: Lease | None = None
-        """Says whether fibers may be stepped; None: they always may."""
+        """The lease, which says whether fibers may be stepped; None: they always may."""
         self.may_come_back = True
         """Whether the process makes other connections when one of them breaks."""
         self.reached_again_at = 0.0
-        """When it can make connections again."""
+        """The time at which the process can make connections again."""
         self._world = world
         self._name = name
         self._reader = reader
         self._made = 0
-        """How often it has made connections."""
+        """How often the process has made connections."""
         self._hello: m.Hello | None = None
         self._greeted_at = 0.0
         self._incarnation = 0
@@ -58,7 +58,8 @@ class Lines:
         self.speaks, self.introduces = Wire(hub, pick, greets=True), Wire(hub)
         self.hears = Wire(self._reader, pick)
         self._seen_at = inf
-        """When the system tells that the connection broke on which it speaks."""
+        """The time at which the system tells that the connection broke on which the process
+        speaks."""
 
     def greet(self, hello: m.Hello) -> None:
         """Ask to be let in."""

@@ -41,7 +41,7 @@ class Components:
 
 @dataclass(frozen=True)
 class Limits:
-    """When a simulation gives up."""
+    """The limits at which a simulation gives up."""
 
     steps: int
     virtual_seconds: float

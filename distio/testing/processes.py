@@ -61,7 +61,7 @@ class Process(Services):
         super().__init__(world, name)
         self.kind = kind
         self.serial = serial
-        """Which of all processes it is."""
+        """The number of the process among all."""
         self.pid = pid
         """The id of the process that this one replaces: the system may give it again."""
         self.lines = Lines(world, f"{name}, life {serial},", self)
@@ -77,7 +77,8 @@ class Process(Services):
         self.is_to_return = False
         """Whether it is to be started anew, once, whatever befalls it until then."""
         self.returns_after: float | None = None
-        """In how many seconds from its end it is started anew; None: that isn't planned."""
+        """The seconds from its end after which the process is started anew; None: that isn't
+        planned."""
         self._ends_because = ""
         self._early: list[m.MemberMessage] = []
         """The messages to send as soon as the process has joined."""
@@ -87,7 +88,8 @@ class Process(Services):
         self.actions: list[Action] = []
         """The actions that are possible now."""
         self.next_moment = inf
-        """If there is nothing that it could do: when there will be, whatever others do."""
+        """The time at which there will be something to do, whatever others do, if there is nothing
+        now."""
         # workers share what they have opened with nobody, and the client is this process
         space = current_space() if kind == "client" else ObjectSpace()
         self._pool = Pool(world, self, name, space, self._check)
@@ -167,7 +169,7 @@ class Process(Services):
 
     @property
     def ask_at(self) -> float:
-        """When it asks for its lease, if there is still something to do."""
+        """The time at which the process asks for its lease, if there is still something to do."""
         member = self._member
         if self.has_ended or self.is_paused or self._standalone is not None or member is None:
             return inf
@@ -229,7 +231,7 @@ class Process(Services):
         self.is_stale = True
 
     def cancel_run(self, run: int) -> None:
-        """As the one who waits for it may ask."""
+        """Cancel a run, as the thread that waits for it may."""
         self.member.cancel_run(run)
         self.is_stale = True
 

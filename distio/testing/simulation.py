@@ -56,7 +56,8 @@ class Simulation(Generic[E, A]):
     history: History
     """The events, line by line."""
     stayed: tuple[str, ...]
-    """For each fiber that should have travelled and stayed: which part of it can't be pickled."""
+    """The fibers that should have travelled and stayed, each with the part that can't be
+    pickled."""
     copied: tuple[str, ...] = ()
     """Generators of random numbers that were copied for several fibers: they draw equal numbers."""
     left_open: int = 0

@@ -46,7 +46,7 @@ class Wire:
         self.queue: deque[tuple[float, Frames | None]] = deque()
         """(when it arrives, what)."""
         self.arrival = inf
-        """When something arrives next; inf: nothing does, as things are."""
+        """The time at which something arrives next; inf: nothing does, as things are."""
         self._is_cut = False
         self.is_broken = False
         """Whether frames that are sent get lost."""

@@ -66,13 +66,13 @@ class World:
         self.messages = 0
         self.events = 0
         self._idle_events = 0
-        """How many there were since a fiber was stepped."""
+        """The number of events since a fiber was stepped."""
         self.is_over = False
         """Whether the run has ended, or its client."""
         self.stayed: dict[str, None] = {}
-        """Why fibers that were to travel could not."""
+        """The reasons why fibers that were to travel could not."""
         self.copied: dict[str, None] = {}
-        """Which generators of random numbers were copied for several fibers."""
+        """The generators of random numbers that were copied for several fibers."""
         self.history = History()
         self.ledger = Ledger(self.history)
         self.calls = Calls(self.history)
@@ -117,7 +117,7 @@ class World:
         return EPOCH + self.now
 
     def arrival(self) -> float:
-        """When what is being sent now will arrive, at the choices' choice."""
+        """The time at which a batch that is sent now arrives, at the choices' choice."""
         low, high = self._plan.latency
         # half of them are as fast as can be: they compete with what else can happen now
         share = self.pick(LATENCIES) - _FINE_STEPS

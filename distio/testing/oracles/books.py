@@ -45,7 +45,7 @@ class Books:
         self._held: defaultdict[int, list[Key]] = defaultdict(list)
         """The same by fiber."""
         self._tokens: dict[Key, int] = {}
-        """By lock that was ever held."""
+        """The number of tokens of each lock that was ever held."""
 
     def asked(self, call: Call, kind: str) -> None:
         """A fiber has called: from now on others may see it."""

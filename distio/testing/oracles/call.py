@@ -80,7 +80,7 @@ class Call:
     def __init__(self, fiber: int, number: int, key: Key, method: str, invoked: int) -> None:
         self.fiber = fiber
         self.number = number
-        """Which call of its fiber it is."""
+        """The number of the call among those of its fiber."""
         self.key = key
         self.method = method
         self.parameter = 0
@@ -99,7 +99,7 @@ class Call:
         self.answer: Answer | None = None
         """The answer; None: it is not known, or doesn't matter."""
         self.process: object = None
-        """Where its fiber was."""
+        """The process in which its fiber was."""
         self.is_local = False
         """Whether that process has answered it without asking the coordinator."""
         self.is_confirmed = False

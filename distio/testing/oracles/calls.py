@@ -61,17 +61,17 @@ class _Thing(NamedTuple):
 
     kind: str
     tokens: int
-    """Of a lock."""
+    """The number of a lock's tokens."""
     model: Model
     """The model of it before all calls."""
     calls: list[Call]
 
 
 class _Kept(NamedTuple):
-    """Where a fiber is in a snapshot."""
+    """The place of a fiber in a snapshot."""
 
     number: int = 0
-    """Which of its calls it waits for, or was answered last; 0: none."""
+    """The call that the fiber waits for, or that was answered last; 0: none."""
     is_asking: bool = False
     """Whether it waits for that call in the snapshot, and so asks again where it goes on."""
 

@@ -39,7 +39,7 @@ class Verdict(NamedTuple):
     is_complete: bool
     """Whether all orders were tried if none was found."""
     stuck: Sequence[Call] = ()
-    """Where the longest of them ended: the calls that could have come next, and didn't fit."""
+    """The calls that could have come next, and didn't fit, where the longest order ended."""
     reached: int = 0
     """How many calls that had."""
 
@@ -67,7 +67,7 @@ class _Node:
         self.first = 0
         """Before this place in the order of replies, all that must be answered is."""
         self.later = 0
-        """From this place in the order of beginnings, no call can come next."""
+        """The place in the order of beginnings from which on no call can come next."""
         self.choices: Iterator[int] = iter(())
 
 
