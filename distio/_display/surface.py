@@ -102,7 +102,7 @@ class Terminal(Surface):
             console=Console(file=self._file, force_terminal=True, force_jupyter=False),
             auto_refresh=False,
             transient=True,
-            # what goes into a file or a pipe must not come here
+            # text that goes into a file or a pipe must not come here
             redirect_stdout=_is_terminal(sys.stdout),
         )
         live.start()

@@ -307,7 +307,7 @@ def own_session(where: Where) -> Iterator[Session]:
 
 def _enter(count: int) -> _Workers:
     unused = None
-    with _shared.guard:  # who comes meanwhile waits for the same workers
+    with _shared.guard:  # a caller that comes meanwhile waits for the same
         mine = _shared.workers
         if mine is None or mine.count != count or not mine.is_fit:
             old, mine = mine, _Workers(count)

@@ -186,7 +186,7 @@ class Pool:
             with self._guard:
                 if call is not None:
                     self._pending.pop(call, None)
-                del call  # what it holds must not live until the next one
+                del call  # its values must not live until the next one
                 if broken is not None and not self._is_shared:
                     self._broken = broken
                 is_over = self._is_shut and not self._pending

@@ -120,7 +120,7 @@ class Gate:
         """Do what else is due, and say all that there is to say."""
         commands: list[Send] = []
         state = self._machine.state
-        state.is_unsettled = True  # what a handler had begun may have left something to do
+        state.is_unsettled = True  # a handler that had begun may have left something to do
         self._attempt(lambda: commands.extend(self._machine.handle(state.now, Tick())))
         return [*commands, *state.take_commands()]
 

@@ -10,7 +10,7 @@ from distio.coordination.state.unread import MOST_UNREAD_BYTES
 
 __all__ = ["GRACE_SECONDS", "KEEP_SECONDS", "MAX_LOSSES", "MAX_MEMBERS", "Settings"]
 
-# what members and clients need of the coordinator, whose features they don't import
+# values that members and clients need of the coordinator, whose features they don't import
 GRACE_SECONDS: Final = 10.0
 """How long what a run holds may take to be released, unless the coordinator is told otherwise."""
 

@@ -379,7 +379,7 @@ class Fiber:
         if self.unwinding is None and self.pending_cancels is None:
             return  # by far the most frequent
         if self.is_unwinding_cancel and self.failure is None:
-            self._fail_as_cancelled()  # what releases may swallow a failure, but not this one
+            self._fail_as_cancelled()  # a release may swallow a failure, but not this one
         elif self.can_be_cancelled_now():
             self.unwind()
 

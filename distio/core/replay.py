@@ -425,7 +425,7 @@ def _suspended(at: Any) -> tuple[Any, Any]:
         return at.gi_frame, at.gi_yieldfrom
     if type(at) is AsyncGeneratorType:
         return at.ag_frame, at.ag_await
-    # what Python puts around a coroutine that is awaited has no name for it
+    # the object that Python puts around an awaited coroutine has no name for it
     inside = (each for each in gc.get_referents(at) if type(each) in _AWAITED)
     return None, next(inside, None)
 

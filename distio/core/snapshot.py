@@ -199,7 +199,7 @@ def capture(
     value = fiber.value
     if is_waiting:
         value = None
-    elif type(fiber.request) is AwaitFibers:  # what the handles hold would stay behind
+    elif type(fiber.request) is AwaitFibers:  # the outcomes in the handles would stay behind
         value = [outcome_in(each) for each in value]
     rest = _rest_of(fiber)
     if released is not None:

@@ -183,7 +183,7 @@ def defer_read(deferred: Callable[..., Any], *args: Any, **kwargs: Any) -> IO[An
 
 
 @overload
-def defer_read_io(  # what is returned reads nothing: the parameter alone says what is read
+def defer_read_io(  # the returned IO reads nothing: the parameter alone says what is read
     deferred: Callable[Concatenate[Context, P], IO[object, E, A]],
     *args: P.args,
     **kwargs: P.kwargs,

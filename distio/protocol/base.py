@@ -58,7 +58,7 @@ EVERYBODY: Final[frozenset[Role]] = HOSTS | READERS
 
 if TYPE_CHECKING:
     Payload = Bytes
-else:  # what is in the frame of the messages is in one piece
+else:  # a payload in the frame of the messages is in one piece
     Payload = Annotated[bytes, PAYLOAD]
 """Bytes that only members open. Large ones travel in frames of their own."""
 

@@ -115,7 +115,7 @@ class SSHCommands:
         fixed = ["-T", "-a", "-x", "-o", "BatchMode=yes", "-o", "ConnectTimeout=15"]
         # a connection that others share would outlive this one, or end it
         alone = ["-o", "ControlMaster=no", "-o", "ControlPath=none"]
-        # whatever the login shell is, it gives the script to sh
+        # the login shell, whichever it is, gives the script to sh
         remote = shlex.join(["exec", "sh", "-c", script])
         return [self.program, *fixed, *alone, *self.options, *options, "--", host, remote]
 

@@ -159,7 +159,7 @@ class Threads:
                 make()
             except BaseException as error:  # noqa: BLE001 (no other call may suffer)
                 log.critical("a bug in distio, please report it", exc_info=error)
-            del make  # what it holds must not live until the next one
+            del make  # its values must not live until the next one
 
     def _next(self) -> Action | None:
         """The call to make next; None: this thread isn't needed any more."""

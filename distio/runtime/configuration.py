@@ -93,7 +93,7 @@ def settings_of(section: str, command: Command) -> Iterator[Setting]:
         if getattr(parameter, "hidden", False) or parameter.name in _NO_SETTINGS:
             continue
         if not (is_option or is_shared):
-            continue  # what a command is about
+            continue  # an argument that says what a command is about
         if is_shared:
             variable = _one(parameter.envvar)
             key = _key(variable.removeprefix(_PREFIX))
@@ -147,7 +147,7 @@ def configure(
     given = _flattened(found)
     known = {each.place for each in settings}
     for place in given:
-        is_of_all = "." not in place  # what commands share is known to each program
+        is_of_all = "." not in place  # a setting that commands share is known to each program
         is_ours = is_of_all or (place.startswith(own) and not place.startswith(foreign))
         if place not in known and is_ours:
             nearest = _nearest(place, known)

@@ -289,7 +289,7 @@ class CoordinatorProcess:
 
     def _milliseconds_to_wait(self) -> int | None:
         if self._connections.have_broken:
-            return 0  # what they had said before may still be to be taken up
+            return 0  # their last messages may still have to be taken up
         deadline, look = self._board.next_deadline(), self._connections.look_at
         waits = [] if deadline is None else [deadline - self._decider.now()]
         if (seconds := self._decider.seconds_to_checkpoint) is not None:

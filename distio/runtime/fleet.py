@@ -123,7 +123,7 @@ class Fleet:
             thread.join()
         try:
             self._provider.close(self._slots.names)
-        except ClusterError as error:  # what is left ends when it finds no coordinator
+        except ClusterError as error:  # workers that are left end when they find no coordinator
             log.warning("%s", error)
 
     # -- on its thread ----------------------------------------------------------------------

@@ -23,7 +23,7 @@ Rules
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found]  # what `signal` is made of
+import _signal  # type: ignore[import-not-found]  # the module `signal` is made of it
 import _weakrefset
 import os
 import signal
@@ -69,7 +69,7 @@ class Terminated(SystemExit):
     """SIGTERM has ended the program."""
 
     def __init__(self) -> None:
-        super().__init__(128 + signal.SIGTERM)  # what a shell says of a process that it ended
+        super().__init__(128 + signal.SIGTERM)  # the exit code of a process that SIGTERM ended
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
@@ -304,7 +304,7 @@ def _is_in_user_code(interrupted: FrameType | None) -> bool:
             is_marked = calls_user_code(code, is_innermost=is_innermost)
             fiber = frame.f_locals.get("fiber") if is_marked else None
             if isinstance(fiber, Fiber):
-                # what a function has just opened must not be lost when it has returned
+                # a resource that a function has just opened must not be lost when it has returned
                 is_opened = bool(fiber.acquiring) and _is_ours(interrupted)
                 return fiber.shield == 0 and not is_opened
             if code.co_filename.startswith(_RUNTIME) or (is_innermost and not is_marked):

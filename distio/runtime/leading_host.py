@@ -187,7 +187,7 @@ class LeadingHost(FencedHost):
         (mutex held)."""
         if not self._handed_over:
             self.lead.reserve(is_reserved=False)
-            self._work_ready.notify()  # whoever is idle leads
+            self._work_ready.notify()  # an idle thread leads
 
     @property
     def has_handed_over(self) -> bool:

@@ -118,7 +118,7 @@ class _Lender:
                 loan.work()
             except BaseException as error:  # noqa: BLE001 (no other run may suffer)
                 log.critical("a bug in distio, please report it", exc_info=error)
-            del loan  # what it holds must not live until the next one
+            del loan  # its values must not live until the next one
             loan = self._next()
 
     def _next(self) -> _Loan | None:

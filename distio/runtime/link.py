@@ -172,7 +172,7 @@ class LinkedHost(LeadingHost):
         member.flush(full=full)
         if self._is_closed or not (member.state.outbox or self.relay):
             return
-        # what a fiber has logged goes before what it has said since, like its end
+        # a fiber's records go before its later messages, like its end
         logged = self.relay.take() if self.relay else []
         self._lines.say([*logged, *member.take_outbox()])
         now = time.monotonic()
@@ -281,7 +281,7 @@ class LinkedHost(LeadingHost):
     def _poll(self, plan: Plan) -> dict[Any, int]:
         """Wait until there is something to do for the link thread."""
         self._looks += 1
-        if plan is Plan.LOOK and self._looks % _LOOKS_AROUND:  # what is rare can wait a little
+        if plan is Plan.LOOK and self._looks % _LOOKS_AROUND:  # rare events can wait a little
             has_rung = self.waker.wait(self._milliseconds_to_wait(plan))
             return {self.waker.reader: zmq.POLLIN} if has_rung else {}
         listener = self._lines.listener if plan is Plan.LEAD else None
@@ -330,7 +330,7 @@ class LinkedHost(LeadingHost):
         """Take up a batch (on the link thread); a reason if the coordinator closes the link."""
         with self.mutex:
             if self._is_closed:
-                return ""  # what follows from this, like the end of the coordinator, is no reason
+                return ""  # an effect of this, like the end of the coordinator, is no reason
             reason, then = self._receive(batch)
             if reason:
                 return reason
@@ -372,7 +372,7 @@ class LinkedHost(LeadingHost):
         """Take up a batch on a thread of the pool (mutex held)."""
         _, then = self._receive(batch)
         if self.member.state.outbox and self.member.state.ready:
-            self._hold_back()  # what it takes up now may take long
+            self._hold_back()  # the work that comes next may take long
         self.wake(spare=1)
         if then:
             self.mutex.release()
@@ -483,7 +483,7 @@ class LinkedHost(LeadingHost):
     def say_last(self, *messages: m.MemberMessage) -> None:
         """Send the last words, unless the link is closed (mutex held)."""
         if messages and not self._is_closed:
-            with suppress(Exception):  # what fails here failed before, and that is told
+            with suppress(Exception):  # it failed before, and that is told
                 self._lines.say(messages)
 
     def use_log_levels(self, levels: Mapping[int, LogLevels]) -> None:

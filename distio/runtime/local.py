@@ -241,7 +241,7 @@ class LocalHost(Host):
 
     def idle(self) -> float | None:
         if here.seat is not None:
-            here.seat.give_up()  # what this run waits for may need that thread
+            here.seat.give_up()  # a fiber for which this run waits may need that thread
         self.member.flush()
         self._exchange()
         deadline = self.next_deadline()

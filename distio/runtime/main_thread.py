@@ -143,7 +143,7 @@ class serving:
         for call in refused:
             call.refuse()
         if outer is not None and _calls:
-            outer.wake()  # what had woken this one
+            outer.wake()  # these calls had woken this one
 
 
 def serving_on_main(wake: Callable[[], object]) -> AbstractContextManager[None]:
@@ -164,7 +164,7 @@ def serve() -> None:
                 return
             call = _calls.popleft()
         call.make()
-        del call  # what it holds must not live until the next one
+        del call  # its values must not live until the next one
 
 
 def serve_until(is_over: Callable[[], bool], timeout: float | None) -> bool:

@@ -99,7 +99,7 @@ class Observer:
         self._host: LinkedHost = connect(url, kind, 1, timeout=timeout, keys=keys)
         self._timeout = timeout
         self._questions = 0
-        self._host.start(1, "distio-observer")  # what is left to do when it leaves
+        self._host.start(1, "distio-observer")  # the thread does what is left when it leaves
         self._link = start_thread("distio-link", self._host.listen, self._host.fail)
 
     def close(self) -> None:

@@ -137,7 +137,7 @@ class OwnRuns:
         if host.failures.has_to_tell_of(run.id for run in runs) or any(
             run.unreleased for run in runs
         ):
-            # what a log handler does is not for this thread, nor what frees objects of the user
+            # this thread calls no log handler, and frees no objects of the user
             tell = partial(in_background, partial(self.look_after, runs, tell))
         elif any(run.bundles for run in runs):
             in_background(partial(_release, runs))

@@ -195,7 +195,7 @@ class LocalProcesses:
         host.say(*unreported)
         try:
             with self._changed:
-                is_used = self._options.workers_are_elsewhere  # whoever starts them waits for them
+                is_used = self._options.workers_are_elsewhere  # their starter waits for them
                 self._changed.wait_for(lambda: is_used or self._is_used or self._failure)
             if self._failure:
                 raise ClusterError(self._failure)

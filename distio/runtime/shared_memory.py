@@ -288,7 +288,7 @@ class CoordinatorMemory:
             os.posix_fallocate(file, 0, size)
             while written < size:
                 written += os.pwrite(file, memoryview(data)[written:], written)
-            unnamed.rename(path)  # whoever finds it has all of it
+            unnamed.rename(path)  # a process that finds it has all of it
         except OSError:
             unnamed.unlink(missing_ok=True)
             raise

@@ -7,7 +7,7 @@ describes them without it.
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found]  # what `signal` is made of
+import _signal  # type: ignore[import-not-found]  # the module `signal` is made of it
 import os
 import signal
 import sys

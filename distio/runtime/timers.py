@@ -90,7 +90,7 @@ class _Timers:
                     call()
                 except Exception as error:  # noqa: BLE001 (others still need this thread)
                     log.critical("a bug in distio, please report it", exc_info=error)
-            del alarm, call  # what they hold must not live until the next one
+            del alarm, call  # their values must not live until the next one
 
     def _await_one(self) -> Alarm | None:
         """Wait for the first alarm; None: there is none any more."""

@@ -173,7 +173,7 @@ class WorkServices:
         with self.mutex:
             fresh = [each for each in compared.differences if each not in self._warned_of_code]
             self._warned_of_code.update(fresh)
-        # what is refused the coordinator tells to all whom it concerns
+        # the coordinator tells a refusal to all whom it concerns
         level = logging.WARNING if self.accepts_other_code else logging.INFO
         what = "goes on with other code" if self.accepts_other_code else "leaves for its own code"
         for each in fresh:

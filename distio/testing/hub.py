@@ -350,7 +350,7 @@ class Hub:
         Raises:
             InvariantBroken: something doesn't.
         """
-        if self.has_gone_back:  # whoever knows more is put out, as is right
+        if self.has_gone_back:  # a member that knows more is put out, as is right
             others = [each for each in self.board.incidents if WENT_BACK not in each[1]]
             self.board.incidents.clear()
             self.board.incidents.extend(others)

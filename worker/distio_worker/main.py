@@ -265,7 +265,7 @@ def worker(
         leave_interrupts_to_program()
     prepare_streams()
     set_up_logs(log_level, log_format)
-    # whatever levels the programs have whose fibers come here
+    # this level holds, whatever levels the programs have whose fibers come here
     log.setLevel(logging.WARNING if tethered else log_level.number)
     os.environ.update(thread_limits(blas_threads, share_of_cores(processes), os.environ))
 

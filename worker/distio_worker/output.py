@@ -111,7 +111,7 @@ class WholeLines(TextIOWrapper):
     def _emit(self, thread: int) -> None:
         """Write what is kept for a thread, with the mutex held."""
         kept = self._partial.pop(thread, None)
-        self.buffer.flush()  # what was written as bytes comes before
+        self.buffer.flush()  # text that was written as bytes comes before
         if kept is not None:
             text = kept.getvalue().encode(self.encoding, self.errors or "strict")
             for note in _notes:

@@ -209,7 +209,7 @@ class DeadlockDetector(CoordinatorFeature):
         run = self._state.runs[id]
         waits = explain(edges, calls) + why
         lost = "; ".join(f"{worker}: {reason}" for worker, reason in run.losses.items())
-        if lost:  # what would have woken it, most likely
+        if lost:  # a lost fiber would have woken it, most likely
             waits += f"; fibers of it were lost with {lost}"
         self._end_run(id, run, waits)
 

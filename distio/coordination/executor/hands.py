@@ -77,4 +77,4 @@ class NotedCoroutine(Coroutine[Any, Any, Any]):
         return self._coroutine.__await__()
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._coroutine, name)  # what asyncio shows of it
+        return getattr(self._coroutine, name)  # asyncio shows some attributes

@@ -167,7 +167,7 @@ class Locks(MemberFeature):
         self._have_turns(lock, turns)
         if message.is_delegated:
             lock.is_delegated = True
-            if late := list(lock.asked):  # what it asked for them crossed this message
+            if late := list(lock.asked):  # the question for them crossed this message
                 self._send_withdrawal(lock, late)
                 self._have_turns(lock, late)
         lock.free += message.count

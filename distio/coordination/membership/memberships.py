@@ -195,7 +195,7 @@ class Memberships:
             self.unknown.spend(link.addresses)
             self._links.forget(link)
             left = self.outgoing.pop(link.listens_at, ())
-            for message in left:  # what has a number is of no use to it any more
+            for message in left:  # one with a number is of no use to it any more
                 if not message.is_numbered:
                     self._say(link.listens_at, message)
 

@@ -289,7 +289,7 @@ class PickleFibers(Task):
     ) -> None:
         size = max(1, min(len(fibers) // (pieces or _CHUNKS), _MOST_IN_CHUNK))
         if size > 1 and any(fiber.holds or fiber.needs for fiber in fibers):
-            size = 1  # what one of them has or needs is its alone, also if it is to go on elsewhere
+            size = 1  # locks and needs are of one fiber alone, also if it is to go on elsewhere
         starts = range((len(fibers) - 1) // size * size, -1, -size)
         self._chunks = [fibers[start : start + size] for start in starts]
         """The last one goes first."""

@@ -410,7 +410,7 @@ class Primitives(CoordinatorFeature):
             else:
                 self._withdraw(fiber, waiter)
         for key in self._delegations.take_queues_of(lost.id):
-            if key in self._delegations:  # what came back may have freed it
+            if key in self._delegations:  # an item that came back may have freed it
                 self._take_back(key, lost.id, 0)
 
     def run_ended(self, id: int, run: Run) -> None:

@@ -203,7 +203,7 @@ class _ChunkFrame(Frame):
             return None
         # pushed first: what `f` raises is this item's panic
         fiber.stack.append(self)
-        # what one item sets, the next one doesn't see
+        # the next item doesn't see what this one sets
         fiber.locals = self.locals
         has_any = not is_fresh and (fiber.variables or self.variables)  # most have none
         if has_any and not is_as_copied(fiber.variables, self.variables):

@@ -284,7 +284,7 @@ class Awaiting(Frame):
                 self.log.awaits(fiber.variables)
             fiber.stack.append(self)
             # nothing may come between the end of `async with` and the release
-            return io._leave(fiber, self) if kind is Leave else io  # type: ignore[no-any-return]  # what it is shows when it is evaluated
+            return io._leave(fiber, self) if kind is Leave else io  # type: ignore[no-any-return]  # its type shows when it is evaluated
 
     def _to_restart(self, io: RestartFrom) -> BaseException:
         assert self.coroutine is not None

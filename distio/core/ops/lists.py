@@ -118,7 +118,7 @@ class AsTuple(UnaryOp):
 
     def _evaluate(self, fiber: Fiber) -> Next:
         fiber.stack.append(_AsTupleFrame())
-        return self.io  # type: ignore[no-any-return]  # what it is shows when it is evaluated
+        return self.io  # type: ignore[no-any-return]  # its type shows when it is evaluated
 
 
 @final

@@ -203,7 +203,7 @@ class InScope(UnaryOp):
         region = fiber.enter(self.key)
         region.children = []
         fiber.stack.append(_Scope(region, None))
-        return self.io  # type: ignore[no-any-return]  # what it is shows when it is evaluated
+        return self.io  # type: ignore[no-any-return]  # its type shows when it is evaluated
 
 
 @final

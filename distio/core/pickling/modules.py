@@ -291,7 +291,7 @@ def _imports_in(source: Source) -> list[str]:
 def _imports_of(text: str) -> tuple[Import, ...]:
     try:
         return imports_in(compile(text, "<text>", "exec", dont_inherit=True))
-    except (SyntaxError, ValueError):  # whoever imports it hears of that
+    except (SyntaxError, ValueError):  # the module that imports it hears of that
         return ()
 
 

@@ -131,7 +131,7 @@ class _ProgramPickler(Pickler):
             arguments = tuple(None if each == obj.__module__ else each for each in arguments)
         elif type(obj) is ContextVar and arguments and arguments[0].default is not None:
             arguments = arguments[0]._replace(module=""), *arguments[1:]
-        if state and isinstance(state[0], dict):  # what wraps a function has its attributes
+        if state and isinstance(state[0], dict):  # a wrapper of a function has its attributes
             state[0] = {**state[0], "__module__": None}
         return make, arguments, *state
 

@@ -27,7 +27,7 @@ _HEADER: Final = struct.Struct("<QQI")
 """The last turn that it includes, how many bytes follow, and the checksum of them and the turn."""
 _OWN: Final = ("distio.coordination.", "distio.protocol.", "distio.errors")
 _OTHERS: Final = {
-    ("array", "_array_reconstructor"),  # what makes an array of its bytes
+    ("array", "_array_reconstructor"),  # makes an array of its bytes
     ("array", "array"),
     ("builtins", "frozenset"),
     ("builtins", "set"),

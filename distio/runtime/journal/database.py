@@ -103,7 +103,7 @@ class Database:
                 f"{self._path} is no journal of distio; give another directory, or restore a copy"
             )
         if is_read_only:
-            db.execute("BEGIN")  # what is read is of one moment
+            db.execute("BEGIN")  # all rows are of one moment
         else:
             db.execute(f"PRAGMA synchronous={'FULL' if is_power_safe else 'NORMAL'}")
             db.execute(f"PRAGMA wal_autocheckpoint={_LOG_PAGES}")

@@ -129,7 +129,7 @@ class Journal:
         try:
             return self._store.blob(number)
         except JournalError as error:
-            self._damage = error  # whatever follows from this isn't committed
+            self._damage = error  # nothing that follows from this is committed
             raise
 
     # -- taking up again ------------------------------------------------------------------
@@ -421,7 +421,7 @@ class Journal:
 
     def close(self) -> None:
         """Let another process have it."""
-        if self._child is not None:  # what it has written so far, the next process sweeps up
+        if self._child is not None:  # the next process sweeps up its files
             os.kill(self._child, signal.SIGKILL)
             self._reap()
         self._store.close()
