@@ -129,7 +129,7 @@ def ask(
         say: is told what is being done.
 
     Returns:
-        What was found. A candidate that is missing, fails, or takes too long says so there.
+        The answer. A candidate that is missing, fails, or takes too long says so there.
     """
     if entries is None:
         entries = [Entry(each) for each in question.candidates_for(size)]
@@ -211,7 +211,7 @@ def _process(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A process in a directory of its own, which ends with all that it has started.
 
-    Whatever becomes of it: each process below it has the mark, and is killed in the end.
+    In any case each process below it has the mark, and is killed in the end.
     """
     mark = uuid.uuid4().hex
     path = os.pathsep.join(str(each) for each in place.path)

@@ -1,8 +1,8 @@
 """The coordinator is a function of its inputs: it can be stopped and loaded between any two events.
 
-What is checked of a simulation: with a coordinator that is pickled and loaded before each event,
-the history is the same; and a fresh coordinator that is given the recorded inputs says the same,
-and comes to the same state.
+A simulation is checked in two ways: with a coordinator that is pickled and loaded before each
+event, the history is the same; and a fresh coordinator that is given the recorded inputs says the
+same, and comes to the same state.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ class Coordinators:
             copied = pickle.loads(pickle.dumps(event))  # nothing depends on what is shared
             assert self._handle(gate, now, copied) == commands
         for each in (machine, self.machine):
-            each.features.timers.count_anew()  # whoever looks at the heap clears it
+            each.features.timers.count_anew()  # a look at the heap clears it
         assert describe(machine) == describe(self.machine)
 
 

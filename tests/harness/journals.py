@@ -152,7 +152,7 @@ def state_of(board: Handshakes) -> Any:
     dump(board, file)
     file.seek(0)
     copy, blobs = load(file, lambda number: b"")
-    copy.machine.features.timers.count_anew()  # whoever looks at the heap clears it
+    copy.machine.features.timers.count_anew()  # a look at the heap clears it
     assert blobs.next_number == board.machine.state.keep.next_number  # type: ignore[attr-defined]
     blobs._read = None  # type: ignore[assignment]
     return describe(copy)

@@ -1,6 +1,6 @@
 """The simulation finds mistakes: each is planted in a copy of a machine, and found.
 
-What the simulation would not find here, it would not find in the machines themselves.
+A mistake that the simulation would not find here, it would not find in the machines themselves.
 """
 
 from __future__ import annotations
