@@ -215,7 +215,8 @@ def delays(*seconds: float) -> Schedule:
 
 
 def require_schedule(where: str, schedule: Any) -> Schedule:
-    """Return it, or raise a TypeError that says which function was given something else."""
+    """Return the schedule, or raise a TypeError that says which function was given something
+    else."""
     if isinstance(schedule, Schedule):
         return schedule
     raise TypeError(_complaint(where, "a schedule, made by distio.schedule", schedule))

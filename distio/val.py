@@ -85,7 +85,7 @@ class Val(Generic[A]):
         return io.defer_io(lambda: require_io(f(self.value), "Val.traverse", f)).map(Val)
 
     def flat_map(self, f: Callable[[A], Val[B]]) -> Val[B]:
-        """Return the Val that `f(value)` makes.
+        """The Val that `f(value)` returns.
 
         >>> Val(1).flat_map(lambda n: Val([n]))
         Val(value=[1])

@@ -80,7 +80,7 @@ class Meter:
         self._started, self._seen = now, (now, 0)
 
     def look(self, now: float) -> Shown | None:
-        """How it fares now; None if nobody knows anything yet."""
+        """The figures of the meter now; None if nobody knows anything yet."""
         if self._look is not None:
             self.counts = self._look() or self.counts
         if self.counts is None or self._started is None:

@@ -37,7 +37,7 @@ class Setup(NamedTuple):
     f: Callable[..., object]
     args: tuple[Any, ...]
     is_for_threads: bool
-    """Whether it is called in each thread instead."""
+    """Whether the call is made in each thread instead."""
 
 
 @final
@@ -59,7 +59,7 @@ class Calls(NamedTuple):
     goes_on: bool = False
     """Whether calls follow one that has failed."""
     is_whole: bool = False
-    """Whether they are made however long they take."""
+    """Whether the calls are made however long they take."""
     setup: Setup | None = None
 
     def elsewhere(self) -> IO[Any, Any, ChunkResult]:
@@ -153,7 +153,7 @@ _of_thread: Final = _OfThread()
 
 
 def _set_up(setup: Setup) -> None:
-    """Call it, unless that was done before; calls on other threads wait for its end.
+    """Make the call, unless that was done before; calls on other threads wait for its end.
 
     Raises:
         BrokenExecutor: it has failed, now or before.

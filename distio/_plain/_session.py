@@ -155,7 +155,7 @@ class Session:
 
     @property
     def is_over(self) -> bool:
-        """Whether it starts no errand any more."""
+        """Whether the session starts no errand any more."""
         return self._end is not None or self._is_closing
 
     @property

@@ -186,6 +186,6 @@ def _call_user(call: Callable[[], Any]) -> Any:
 
 
 def _is_of_compile(error: SyntaxError) -> bool:
-    """Whether it was raised without a frame of user code: the file itself isn't Python."""
+    """Whether the error was raised without a frame of user code: the file itself isn't Python."""
     frames = traceback.extract_tb(error.__traceback__)
     return all(frame.filename == __file__ for frame in frames)

@@ -332,7 +332,7 @@ class _Elsewhere:
             return program.run(None, on=cluster, progress=progress)
 
     def submit(self, program: Any, options: dict[str, Any], *, detach: bool) -> int:
-        """Run it under a name, and wait for its end, unless it is to be detached."""
+        """Run the program under a name, and wait for its end, unless it is to be detached."""
         with self._cluster() as cluster:
             cluster.ship(*self.ship)
 

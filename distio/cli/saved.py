@@ -43,7 +43,7 @@ class SavedSnapshot:
     is_waiting: bool
     """Whether its only fiber waits for an answer in it."""
     is_taken: bool
-    """Whether it was taken at a worker, or is how its fibers came to theirs."""
+    """Whether the snapshot was taken at a worker, or is how its fibers came to theirs."""
 
 
 @dataclass
@@ -68,7 +68,7 @@ class SavedRun:
 
     @property
     def name(self) -> str:
-        """How it is called in messages."""
+        """The name of the run in messages."""
         return name_of(self.id)
 
     @cached_property
@@ -123,7 +123,7 @@ class SavedFiber:
 
     @property
     def label(self) -> str:
-        """How it is called in messages."""
+        """The name of the fiber in messages."""
         return name_of(self.told.fiber)
 
     def compare(self) -> Comparison:

@@ -328,7 +328,7 @@ class Coordinator:
 
     @property
     def is_closing(self) -> bool:
-        """Whether it is about to end."""
+        """Whether the coordinator is about to end."""
         return self.features.endings.is_closing
 
     def validate(self) -> None:

@@ -344,7 +344,8 @@ class Fiber:
         return bool(self.pending_cancels) and self._exposed(waits) is not None
 
     def can_be_cancelled_by(self, key: int) -> bool:
-        """Whether it could be cancelled, if it waited where it is, in the region of this key."""
+        """Whether the fiber could be cancelled, if it waited where it is, in the region of this
+        key."""
         region = self._region(key)
         if region is None or region is self.unwinding or self.is_unwinding_cancel:
             return False
@@ -385,11 +386,11 @@ class Fiber:
 
     @property
     def is_unwinding_cancel(self) -> bool:
-        """Whether its failure is a cancellation, which no handler sees."""
+        """Whether the failure of the fiber is a cancellation, which no handler sees."""
         return self.unwinding is not None and self.shield == self.unwinding.shield
 
     def enter(self, key: int) -> Region:
-        """A region begins here."""
+        """Begin a region."""
         region = Region(key, self.shield, self.acquiring)
         self.regions = [*(self.regions or ()), region]
         return region
@@ -427,7 +428,7 @@ class Fiber:
             self.failure = Panic([*failure.exceptions, traced], failure.errors)
 
     def rename(self, name: str | None) -> None:
-        """The program calls it so from now on."""
+        """Give the fiber this name from now on."""
         self.name = name
         if self.handle is not None:
             self.handle.name = name

@@ -93,7 +93,7 @@ class _Kept:
         return _Kept, (self.payload, self.handles, self.references, self.is_failure)
 
     def open(self) -> Any:
-        """Make it again."""
+        """Make the value again."""
         from distio.core.pickling.loading import load  # which takes long to import
 
         with opening_with(claims_of(self.references), self.handles):
@@ -381,7 +381,7 @@ class SuspendedFrame(NamedTuple):
 
     @property
     def is_of_user(self) -> bool:
-        """Whether it is a function that users have written."""
+        """Whether the function is one that users have written."""
         return self.function not in (_OF_A_PROGRAM, _OF_CONTEXT)
 
 

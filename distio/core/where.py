@@ -68,7 +68,7 @@ def item_among(result: Outcome, called: str, first: int, count: int) -> Outcome:
 
 
 def item_of(called: str, index: int, *item: Any) -> str:
-    """How one of many is described, with its value if that is given.
+    """Describe one of many items, with its value if that is given.
 
     >>> item_of("zip_par", 3), item_of("traverse_par", 0, "tea")
     ('index 3 of zip_par', "index 0 of traverse_par: 'tea'")

@@ -33,7 +33,7 @@ class SharedPart(Protocol):
     """Bytes in memory that the processes of a host share; nobody changes them."""
 
     label: bytes
-    """Tells it apart from all others on the host."""
+    """The label that tells the part apart from all others on the host."""
 
     def __len__(self) -> int: ...
 

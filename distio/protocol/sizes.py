@@ -22,7 +22,7 @@ MESSAGE_BYTES: Final = 64
 
 
 def size_of(message: Message) -> int:
-    """Its payloads, and a little for the rest."""
+    """The bytes of a message's payloads, and a little for the rest."""
     try:
         payloads = _PAYLOADS[type(message)]
     except KeyError:

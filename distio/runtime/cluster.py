@@ -324,7 +324,8 @@ class Cluster(OnEngines):
 
     @property
     def url(self) -> str:
-        """Where the coordinator listens; other programs of this user may `connect` there."""
+        """The address at which the coordinator listens; other programs of this user may `connect`
+        there."""
         return self._host.url
 
     def members(self) -> list[MemberStatus]:
@@ -482,7 +483,8 @@ class Cluster(OnEngines):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close it, while the event loop goes on: coroutines of fibers may have to end there."""
+        """Close the cluster, while the event loop goes on: coroutines of fibers may have to end
+        there."""
         from distio.runtime.loops import call_elsewhere  # few need it
 
         await call_elsewhere(self.close)

@@ -54,7 +54,7 @@ class Command(Protocol):
     params: list[Any]
 
     def main(self, *args: Any, **extra: Any) -> Any:
-        """Run it."""
+        """Run the command."""
 
 
 class Setting(NamedTuple):

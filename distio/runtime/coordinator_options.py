@@ -57,7 +57,7 @@ class CoordinatorOptions(msgspec.Struct, frozen=True, kw_only=True):
     keys: Path | None = None
     """The folder of its keys; None: it has none."""
     is_insecure: bool = False
-    """Whether it may listen on loopback without keys, and let in whoever connects."""
+    """Whether the coordinator may listen on loopback without keys, and let in whoever connects."""
     workers_are_here: bool = True
     """Whether a worker of its program runs on this machine, and connects by itself."""
 

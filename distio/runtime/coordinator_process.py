@@ -149,11 +149,11 @@ class CoordinatorProcess:
         self._obeyed = 0
         """The number of these stops to which it has listened."""
         self._is_closing = False
-        """Whether it ends when all runs have released what they hold."""
+        """Whether the process ends when all runs have released what they hold."""
         self.is_orphan = False
-        """Whether its program has ended."""
+        """Whether the program of the process has ended."""
         self.failed = False
-        """Whether it has ended as it could not go on."""
+        """Whether the process has ended as it could not go on."""
         self._streak = Streak(trim)
         try:
             self._connections = Connections(
@@ -465,7 +465,7 @@ class CoordinatorProcess:
             self._board.outgoing.clear()
 
     def _is_own_worker(self, member: MemberRecord) -> bool:
-        """Whether it belongs to the program that this coordinator belongs to."""
+        """Whether the worker belongs to the program that this coordinator belongs to."""
         if self._lifeline is None or not self._workers_are_here:
             return False
         return member.is_worker and bool(member.hello.family)

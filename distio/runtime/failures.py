@@ -74,7 +74,7 @@ class FailureLog:
         return f"{label} on {worker}" if worker else label
 
     def _say(self, run: int, failure: Failure | None, text: str, *args: object) -> None:
-        """Log this; the record belongs to the fiber, or to the root of its run."""
+        """Log a line; the record belongs to the fiber, or to the root of its run."""
         fiber = Fiber(run if failure is None else failure.fiber, run, _NO_PROGRAM, None)
         fiber.name = None if failure is None else failure.name
         call_on_behalf_of(fiber, self._host, lambda: _handle(text, args))

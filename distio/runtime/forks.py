@@ -42,7 +42,7 @@ class Closable(Protocol):
     """A file, or another object that owns a descriptor."""
 
     def close(self) -> None:
-        """Close it; may be called again."""
+        """Close the descriptor; may be called again."""
 
 
 _inherited: Final[WeakSet[Inherited]] = WeakSet()

@@ -163,7 +163,7 @@ class interruptible:
         return self._exception is not None
 
     def end_with(self, exception: BaseException) -> bool:
-        """Cancel it, and let this leave it, unless it is being cancelled already.
+        """Cancel the run, and let this exception leave it, unless it is being cancelled already.
 
         Returns:
             Whether this is what leaves it.

@@ -197,7 +197,7 @@ class LinkedHost(LeadingHost):
             self.send_at_once(*messages)
 
     def send_at_once(self, *messages: m.MemberMessage) -> None:
-        """Send these (mutex held)."""
+        """Send these messages (mutex held)."""
         for message in messages:
             self.member.send(message)
         self.send_outbox()

@@ -102,7 +102,7 @@ class _File(_Counted):
         super().__init__()
         self.store = store
         self.number = number
-        """Its descriptor."""
+        """The descriptor of the file."""
         self.name = ""
         """By which the part can be given; empty: it was not given yet."""
 
@@ -122,7 +122,7 @@ class _OpenPart:
     def __init__(self, file: _File, label: bytes, size: int) -> None:
         self.file: Final = file
         self.label = label
-        """Its name among attachments, which no other has."""
+        """The part's name among attachments, which no other has."""
         self._size = size
         self._digest = b""
         self._bytes: bytes | None = None
@@ -160,7 +160,7 @@ class _OpenPart:
         return mapping
 
     def is_as(self, data: memoryview) -> bool:
-        """Whether it has the same bytes; quick if it doesn't."""
+        """Whether the part has the same bytes; quick if it doesn't."""
         even = self._size // _ITEM * _ITEM
         own = self.view()
         return own[even:] == data[even:] and own[:even].cast("Q") == data[:even].cast("Q")

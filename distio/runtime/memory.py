@@ -144,7 +144,7 @@ class MemoryThread:
         self._leave = leave
         self._is_over = threading.Event()
         self.has_to_leave = False
-        """Whether it has come too near to its limit."""
+        """Whether the process has come too near to its limit."""
         start_thread("distio-memory", self._watch)
 
     def stop(self) -> None:

@@ -133,7 +133,7 @@ class PendingRun(Pending):
             self.end(failure)
 
     def standing(self) -> str:
-        """Whether it is over, and how, in words; a value that is still bytes isn't opened."""
+        """The state of the run in words; a value that is still bytes isn't opened."""
         if not self.is_over:
             return "not over"
         outcome = self._failure or (None if self._handle is None else self._handle.outcome)

@@ -108,13 +108,13 @@ class Watched:
         self._last: RunWatched | None = None
 
     def begin(self) -> None:
-        """Have the coordinator tell of it."""
+        """Have the coordinator tell of the run."""
         with self._host.fail_stop:
             self._host.member.features.watches.begin(self._run)
             self._host.send_outbox()
 
     def end(self, *, is_over: bool) -> None:
-        """Have it tell no more."""
+        """Have the coordinator tell no more of the run."""
         with self._host.fail_stop:
             self._last = self._told()
             self._host.member.features.watches.end(self._run, is_over=is_over)

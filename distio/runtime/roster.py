@@ -34,7 +34,7 @@ class MemberStatus:
     kind: MemberKind
     """`"worker"`, `"client"`, or `"supervisor"`: a daemon that has started workers."""
     number: int
-    """Its number in this cluster, which no other member ever has."""
+    """The number of the member in this cluster, which no other member ever has."""
     host: str
     pid: int
     threads: int
@@ -48,7 +48,7 @@ class MemberStatus:
     since: datetime
     """The time at which the member has joined, by the clock of this machine."""
     is_leaving: bool
-    """Whether it takes no fibers any more."""
+    """Whether the member takes no fibers any more."""
 
     def __repr__(self) -> str:
         tags = [f"{name}={tag}" for name, tag in self.tags.items()]

@@ -60,7 +60,7 @@ _LONG_SECONDS = 0.5
 
 @cache
 def _advise_to_await() -> None:
-    """Say it once: not each request needs a line in the log."""
+    """Advise once to await the run: not each request needs a line in the log."""
     if "ipykernel" in sys.modules:  # there a cell that waits is what its user wants
         return
     log.warning(

@@ -109,7 +109,7 @@ class RunHandle(Generic[E, A]):
 @final
 @dataclass(frozen=True)
 class RunStatus:
-    """How a named run fares, or has ended."""
+    """The state of a named run, or its end."""
 
     name: str
     state: NamedRunState
@@ -175,7 +175,7 @@ class NamedRun(RunHandle[E, A]):
 
     @property
     def name(self) -> str:
-        """Its name, which is unique among those that the coordinator knows."""
+        """The name of the run, unique among those that the coordinator knows."""
         return self._name
 
     def status(self) -> RunStatus:

@@ -54,7 +54,7 @@ def tell_no_more() -> None:
 
 
 def on_sigusr1(*_: Any) -> None:
-    """Have it told by another thread; never raises."""
+    """Have another thread tell how this process fares; never raises."""
     hand_over(_begin_to_tell)
 
 

@@ -38,7 +38,8 @@ class Alarm:
         return (self.moment, self._order) < (other.moment, other._order)
 
     def cancel(self) -> None:
-        """Take it back, unless it rings at this moment; may be called again, by any thread."""
+        """Take the alarm back, unless it rings at this moment; may be called again, by any
+        thread."""
         if self.call is not None:
             self.call = None
             _timers.note_cancelled()

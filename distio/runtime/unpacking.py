@@ -73,7 +73,7 @@ class Unpacked:
         self._show(path, root)
 
     def _show(self, path: str, root: Path) -> None:
-        """Put it first on the path; modules of an earlier version are imported anew."""
+        """Put the directory first on the path; modules of an earlier version are imported anew."""
         before = self._newest.get(path)
         self._newest[path] = root
         if before is not None:

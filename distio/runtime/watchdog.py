@@ -68,7 +68,7 @@ class Hold:
 
     @property
     def was_told(self) -> bool:
-        """Whether it has: there is nothing more to be told until a turn is made."""
+        """Whether the hold was told: there is nothing more to tell until a turn is made."""
         return self._is_over
 
     def begin(self, now: float, threads: Collection[int]) -> None:
@@ -183,7 +183,8 @@ class PoolWatch:
             _watchdog.watch(self, self._hold.moment)
 
     def look(self) -> float | None:
-        """Report it if user code holds all threads; return when to look again, if at all."""
+        """Report that user code holds all threads, if it does; return when to look again, if at
+        all."""
         host, now = self._host, time.monotonic()
         is_blocked, moment = False, None
         with host.mutex:

@@ -106,7 +106,7 @@ class WorkServices:
         return True
 
     def report_failures(self) -> None:
-        """Log them."""
+        """Log the failures."""
         try:
             self.failures.report()
         except KeyboardInterrupt as interrupt:

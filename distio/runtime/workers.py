@@ -18,7 +18,7 @@ _WHERE = "Worker"
 @final
 @dataclass(frozen=True)
 class Worker:
-    """How a worker process is to be: what `distio-worker` takes as options.
+    """The options of a worker process, which `distio-worker` takes.
 
     >>> from distio import Cluster, Worker
     >>> gpu = Worker(name="gpu", tags={"zone": "a"}, resources={"gpu": 2})

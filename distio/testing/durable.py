@@ -103,7 +103,8 @@ def simulate_durable(
 
 @final
 class _World(World):
-    """Its clients submit by name; it is over when one that comes last has heard the end."""
+    """A world whose clients submit by name; it is over when one that comes last has heard the
+    end."""
 
     family = ""  # nobody sees how the workers end: they belong to no client
 
@@ -193,7 +194,7 @@ class _World(World):
         return client in self.results
 
     def _was_put_out(self, client: Process) -> bool:
-        """Whether it came after the state that the journal went back to."""
+        """Whether the client came after the state that the journal went back to."""
         return self.hub.has_gone_back and client.has_ended and not self._has(client)
 
     # -- how processes end ----------------------------------------------------------------

@@ -155,7 +155,7 @@ class _Search:
         self._histories: set[int] = set()
 
     def run(self, plan: Plan, deviations: int, *, crash_each_event: bool) -> Coverage:
-        """Simulate them all, level by level."""
+        """Simulate all schedules, level by level."""
         covered, level = -1, []
         try:
             level = list(self._without_deviations(plan, crash_each_event=crash_each_event))

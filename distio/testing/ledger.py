@@ -176,7 +176,7 @@ class Ledger:
         return returned
 
     def ended(self, fiber: int, who: str, now: float = 0.0, *, is_cancelled: bool = False) -> None:
-        """Its outcome was recorded."""
+        """Note the end of the fiber: its outcome was recorded."""
         self._is_at(fiber, who, "ends at")
         owner = self._owner.get(fiber)
         while owner is not None and not is_cancelled:

@@ -176,7 +176,7 @@ class Lines:
         self._repeats = True
 
     def hang_up(self, lost: int) -> None:
-        """Its connections are no more, nor are the last batches that were sent on them."""
+        """Cut all connections; the last batches that were sent on them are lost."""
         self.hears.close()
         for wire, missing in ((self.speaks, lost), (self.introduces, 0)):
             if not wire.is_broken:

@@ -75,7 +75,7 @@ class Process(Services):
         self._has_rung = False
         """Whether handles of fibers that have failed died."""
         self.is_to_return = False
-        """Whether it is to be started anew, once, whatever befalls it until then."""
+        """Whether the process is to be started anew, once, whatever befalls it until then."""
         self.returns_after: float | None = None
         """The seconds from its end after which the process is started anew; None: that isn't
         planned."""
@@ -280,7 +280,8 @@ class Process(Services):
         self._pool.note_woken(before)
 
     def fail(self, reason: str) -> None:
-        """Its machinery fails: it says its last words, which end its membership, and ends."""
+        """Let the machinery fail: the process says its last words, which end its membership, and
+        ends."""
         said = [] if self._member is None else last_words(reason)
         self._world.note(self.name, *story_of_batch("says", said))
         if said:

@@ -228,7 +228,7 @@ def program_of(main: IO[Any, E, A] | Callable[[], IO[Any, E, A]]) -> IO[Any, E, 
 
 @contextmanager
 def refcounts_only() -> Iterator[None]:
-    """When garbage is collected must not depend on what this process did before."""
+    """A context without garbage collection, whose times depend on what the process did before."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -79,7 +79,7 @@ class Wire:
         self._changed()
 
     def close(self) -> None:
-        """Its end is no more: nothing arrives, and nobody sees that."""
+        """Close the end of the wire: nothing arrives, and nobody sees that."""
         self.queue.clear()
         self.is_broken = True
         self._changed()

@@ -206,7 +206,7 @@ class World:
             process.end("no coordinator answers")
 
     def _is_obsolete(self, action: Action) -> bool:
-        """Whether it gives up a handshake that is over."""
+        """Whether the action gives up a handshake that is over."""
         _, act, subject = action
         return act == self._give_up and (subject.has_joined or subject.has_ended)
 

@@ -82,7 +82,7 @@ class Supervisor:
         self._code = 0
 
     def run(self) -> int:
-        """Keep them; return the exit code of the daemon.
+        """Keep the processes; return the exit code of the daemon.
 
         Raises:
             ClusterError: they can't be started.
@@ -172,7 +172,7 @@ class Supervisor:
         return seconds
 
     def killed(self, child: Child) -> None:
-        """Its time is over."""
+        """The time of the child is over."""
         assert child.process is not None
         log.error(
             "worker process %d hasn't ended within %g s of being told to, and is killed",

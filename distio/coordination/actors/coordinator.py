@@ -135,7 +135,7 @@ class Actors(CoordinatorFeature):
         self._state.send(member.id, CallsHeld())
 
     def member_lost(self, lost: MemberRecord, reason: str) -> None:
-        """Its objects are lost, and those who call them."""
+        """The objects of the member are lost, and so are the fibers that call them."""
         self._keeps.pop(lost.id, None)
         for key, chunks in list(self._state.held.items()):
             if any(self._homes.get(key, chunk.target) == lost.id for chunk in chunks):

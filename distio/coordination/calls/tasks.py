@@ -237,7 +237,7 @@ class CancelBlockingCall(Task):
         self._request = request
 
     def run(self, host: HostServices) -> None:
-        """Stop it; the fiber goes on when it has ended."""
+        """Stop the call; the fiber goes on when the call has ended."""
         self._request.is_stopped = True
         if self._request.stop is not None:
             self._request.stop()

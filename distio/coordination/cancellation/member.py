@@ -136,7 +136,7 @@ class Cancellation(MemberFeature):
         return run in self._runs
 
     def _is_cancelled(self, fiber: Fiber) -> bool:
-        """Whether it is cancelled together with others."""
+        """Whether the fiber is cancelled together with others."""
         if fiber.exempt_from_run_cancel:
             return False
         if fiber.run in self._runs:

@@ -39,7 +39,7 @@ class PutAwaySleepers(Task):
 
     @property
     def run_id(self) -> int:
-        """Their run."""
+        """The run of the sleepers."""
         return self._run
 
     def commit(self) -> Task | None:

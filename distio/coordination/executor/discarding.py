@@ -21,5 +21,5 @@ class DropObjects(Task):
         self._objects = objects
 
     def run(self, host: HostServices) -> None:
-        """Drop them."""
+        """Drop the objects."""
         self._objects.clear()

@@ -54,7 +54,7 @@ class NotedCoroutine(Coroutine[Any, Any, Any]):
         self._hand = hand
 
     def send(self, value: Any) -> Any:
-        """Step it."""
+        """Step the coroutine."""
         self._hand.take(self._fiber)
         try:
             return self._coroutine.send(value)
@@ -62,7 +62,7 @@ class NotedCoroutine(Coroutine[Any, Any, Any]):
             self._hand.put_down()
 
     def throw(self, *exception: Any) -> Any:
-        """Step it by an exception."""
+        """Step the coroutine by an exception."""
         self._hand.take(self._fiber)
         try:
             return self._coroutine.throw(*exception)
@@ -70,7 +70,7 @@ class NotedCoroutine(Coroutine[Any, Any, Any]):
             self._hand.put_down()
 
     def close(self) -> None:
-        """Step it for the last time."""
+        """Step the coroutine for the last time."""
         self._coroutine.close()
 
     def __await__(self) -> Any:

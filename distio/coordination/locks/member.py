@@ -387,7 +387,8 @@ class Locks(MemberFeature):
         fiber.value = value
 
     def _tidy(self, lock: LocalLock) -> None:
-        """Forget it if nobody needs it; keep it for the next if it is kept, but not too many."""
+        """Forget the lock if nobody needs it; keep it for the next if it is kept, but not too
+        many."""
         if not lock.is_idle:
             return
         if not lock.is_delegated:

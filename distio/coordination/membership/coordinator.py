@@ -129,7 +129,7 @@ class Membership(CoordinatorFeature):
             self._state.stale += 1
 
     def has_ended(self, member: MemberRecord) -> bool:
-        """Whether it is known that the process of this member has exited."""
+        """Whether the process of this member is known to have exited."""
         return self.exits.report_of(member) is not None
 
     def _leave(self, member: MemberRecord, reason: str) -> None:

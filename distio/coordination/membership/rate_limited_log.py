@@ -37,7 +37,7 @@ class Note(str):
     facts: Mapping[str, int | str]
 
     def __new__(cls, text: str, **facts: int | str) -> Self:
-        """Make it of the line."""
+        """Make a note: the line with its facts."""
         note = super().__new__(cls, text)
         note.facts = facts
         return note

@@ -238,7 +238,7 @@ class UnnumberedSession(Generic[Out, In]):
         return messages
 
     def restart(self) -> None:
-        """Its connections are gone, and it with them."""
+        """End the session: its connections are gone."""
 
     def resume(self, heard: int) -> list[Out]:
         """Raise a Breach: nothing is known of what the other side has not heard."""

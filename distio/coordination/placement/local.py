@@ -119,7 +119,7 @@ class LocalPlaces(MemberFeature):
 
     @property
     def counts(self) -> bool:
-        """Whether it is said what the process has."""
+        """Whether the amounts that the process has were given."""
         return self._has is not None
 
     def leftovers(self) -> Mapping[str, Sized]:

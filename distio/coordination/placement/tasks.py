@@ -176,7 +176,7 @@ class UnpickleChunk(Task):
         return [fiber for fiber, _ in self.chunk.fibers]
 
     def run(self, host: HostServices) -> None:
-        """Unpickle it."""
+        """Unpickle the chunk."""
         chunk = self.chunk
         try:
             host.use_log_levels(self._log_levels)

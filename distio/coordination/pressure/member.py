@@ -178,7 +178,7 @@ class Pressure(MemberFeature):
     # -- hooks ----------------------------------------------------------------------------
 
     def run_is_cancelled(self, run: LocalRun) -> None:
-        """Its fibers are to end, whoever reads that."""
+        """Let the held outcomes of the run go: its fibers are to end, whoever reads that."""
         self._held_runs.discard(run.id)
         self._let_outcomes_go()
 
@@ -191,7 +191,8 @@ class Pressure(MemberFeature):
         self._state.unoffered.pop(run.id, None)
 
     def coordinator_lost(self, reason: str) -> None:
-        """Another one begins anew, and has heard all that it is to hear."""
+        """Let all go that was held: another coordinator begins anew, and has heard all that it is
+        to hear."""
         self._state.begin_to_say()
         self._held_runs.clear()
         self._let_go()

@@ -101,7 +101,8 @@ class Capturing:
         return fiber.id in reachable or (state.is_leaving and is_put_aside)
 
     def sleeps_on(self, captured: Captured) -> bool:
-        """Whether it has not woken meanwhile, if it matters: else it may have been stepped."""
+        """Whether the sleeper has not woken meanwhile, if it matters: else it may have been
+        stepped."""
         if not captured.timer:
             return True
         fiber = self._state.parked.get(captured.fiber.id)

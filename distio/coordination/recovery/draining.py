@@ -225,7 +225,7 @@ class Drain(MemberFeature):
             self._saved.pop(fiber.id, None)
 
     def run_is_cancelled(self, run: LocalRun) -> None:
-        """Its fibers release what they hold here."""
+        """Let the fibers of the run release what they hold here."""
         aside = self._state.set_aside.values()
         for fiber in [*map(_fiber_of, aside)]:
             if fiber.run == run.id and fiber.id not in self._in_hand:

@@ -70,7 +70,7 @@ class Captured:
         self.held = held
         self.is_waiting = is_waiting
         self.is_calling = is_waiting and type(fiber.request) is CallPrimitive
-        """Whether that is the reply of a primitive."""
+        """Whether the fiber waits for the reply of a primitive."""
         self.refusal = refusal
 
 
@@ -172,7 +172,7 @@ class TakeSnapshots(Task):
         return [*result.then.fiber_ids()] if result.fiber is None else [result.fiber.id]
 
     def run(self, host: HostServices) -> None:
-        """Pickle them, and the outcomes to which they refer."""
+        """Pickle the fibers, and the outcomes to which they refer."""
         writer = Writer(attaches=True)
         snapshots: list[tuple[Sequence[Captured], Dumped | None, str]] = []
         mentioned = [*self._mentioned]

@@ -43,7 +43,7 @@ class Roster(CoordinatorFeature):
         self._waits: dict[tuple[int, int], m.ListMembers] = {}
         """By (member, question)."""
         self._looks_at = 0.0
-        """Before that, no question that waits for a change is answered."""
+        """The time before which no question that waits for a change is answered."""
 
     @admits
     def admit_listing(self, sender: MemberRecord, message: m.ListMembers) -> None:

@@ -145,7 +145,7 @@ class MemberState:
         self.is_leaving = False
         """Whether the member cancels its fibers, to say goodbye when none is left."""
         self.has_left = False
-        """Whether it has said goodbye."""
+        """Whether the member has said goodbye."""
         self.is_to_be_heard = False
         """Whether its process waits until that was heard."""
         self.orphaned_because = ""
@@ -341,7 +341,7 @@ class MemberState:
 
     @property
     def is_full(self) -> bool:
-        """Whether that is so much that nothing large is to be said."""
+        """Whether so much is unheard that nothing large is to be said."""
         return self.said_bytes - self.heard_bytes > MOST_UNHEARD_BYTES
 
     @property

@@ -51,7 +51,7 @@ class ProgressReport:
         return bool(self.unreported or self._posted.fibers)
 
     def flush(self, load: int, outbox: list[m.MemberMessage], *, full: bool) -> None:
-        """Put it into the outbox; nothing if the coordinator knows it.
+        """Put the report into the outbox; nothing if the coordinator knows it.
 
         Args:
             load: see `MemberState.load`.

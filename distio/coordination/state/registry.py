@@ -44,7 +44,7 @@ class Snapshot:
         pickle."""
         self.payload = payload
         self.is_saved = is_saved
-        """Whether it was taken on a worker, or is how the fibers came to theirs."""
+        """Whether the snapshot was taken on a worker, or is how the fibers came to theirs."""
         self.fibers = len(chunk.fibers)
         """How many of the fibers would go on from it."""
 
@@ -235,7 +235,8 @@ class FiberRecord(msgspec.Struct, gc=False, eq=False):
         self.own.told = _after(self.rare.told, count)
 
     def cancelled(self, region: int, number: int) -> None:
-        """Its host is told, by this message (0: there is no host), to cancel a region of it."""
+        """Note that the host is told, by this message (0: there is no host), to cancel a region of
+        the fiber."""
         own = self.own
         own.pending_cancels = _with_region(own.pending_cancels, region, number)
         self.note_told(region, number)
@@ -351,12 +352,12 @@ class Run:
         """The cause that ends it before all its fibers have ended, and the reason for its Result.
         Fibers of it are cancelled wherever they go."""
         self.waits_on_other_runs = False
-        """Whether it waits for what other runs have, and nothing has moved in it since that was
-        found."""
+        """Whether the run waits for what other runs have, and nothing has moved in it since that
+        was found."""
         self.mistakes = 0
         """How often something has failed for it, by a mistake of distio: see `mending`."""
         self.is_miscounted = False
-        """Whether that may have spoilt its counts."""
+        """Whether a failure may have spoilt the counts of the run."""
         self.losses: dict[str, str] = {}
         """The first members that were lost with living fibers of it, and why."""
         self.waits: dict[int, WaitGraph] = {}

@@ -53,7 +53,7 @@ class Unread:
 
     @property
     def bytes(self) -> int:
-        """How many bytes it has before it."""
+        """The number of bytes that the member has before it."""
         return self.said - self._read
 
     @property

@@ -257,7 +257,7 @@ class Awaiting(Frame):
 
     @runs_user_code
     def drive(self, fiber: Fiber, give: Callable[[Any], Any], outcome: Any) -> Next:
-        """Let it go on until it awaits something, or ends."""
+        """Let the function go on until it awaits something, or ends."""
         while True:
             try:
                 io = give(outcome)

@@ -154,7 +154,7 @@ def _without_one(lock: Lock, fiber: Computing, computation: _Computation) -> Pro
 
 
 def _stop(fibers: tuple[Computing, ...]) -> Program:
-    """Cancel these. Nobody waits for their ends: they may wait for the end of this fiber."""
+    """Cancel these fibers. Nobody waits for their ends: they may wait for the end of this fiber."""
     return Cancel(fibers) if fibers else Pure(None)
 
 

@@ -95,7 +95,7 @@ class MadeBundle:
         """The whole bundle, with these modules."""
 
     def is_large(self) -> bool:
-        """Whether it is too large to be kept, with what it refers to."""
+        """Whether the bundle is too large to be kept, with what it refers to."""
         return bool(self._attachments) or len(self._definitions) > _LARGEST_KEPT
 
     def use(self, scope: Scope) -> None:
@@ -116,7 +116,7 @@ class MadeBundle:
         return bundled
 
     def holds(self, names: dict[str, Any]) -> bool:
-        """Whether it refers to this namespace."""
+        """Whether the bundle refers to this namespace."""
         return self.watch is not None and self.watch.has(names)
 
 

@@ -83,7 +83,7 @@ def names_in_class_body(names: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_of_python(cls: type, value: Any) -> bool:
-    """Whether it is the descriptor of a slot, which the class makes by itself."""
+    """Whether the value is the descriptor of a slot, which the class makes by itself."""
     is_descriptor = isinstance(value, MemberDescriptorType | GetSetDescriptorType)
     return is_descriptor and value.__objclass__ is cls
 

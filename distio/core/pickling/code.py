@@ -129,7 +129,7 @@ class CodeFacts(NamedTuple):
     names: dict[str, None]
     """See `names_in`."""
     has_only_names: bool
-    """Whether it reaches no global variable but those that it names."""
+    """Whether the code reaches no global variable but those that it names."""
     imports: tuple[Import, ...]
     """See `imports_in`."""
     texts: list[str]

@@ -137,7 +137,7 @@ def _package_of(obj: Any) -> str:
 
 
 def _is_named(obj: Any) -> bool:
-    """Whether it is found in its module under its name."""
+    """Whether the object is found in its module under its name."""
     module, name = sys.modules.get(obj.__module__), getattr(obj, "__qualname__", None)
     return isinstance(name, str) and module is not None and _find(module, name) is obj
 

@@ -65,7 +65,7 @@ class Source(NamedTuple):
     file: str
     is_package: bool
     is_edited: bool
-    """Whether it has changed since it was first sent from here."""
+    """Whether the module has changed since it was first sent from here."""
 
     @property
     def digest(self) -> bytes:
@@ -374,5 +374,5 @@ class Sources:
         exec(code, vars(module))
 
     def is_package(self, fullname: str) -> bool:
-        """Whether it may have submodules."""
+        """Whether the module may have submodules."""
         return self.came[fullname].is_package

@@ -81,7 +81,7 @@ class Bundled(NamedTuple):
     def of(
         cls, payload: bytes, attachments: Mapping[bytes, Bytes] = MappingProxyType({})
     ) -> Bundled:
-        """Name it if it is large."""
+        """Make a bundle of these bytes, with a name if it is large."""
         digest = digest_of(payload) if len(payload) >= LARGE_BUNDLE else b""
         return cls(payload, digest, attachments)
 

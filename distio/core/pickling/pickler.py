@@ -51,7 +51,7 @@ class _Known(NamedTuple):
     code: CodeType | bytes
     """The code, or its digest."""
     is_free: bool
-    """Whether it reads nothing of the namespace."""
+    """Whether the function reads nothing of the namespace."""
 
 
 class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types

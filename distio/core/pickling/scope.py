@@ -116,7 +116,7 @@ class Namespace:
         return fresh
 
     def key(self) -> tuple[Any, ...]:
-        """Tells it apart from others as long as it lives, by what is needed of it and by whom.
+        """The key of the namespace as long as it lives, by what is needed of it and by whom.
 
         A function counts as far as messages name it: as the user of a module that may be missing.
         """

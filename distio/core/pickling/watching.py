@@ -211,7 +211,8 @@ class _Looks:
             self._watch.modules.append((name, module))
 
     def _is_by_name(self, obj: type | FunctionType | BuiltinFunctionType) -> bool:
-        """Whether it is found in a module under its name; that it still is will be watched."""
+        """Whether the object is found in a module under its name; that it still is will be
+        watched."""
         if not self._scope.by_name(obj, obj.__qualname__):
             return False
         module = sys.modules[obj.__module__]  # which was found there

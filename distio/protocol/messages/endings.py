@@ -49,7 +49,7 @@ class DrainMember(MemberMessage, frozen=True, gc=False):
     roles: ClassVar[frozenset[Role]] = CLIENTS
 
     worker: str
-    """Its name, its number, or how it is called in messages to people."""
+    """The name of the worker, its number, or how it is called in messages to people."""
     seconds: Seconds
     """The time that its fibers may take."""
 

@@ -188,7 +188,7 @@ class Refused(CoordinatorMessage, frozen=True, gc=False):
     is_numbered: ClassVar[bool] = False
     reason: str
     is_temporary: bool = False
-    """Whether it may try again: what is in its way will be gone."""
+    """Whether the process may try again: what is in its way will be gone."""
 
 
 class Shutdown(CoordinatorMessage, frozen=True, gc=False):

@@ -179,7 +179,7 @@ class SnapshotSaved(msgspec.Struct, frozen=True, gc=False, array_like=True):
     is_waiting: bool
     """Whether its only fiber waits for an answer in it."""
     is_taken: bool
-    """Whether it was taken at a worker, or is how its fibers came to theirs."""
+    """Whether the snapshot was taken at a worker, or is how its fibers came to theirs."""
 
 
 _page = msgspec.msgpack.Decoder(list[FiberTold])

@@ -91,8 +91,8 @@ class Offer(MemberMessage, frozen=True, gc=False, omit_defaults=True):
 
     chunks: list[Chunk]
     are_new: bool = False
-    """Whether it is the first that is said of these fibers: they were made here, and the member has
-    not reported that they have started."""
+    """Whether the offer is the first that is said of these fibers: they were made here, and the
+    member has not reported that they have started."""
     are_awaited: bool = False
     """Whether fibers here wait for all of them, as in `AwaitOutcomes`."""
 

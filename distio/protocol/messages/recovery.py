@@ -38,7 +38,7 @@ class SaveFibers(MemberMessage, frozen=True, gc=False):
     fibers: list[FiberId] = msgspec.field(default_factory=list)
     """Fibers that have ended here, and to which the snapshots, or what is said next, refer."""
     payloads: list[Payload] = msgspec.field(default_factory=list)
-    """Their outcomes."""
+    """The outcomes of these fibers."""
     references: References = msgspec.field(default_factory=list)
     """The references, as in `OutcomesReady`."""
     calling: list[FiberId] = msgspec.field(default_factory=list)

@@ -24,7 +24,7 @@ __all__ = ["ListMembers", "ListedMember", "MembersListed", "WithdrawListing"]
 
 
 Mark = Annotated[str, Meta(max_length=64)]
-"""Tells one state of the load of a cluster from others."""
+"""A mark that tells one state of the load of a cluster from others."""
 
 
 class ListMembers(MemberMessage, frozen=True, gc=False):

@@ -27,13 +27,13 @@ class Lock(Counted):
     """The length of the windows in which `tokens` are counted, if the lock limits starts, which
     nobody holds."""
     has_value: bool = False
-    """Whether it guards the value of a variable."""
+    """Whether the lock guards the value of a variable."""
     claim: Any = field(default=None, compare=False, repr=False)
     """The claim that all references here to this key share (set by the member)."""
 
     @property
     def is_counted(self) -> bool:
-        """Whether it stands for something that dies with the last reference."""
+        """Whether the lock stands for something that dies with the last reference."""
         return self.has_value
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -289,7 +289,7 @@ class Journal:
 
     @property
     def is_private(self) -> bool:
-        """Whether it ends with the program of the cluster."""
+        """Whether the journal ends with the program of the cluster."""
         return self._log is not None
 
     @property

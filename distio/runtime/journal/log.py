@@ -215,7 +215,7 @@ class _Segment:
         self.path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Use it no more."""
+        """Close the segment."""
         os.close(self.file)
 
 
@@ -281,7 +281,7 @@ class Log:
         self._segment_of[number] = segment
 
     def close(self) -> None:
-        """Use it no more."""
+        """Close the journal."""
         for segment in self._segments:
             segment.close()
         self._segments = []

@@ -353,11 +353,11 @@ class _Rows:
         self._name = name
 
     def where(self, name: str) -> str:
-        """The place of the journal, for messages."""
+        """The place of a checkpoint, for messages."""
         return f"{name} in {self._name}"
 
     def write(self, name: str, dump: Callable[[BinaryIO], None]) -> None:
-        """Write one that is complete as soon as it is there."""
+        """Write a checkpoint that is complete as soon as it is there."""
         file = BytesIO()
         dump(file)
         data = file.getbuffer()
@@ -368,7 +368,7 @@ class _Rows:
                 db.execute("INSERT INTO distio_checkpoints VALUES (%s, %s, %s)", row)
 
     def read(self, name: str) -> bytes:
-        """The bytes of one."""
+        """The bytes of a checkpoint."""
         with self._database() as db:
             rows = db.execute(
                 "SELECT bytes FROM distio_checkpoints WHERE name = %s ORDER BY part", [name]
@@ -376,7 +376,7 @@ class _Rows:
             return b"".join(data for (data,) in rows)
 
     def size(self, name: str) -> int:
-        """How many bytes it has."""
+        """The number of bytes of a checkpoint."""
         return len(self.read(name))
 
     def keep_only(self, names: Collection[str]) -> None:
@@ -385,7 +385,7 @@ class _Rows:
             db.execute("DELETE FROM distio_checkpoints WHERE name <> ALL(%s)", [[*names]])
 
     def remove(self, name: str) -> None:
-        """Remove one, if it is there."""
+        """Remove a checkpoint, if it is there."""
         with self._database() as db:
             db.execute("DELETE FROM distio_checkpoints WHERE name = %s", [name])
 

@@ -128,7 +128,7 @@ class Checkpoints(Protocol):
     """The checkpoints of a journal, by name."""
 
     def write(self, name: str, dump: Callable[[BinaryIO], None]) -> None:
-        """Write one that is complete as soon as it is there.
+        """Write a checkpoint that is complete as soon as it is there.
 
         A fork of the holder may call this, in which no other descriptor is open.
 
@@ -137,27 +137,27 @@ class Checkpoints(Protocol):
         """
 
     def read(self, name: str) -> bytes:
-        """The bytes of one.
+        """The bytes of a checkpoint.
 
         Raises:
             OSError: it can't be read.
         """
 
     def size(self, name: str) -> int:
-        """How many bytes it has.
+        """The number of bytes of a checkpoint.
 
         Raises:
             OSError: it can't be read.
         """
 
     def where(self, name: str) -> str:
-        """The place of the journal, for messages."""
+        """The place of a checkpoint, for messages."""
 
     def keep_only(self, names: Collection[str]) -> None:
         """Remove all others, and what is left of those that were not completed."""
 
     def remove(self, name: str) -> None:
-        """Remove one, if it is there."""
+        """Remove a checkpoint, if it is there."""
 
 
 class Store(Protocol):
@@ -168,7 +168,7 @@ class Store(Protocol):
 
     @property
     def checkpoints(self) -> Checkpoints:
-        """Its checkpoints."""
+        """The checkpoints of the journal."""
 
     def close(self) -> None:
         """Let another process have it."""

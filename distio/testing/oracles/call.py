@@ -101,16 +101,16 @@ class Call:
         self.process: object = None
         """The process in which its fiber was."""
         self.is_local = False
-        """Whether that process has answered it without asking the coordinator."""
+        """Whether the fiber's process has answered the call without asking the coordinator."""
         self.is_confirmed = False
         """Whether the fiber has moved since, and the coordinator knows what it has done."""
         self.is_sure = True
-        """Whether it has happened; else it may have, for its process was lost."""
+        """Whether the call has happened; else it may have, for its process was lost."""
         self.is_void = False
-        """Whether it has never been: its fiber was cancelled, or went back to before it."""
+        """Whether the call has never been: its fiber was cancelled, or went back to before it."""
 
     def ask_again(self) -> None:
-        """Its fiber waits for the answer once more: whatever it was told has never been."""
+        """Let the fiber wait for the answer once more: whatever it was told has never been."""
         self.answer, self.replied, self.settled = None, NEVER, NEVER
         self.is_sure, self.is_confirmed = True, False
 

@@ -73,7 +73,7 @@ class _Kept(NamedTuple):
     number: int = 0
     """The call that the fiber waits for, or that was answered last; 0: none."""
     is_asking: bool = False
-    """Whether it waits for that call in the snapshot, and so asks again where it goes on."""
+    """Whether the fiber waits for that call in the snapshot, and so asks again where it goes on."""
 
 
 @final

@@ -45,7 +45,7 @@ class Verdict(NamedTuple):
 
     @property
     def is_wrong(self) -> bool:
-        """Whether it is certain that there is no order."""
+        """Whether there is certainly no order."""
         return self.order is None and self.is_complete
 
 
