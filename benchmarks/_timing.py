@@ -1,4 +1,4 @@
-"""What benchmarks share: taking turns, medians, a table, how peers' processes start."""
+"""The helpers of benchmarks: taking turns, medians, a table, how peers' processes start."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ class Cluster:
     # -- what else is there -----------------------------------------------------------------
 
     def add_fibers(self, count: int) -> None:
-        """So many fibers live on workers, and the client waits for all of them."""
+        """Let so many fibers live on workers, and the client wait for all of them."""
         ids = [fiber_id(CLIENT, FAR + n) for n in range(count)]
         self.tell(CLIENT, m.RunProgress(self.run, [(FAR, count)], 0, [], 0))
         workers = [id for id, member in self.machine.members.items() if member.is_worker]
@@ -97,7 +97,7 @@ class Cluster:
             self.start_run(FAR + number)
 
     def add_timers(self, count: int) -> None:
-        """So many fibers of the first worker sleep; the client has sent it one of the run."""
+        """Let so many fibers of the first worker sleep; the client has sent it one of the run."""
         self.trip()
         for n in range(count):
             self.say(2, m.StartTimer(self.run, fiber_id(2, n), n + 1, 1e6 + n))

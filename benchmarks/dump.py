@@ -39,7 +39,8 @@ def group(value: Deferred[Any], size: int) -> IO[Any, Any, Any]:
 
 
 def program(fibers: int) -> IO[Any, Any, Any]:
-    """So many fibers, which wait for a value; and one that might set it some day."""
+    """A program of so many fibers, which wait for a value; and of one that might set it some
+    day."""
     return Deferred.create().flat_map(
         lambda value: io.zip_par(
             [io.sleep(1_000_000), *[group(value, fibers // GROUPS) for _ in range(GROUPS)]]

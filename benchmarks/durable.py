@@ -90,7 +90,7 @@ def durable_on_daemons(fibers: int, steps: int, sync: str) -> float:
 
 
 def of_peer(*arguments: object) -> float:
-    """What the peer prints."""
+    """The seconds that the peer prints."""
     done = subprocess.run(
         [sys.executable, str(PEER), *map(str, arguments)],
         stdout=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""What README shows at a glance: distio beside what else calls a function for each item of a list.
+"""The table in README: distio beside other libraries that call a function for each item of a list.
 
     make bench-glance
 
@@ -34,11 +34,11 @@ ROWS: Final = {
 """By question, the head of its row."""
 COLUMNS: Final = AT_A_GLANCE
 _OURS: Final = {"round-trip": "distio, Executor.submit"}
-"""Who stands for distio where a program isn't what the others are asked for."""
+"""The candidates for distio where a program isn't what the others are asked for."""
 
 
 def asked(question: Question, size: Size) -> Answer:
-    """What those of the table have taken."""
+    """The times of the candidates in the table."""
     by_name = {each.name: each for each in question.candidates}
     ours = _OURS.get(question.name, "distio")
     found = [by_name[ours if name == "distio" else name] for name in COLUMNS]
@@ -46,7 +46,7 @@ def asked(question: Question, size: Size) -> Answer:
 
 
 def cell(answer: Answer, entry: Entry) -> str:
-    """What stands in the table for one of them: what distio takes, or how many times as much."""
+    """The text of a cell: what distio takes, or how many times as much another candidate takes."""
     if not entry.values:
         return entry.failure.partition(":")[0]
     if answer.question.name == "killed-worker":

@@ -50,7 +50,8 @@ ACTIONS: dict[str, tuple[Callable[[Cluster], Any], int, int]] = {
     f"{CLOSURES:,} closures": (lambda cluster: closures(cluster, CLOSURES), 7, 1),
     "main job": (index, 1, 1),
 }
-"""What is done, how often with each pair of clusters, and by what its costs are divided."""
+"""The actions, how often each is done with each pair of clusters, and by what its costs are
+divided."""
 
 
 def measure_by_turns(action: Callable[[Cluster], Any], turns: int) -> tuple[Cost, Cost]:

@@ -54,7 +54,7 @@ def trips_of_peer(peer: Peer) -> Trips:
 
 
 def echo(url: str) -> None:
-    """What the other process does, until it is told to stop."""
+    """The work of the other process, until it is told to stop."""
     with zmq.Context() as context, context.socket(zmq.ROUTER) as router:
         router.bind(url)
         while (parts := router.recv_multipart())[-1]:

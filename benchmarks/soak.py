@@ -61,7 +61,7 @@ def count(total: Var[int]) -> Program:
 
 
 def requests(questions: Queue[Any], total: Var[int], n: int) -> Program:
-    """What comes in at one time."""
+    """The requests that come in at one time."""
     fails = io.parallel(io.defer(broken, n))  # nobody waits for it
     late = io.sleep(60).timeout(0.001, io.pure("too late"))
     passing = Var.create(n).flat_map(count)

@@ -35,13 +35,13 @@ LEVELS: Final[tuple[Snapshots, ...]] = ("off", "suspensions")
 
 
 class Services:
-    """What work needs of a process in which nothing is printed, called or logged."""
+    """The services of a process in which nothing is printed, called or logged."""
 
     def hand(self) -> None:
-        """Nobody watches."""
+        """None: the process isn't watched."""
 
     def compare_code(self, records: Records) -> Comparison:
-        """Both processes are this one."""
+        """Compare with this process, which is both."""
         return compare(records)
 
     def __getattr__(self, name: str) -> Any:
@@ -97,7 +97,7 @@ class Machines:
         self.coordinator = Coordinator()
         self._gate = Gate(self.coordinator)
         self.seconds = 0.0
-        """What the coordinator has taken."""
+        """The seconds that the coordinator has taken."""
         self.client = Process(self, "client", 0)
         self.workers = [Process(self, "worker", 1 + number) for number in range(workers)]
         self._members = {each.member.incarnation: each for each in (self.client, *self.workers)}

@@ -1,4 +1,4 @@
-"""What to write in place of names that distio doesn't have: guesses of users of other libraries.
+"""Advice in place of names that distio doesn't have: guesses of users of other libraries.
 
 Each guess has the words that follow "use". Nothing here costs anything before a name is missed.
 """
@@ -185,7 +185,7 @@ GUESSES: Final[Mapping[str, Mapping[str, str]]] = {
 
 
 def missing(where: str, name: str, known: Iterable[str]) -> str:
-    """What to use in place of a name that a module doesn't have: " (use …)", or nothing."""
+    """The replacement for a name that a module doesn't have: " (use …)", or an empty text."""
     if name.startswith("_"):
         return ""
     guess = GUESSES.get(where, {}).get(name)

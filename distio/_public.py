@@ -1,4 +1,4 @@
-"""What users see of a module: its public names, and what to use in place of others.
+"""The public names of a module, and the advice for users who try others.
 
 A name that a private chapter defines says that it is of the package that gives it to users.
 """

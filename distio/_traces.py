@@ -38,7 +38,7 @@ _RUNS_PROGRAMS: Final = (
 @final
 @dataclass(frozen=True, slots=True)
 class Where:
-    """What stands above the frames of a failure.
+    """The lines that stand above the frames of a failure.
 
     >>> failed = NOWHERE.in_fiber("2.17 (fetch)", "worker 2 (process 4711 on alpha)")
     >>> print(failed.in_item("index 3 of zip_par"), end="")

@@ -101,7 +101,8 @@ class DistioBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mis
         return out.result()
 
     def retrieval_context(self) -> AbstractContextManager[None]:
-        """What waits for results, in a call of a worker, holds nobody up."""
+        """A context for a thread that waits for results: another thread takes its place
+        meanwhile."""
         return waiting_for_errands()
 
     def terminate(self) -> None:

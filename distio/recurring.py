@@ -52,7 +52,8 @@ log: Final = logging.getLogger("distio")
 
 _LEAST_SECONDS: Final = 0.001
 _SKIP_SECONDS: Final = 60.0
-"""With "skip", how late a run may begin by default: a lost worker is replaced sooner."""
+"""The default lateness with which a run may begin, with "skip": a lost worker is replaced
+sooner."""
 
 
 # -- what users write -------------------------------------------------------------------------
@@ -233,7 +234,7 @@ def _write(moment: datetime, result: Outcome) -> None:
 @final
 @dataclass(frozen=True, slots=True)
 class _Runs:
-    """What runs at the moments, and how."""
+    """The program that runs at the moments, and the rules for its runs."""
 
     program: Program | Callable[[datetime], Program]
     policy: Policy

@@ -32,7 +32,8 @@ __all__ = [
 ]
 
 _LONGEST: Final = sys.float_info.max
-"""No delay is longer, in seconds: what grows without end stays a number that can be slept."""
+"""The longest delay, in seconds: a delay that grows without end stays a number that can be
+slept."""
 
 Step = tuple[float, Any] | None
 """The delay in seconds, and the next state; None: the schedule is done."""
@@ -132,7 +133,7 @@ class Schedule(msgspec.Struct, frozen=True):
         return Then(self, require_schedule("then", other))
 
     def __and__(self, other: Schedule) -> Schedule:
-        """As long as both go on, after the longer delay.
+        """A schedule that goes on while both do, after the longer delay.
 
         Raises:
             TypeError: `other` is no schedule.
@@ -143,7 +144,7 @@ class Schedule(msgspec.Struct, frozen=True):
         return Both(self, require_schedule("&", other))
 
     def __or__(self, other: Schedule) -> Schedule:
-        """As long as one of them goes on, after the shorter delay of those that do.
+        """A schedule that goes on while one of them does, after the shorter delay of those that do.
 
         Raises:
             TypeError: `other` is no schedule.
@@ -214,7 +215,8 @@ def delays(*seconds: float) -> Schedule:
 
 
 def require_schedule(where: str, schedule: Any) -> Schedule:
-    """Return it, or raise a TypeError that says which function was given something else."""
+    """Return the schedule, or raise a TypeError that says which function was given something
+    else."""
     if isinstance(schedule, Schedule):
         return schedule
     raise TypeError(_complaint(where, "a schedule, made by distio.schedule", schedule))
@@ -250,7 +252,7 @@ def _complaint(where: str, expected: str, value: Any) -> str:
 
 @final
 class Recurs(Schedule, frozen=True):
-    """So many recurrences; the state is how many are left."""
+    """A schedule of so many recurrences; the state is how many are left."""
 
     n: int
 
@@ -263,7 +265,7 @@ class Recurs(Schedule, frozen=True):
 
 @final
 class Spaced(Schedule, frozen=True):
-    """Always the same delay."""
+    """A schedule with always the same delay."""
 
     seconds: float
 
@@ -324,7 +326,7 @@ class While(Schedule, frozen=True):
 
 @final
 class Jittered(Schedule, frozen=True):
-    """Each delay of a schedule times a random factor; the state is that of the schedule."""
+    """A schedule whose delays are each times a random factor; the state is that of the schedule."""
 
     schedule: Schedule
     least: float
@@ -405,7 +407,8 @@ class Either(Schedule, frozen=True):
 
 @final
 class Then(Schedule, frozen=True):
-    """One schedule after the other; the state is whether the second has begun, and its own."""
+    """Two schedules, one after the other; the state is whether the second has begun, and its
+    own."""
 
     first: Schedule
     second: Schedule

@@ -186,7 +186,7 @@ def _write(name: str, result: Outcome, attempt: int) -> None:
 
 
 def with_tracebacks(result: Outcome) -> object:
-    """What tells the whole of a Result in a log."""
+    """The Result for a log: a panic becomes an exception with all failures and tracebacks."""
     if isinstance(result, Panic):
         return MultipleExceptions(result.exceptions, result.errors)
     return result
@@ -208,8 +208,9 @@ def _begin(
 class _Supervision:
     """One run of a supervisor.
 
-    It is plain data. What waits, and what stops the children in the end, refer to the same one
-    (they travel in one pickle), so that no moment is left in which a child is known to nobody.
+    It is plain data. The program that waits, and the one that stops the children in the end, refer
+    to the same one (they travel in one pickle), so that no moment is left in which a child is known
+    to nobody.
     """
 
     __slots__ = ("fibers", "group", "lives", "machine", "on_restart", "policy", "results", "specs")
@@ -226,12 +227,12 @@ class _Supervision:
         self.on_restart = on_restart
         self.machine = Supervisor(policy)
         self.fibers: dict[int, Handle[Any, Any, Any]] = {}
-        """Of the children that run, by their places."""
+        """The fibers of the children that run, by their places."""
         self.results: dict[int, Outcome] = {}
-        """What came of the others, and of earlier lives of those."""
+        """The outcomes of the other children, and of earlier lives of those that run."""
         self.group = group
-        """In which each life of each child has a stream, if there is a seed; and then, in the
-        places after all children, each call of `on_restart`."""
+        """The group in which each life of each child has a stream, if there is a seed; and then, in
+        the places after all children, each call of `on_restart`."""
         self.lives = [0] * len(specs)
         """How often each child was started."""
 
@@ -246,7 +247,7 @@ class _Supervision:
         return started.map(partial(self._have_started, children))
 
     def _program(self, child: int) -> Program:
-        """What the next life of a child runs."""
+        """The program for the next life of a child."""
         spec = self.specs[child]
         self.lives[child] += 1
         return self._of_group(io.named(str(spec.name), spec.io), child, self.lives[child])

@@ -85,7 +85,7 @@ class Val(Generic[A]):
         return io.defer_io(lambda: require_io(f(self.value), "Val.traverse", f)).map(Val)
 
     def flat_map(self, f: Callable[[A], Val[B]]) -> Val[B]:
-        """What `f(value)` returns, a Val.
+        """The Val that `f(value)` returns.
 
         >>> Val(1).flat_map(lambda n: Val([n]))
         Val(value=[1])

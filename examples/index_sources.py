@@ -64,7 +64,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class FileReport:
-    """What one file contains."""
+    """The contents of one file."""
 
     lines: int
     classes: int
@@ -74,7 +74,7 @@ class FileReport:
 
 @dataclass(frozen=True)
 class Report:
-    """What any number of files contain."""
+    """The contents of any number of files."""
 
     files: int = 0
     lines: int = 0
@@ -111,7 +111,7 @@ class Report:
         return f"{self.files:,} files, {code}, {len(self.names):,} different names"
 
     def rows(self) -> Iterator[tuple[str, str, str]]:
-        """What stands out, as a table."""
+        """The figures that stand out, as rows of a table."""
         for f in self.largest:
             yield "large function", f"{f.lines:,} lines", f"{f.name} ({f.file}:{f.line})"
         for name, times in sorted(self.names.items(), key=lambda n: (-n[1], n[0]))[:TOP]:
@@ -131,7 +131,7 @@ def _largest(functions: Iterable[Function]) -> list[Function]:
 # -- from the bytes of a file to its report: pure functions ----------------------------------
 
 INVALID = (SyntaxError, tokenize.TokenError, ValueError, LookupError, RecursionError, MemoryError)
-"""What `index_source` raises on files that are not Python, or nested too deep to parse."""
+"""Errors of `index_source` for files that are not Python, or nested too deep to parse."""
 
 
 def parse(text: str) -> ast.Module:
@@ -150,7 +150,7 @@ def parse(text: str) -> ast.Module:
 
 
 def index_source(file: str, source: bytes) -> FileReport:
-    """What `source` contains."""
+    """Report the contents of `source`."""
     text = decode_source(source)
     # what is odd about somebody else's sources is none of our business
     warnings.filterwarnings("ignore", module=r"<source>")
@@ -249,7 +249,7 @@ def program(root: Path, on_done: Callable[[], None]) -> IO[Any, str, Report]:
 
 
 def main(directory: str = "") -> IO[Any, str, Report]:
-    """What `distio run` runs."""
+    """The program that `distio run` runs."""
     return program(Path(directory or STANDARD_LIBRARY).absolute(), lambda: None)
 
 

@@ -1,4 +1,4 @@
-"""What all benchmarks share: questions, the processes that answer them, reports."""
+"""The machinery of all benchmarks: questions, the processes that answer them, reports."""
 
 from __future__ import annotations
 

@@ -30,9 +30,9 @@ _MARK: Final = "BENCHMARK_OF_DISTIO"
 The commands of distio refuse a variable that begins with its name and that they do not know.
 """
 _MAIN: Final = "import sys; from benchmarks.harness.candidate import main; main(sys.argv[1:])"
-"""Not `-m`: then its classes would be those of `__main__`, which this process has none of."""
+"""A program that imports `main`: with `-m`, its classes would be those of `__main__`."""
 _END_SECONDS: Final = 10.0
-"""So long a candidate may take to end by itself."""
+"""The time that a candidate may take to end by itself."""
 _LINES: Final = 3
 
 
@@ -73,7 +73,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Answer:
-    """What all candidates have taken."""
+    """The times of all candidates for a question."""
 
     question: Question
     size: Size
@@ -129,7 +129,7 @@ def ask(
         say: is told what is being done.
 
     Returns:
-        What was found. A candidate that is missing, fails, or takes too long says so there.
+        The answer. A candidate that is missing, fails, or takes too long says so there.
     """
     if entries is None:
         entries = [Entry(each) for each in question.candidates_for(size)]
@@ -194,7 +194,7 @@ class _Host:
 
 
 def bounded_run(command: Sequence[str], place: Place, limit: float) -> str | None:
-    """What a program prints; None, if it takes longer than so many seconds, and is ended."""
+    """The output of a program; None, if it takes longer than so many seconds, and is ended."""
     with TemporaryFile() as log, _process(command, place, log) as process:
         try:
             code = process.wait(limit)
@@ -211,7 +211,7 @@ def _process(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A process in a directory of its own, which ends with all that it has started.
 
-    Whatever becomes of it: each process below it has the mark, and is killed in the end.
+    In any case each process below it has the mark, and is killed in the end.
     """
     mark = uuid.uuid4().hex
     path = os.pathsep.join(str(each) for each in place.path)

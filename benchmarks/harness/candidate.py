@@ -30,7 +30,7 @@ class Ready(NamedTuple):
 
 
 class Round(NamedTuple):
-    """What one round took."""
+    """The figures of one round."""
 
     value: float
     """In the unit of the question."""

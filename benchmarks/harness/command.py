@@ -50,7 +50,7 @@ def size_of(options: Any) -> Size:
 
 
 def chosen(questions: Sequence[Question], names: Sequence[str]) -> list[Question]:
-    """Those of these names, all if there are none.
+    """The questions of these names, all if there are none.
 
     Raises:
         SystemExit: there is no question of a name.
@@ -62,7 +62,7 @@ def chosen(questions: Sequence[Question], names: Sequence[str]) -> list[Question
 
 
 def all_questions(names: Sequence[str], size: Size) -> list[Question]:
-    """Those of all files that are asked at this size."""
+    """The questions of all files that are asked at this size."""
     found = chosen(list(find_questions().values()), names)
     return [each for each in found if each.count(size)]
 

@@ -1,4 +1,4 @@
-"""What a reader has to know of where figures come from."""
+"""The facts about a machine that a reader of its figures has to know."""
 
 from __future__ import annotations
 

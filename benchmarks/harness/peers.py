@@ -169,7 +169,7 @@ PEERS: Final[Mapping[str, tuple[str, Opens]]] = {
 """By name: the distribution, and how it is opened."""
 
 AT_A_GLANCE: Final = ["distio", "ProcessPoolExecutor", "joblib", "dask", "Ray"]
-"""Those in the table of README."""
+"""The candidates in the table of README."""
 
 
 def candidates_of(

@@ -44,7 +44,7 @@ Start = Callable[[int], AbstractContextManager[Measure]]
 
 @dataclass(frozen=True)
 class Candidate:
-    """One of those that are compared."""
+    """One of the candidates that are compared."""
 
     name: str
     start: Start
@@ -61,7 +61,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked of all candidates. Less is better."""
+    """A question to all candidates. Less is better."""
 
     file: str
     """The file that has it, as `__file__`: a candidate's process imports that as a module."""
@@ -82,7 +82,7 @@ class Question:
     """A candidate that takes longer than so many seconds, to start or for one round, is ended."""
     goal: str = ""
     says: str = ""
-    """What a reader should know of the figures."""
+    """The remark that a reader should know with the figures."""
 
     @property
     def module(self) -> str:
@@ -93,7 +93,7 @@ class Question:
         return dict(zip(("full", "quick", "tiny"), self.counts))[size]
 
     def candidates_for(self, size: Size, *, peers: bool = True) -> list[Candidate]:
-        """Who is asked."""
+        """The candidates that are asked."""
         if not peers:
             return [each for each in self.candidates if each.of == "distio"]
         left_out = _SLOW_TO_START if size == "quick" else set()

@@ -33,7 +33,8 @@ def write_report(
 ) -> None:
     """Ask the questions, and write `report.md`, `report.json`, and a picture each.
 
-    What is there is written after each question, so that a report that is interrupted isn't lost.
+    The part that is there is written after each question, so that a report that is interrupted
+    isn't lost.
     """
     machine = describe_machine(sorted({each.of for one in questions for each in one.candidates}))
     began = time.monotonic()
@@ -77,7 +78,7 @@ def _picture(directory: Path, question: Question) -> Path:
 
 
 def _output_of(script: str) -> str:
-    """What a script prints."""
+    """The output of a script."""
     command = [sys.executable, "-m", f"benchmarks.{script}"]
     done = bounded_run(command, HERE, _SCRIPT_SECONDS)
     return done or f"takes more than {_SCRIPT_SECONDS:.0f} s"
@@ -86,7 +87,7 @@ def _output_of(script: str) -> str:
 def find_scripts() -> list[str]:
     """The files that print tables of their own.
 
-    What these ask has no peers, or a course that isn't that of a question.
+    Their questions have no peers, or a course that isn't that of a question.
     """
     names = {path.stem for path in BENCHMARKS.glob("*.py")}
     asked = {Path(each.file).stem for each in find_questions().values()}

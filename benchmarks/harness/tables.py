@@ -24,7 +24,7 @@ def spread(values: Sequence[float]) -> str:
 
 
 def title(answer: Answer) -> str:
-    """What was asked, and of how much."""
+    """The title of an answer: the question, its unit, and how the values are shown."""
     return f"{answer.question.asks} {answer.question.unit}, median (min–max)"
 
 

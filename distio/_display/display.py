@@ -179,7 +179,7 @@ def _display_of_notebook() -> Callable[..., Any] | None:
 
 
 shared: Final = Display(_choose)
-"""All bars of this process are here, so that they don't write over each other."""
+"""The display of this process: all bars are here, so that they don't write over each other."""
 
 os.register_at_fork(after_in_child=shared.renew)
 atexit.register(shared.end_all)

@@ -22,7 +22,7 @@ class Counts(NamedTuple):
     total: int | None
     """None: nobody knows."""
     doing: str = ""
-    """What goes on just now, in words."""
+    """The work that goes on just now, in words."""
 
 
 @final
@@ -35,7 +35,7 @@ class Shown:
     total: int | None
     doing: str
     seconds: float
-    """Since it has begun."""
+    """The seconds since the meter has begun."""
     rate: float
     """How many become done in a second."""
     is_over: bool
@@ -73,14 +73,14 @@ class Meter:
         self._started: float | None = None
         self._rate = 0.0
         self._seen = 0.0, 0
-        """When it was looked at last, and how much was done then."""
+        """The time of the last look, and how much was done then."""
 
     def begin(self, now: float) -> None:
         """Count the time from now on."""
         self._started, self._seen = now, (now, 0)
 
     def look(self, now: float) -> Shown | None:
-        """How it fares now; None if nobody knows anything yet."""
+        """The figures of the meter now; None if nobody knows anything yet."""
         if self._look is not None:
             self.counts = self._look() or self.counts
         if self.counts is None or self._started is None:
@@ -136,7 +136,7 @@ def in_words(shown: Shown) -> str:
 
 
 def rate_in_words(rate: float) -> str:
-    """So many in a second, or in a minute if that is few; empty: none.
+    """The rate in words: so many in a second, or in a minute if that is few; empty: none.
 
     >>> rate_in_words(1234.5), rate_in_words(0.05), rate_in_words(0)
     ('1234/s', '3.0/min', '')

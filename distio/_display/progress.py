@@ -1,4 +1,4 @@
-"""What users give to ask for progress."""
+"""The type of the argument by which users ask for progress."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def without_terminal() -> None:
 
 
 def settings() -> Settings:
-    """What holds now.
+    """The settings in force.
 
     Raises:
         MatchError: the environment variable has none.

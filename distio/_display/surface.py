@@ -19,7 +19,7 @@ __all__ = ["Calls", "Lines", "Nothing", "Notebook", "Surface", "Terminal"]
 
 
 _YOUNG_SECONDS: Final = 0.2
-"""What is over before isn't shown."""
+"""A meter that ends sooner than this isn't shown."""
 
 
 class Surface(ABC):
@@ -63,7 +63,7 @@ _LEAST_BAR_WIDTH: Final = 8
 class Terminal(Surface):
     """Bars on a terminal, one below the other; they are gone when all are over.
 
-    What the program prints meanwhile appears above the bars.
+    Output that the program prints meanwhile appears above the bars.
     """
 
     _GAP_SECONDS: Final = 0.1
@@ -102,7 +102,7 @@ class Terminal(Surface):
             console=Console(file=self._file, force_terminal=True, force_jupyter=False),
             auto_refresh=False,
             transient=True,
-            # what goes into a file or a pipe must not come here
+            # text that goes into a file or a pipe must not come here
             redirect_stdout=_is_terminal(sys.stdout),
         )
         live.start()
@@ -148,7 +148,7 @@ def _is_terminal(file: Any) -> bool:
 class Notebook(Surface):
     """An output in the cell that has begun the meter, which is changed in place.
 
-    It needs neither widgets nor scripts. What it showed last stays in the notebook.
+    It needs neither widgets nor scripts. Its last state stays in the notebook.
     """
 
     _GAP_SECONDS: Final = 0.25

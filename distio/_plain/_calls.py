@@ -1,4 +1,4 @@
-"""What one fiber does for callers of plain functions: some calls of one function, in turn."""
+"""The work of one fiber for callers of plain functions: some calls of one function, in turn."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ _MOST_SECONDS: Final = 0.03
 
 @final
 class Setup(NamedTuple):
-    """What is called once in each process before other calls of the same executor."""
+    """A call that each process makes once, before other calls of the same executor."""
 
     key: str
     """Unique among all processes."""
     f: Callable[..., object]
     args: tuple[Any, ...]
     is_for_threads: bool
-    """Whether it is called in each thread instead."""
+    """Whether the call is made in each thread instead."""
 
 
 @final
@@ -59,7 +59,7 @@ class Calls(NamedTuple):
     goes_on: bool = False
     """Whether calls follow one that has failed."""
     is_whole: bool = False
-    """Whether they are made however long they take."""
+    """Whether the calls are made however long they take."""
     setup: Setup | None = None
 
     def elsewhere(self) -> IO[Any, Any, ChunkResult]:
@@ -153,7 +153,7 @@ _of_thread: Final = _OfThread()
 
 
 def _set_up(setup: Setup) -> None:
-    """Call it, unless that was done before; calls on other threads wait for its end.
+    """Make the call, unless that was done before; calls on other threads wait for its end.
 
     Raises:
         BrokenExecutor: it has failed, now or before.

@@ -166,7 +166,8 @@ class Executor(futures.Executor):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Shut it down. Ctrl-C waits for no call: all that were submitted are cancelled."""
+        """Shut the executor down. Ctrl-C waits for no call: all that were submitted are
+        cancelled."""
         if kind is not None and issubclass(kind, KeyboardInterrupt):
             self._pool.abort()
         self.shutdown()

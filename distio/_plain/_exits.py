@@ -1,4 +1,4 @@
-"""What happens at the end of the main thread, while other threads can still work.
+"""Functions that are called at the end of the main thread, while other threads can still work.
 
 Functions of `atexit` are called too late: Python waits for threads first. So a thread that Python
 waits for does nothing but wait for the main one.

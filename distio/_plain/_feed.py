@@ -37,17 +37,17 @@ _TIMES_THE_FIRST: Final = 4
 """A session that has sent more than this, and so many times what the first piece in it needed, is
 left for another one: then what the function takes along goes once more, and old items are freed."""
 _TAKING_SECONDS: Final = 0.015
-"""For how long items are taken before those that are there go."""
+"""The time for which items are taken before those that are there go."""
 
 
 @final
 class Work(NamedTuple):
-    """What one `map` is to do."""
+    """The function and the items of one `map`."""
 
     f: Callable[..., Any]
     items: Iterator[Any]
     total: int | None
-    """How many items there are; None: nobody knows."""
+    """The number of items; None: it is unknown."""
     is_spread: bool
     called: str
     keeps_failures: bool
@@ -68,7 +68,7 @@ class Piece(Errand):
         """Whether the caller's thread knows the values."""
         self.values: list[Any] = []
         self.failure: BaseException | None = None
-        """What comes after the values."""
+        """The failure that comes after the values."""
 
     def ended(self, result: Result[Any, ChunkResult]) -> None:
         self.result = result
@@ -87,7 +87,8 @@ class Feed:
         self._shared = session
         """The session that was there before, and ends after this map."""
         self._most_bytes: int | None = None
-        """How much this session may send; None: that isn't known before its first piece is over."""
+        """The most bytes that this session may send; None: unknown before its first piece is
+        over."""
         self._progress = progress
         self._sizes = ChunkSizes(_UNDER_WAY * session.slots)
         self._taken = self._done = 0
@@ -194,7 +195,8 @@ class Feed:
         self._session.start(piece)
 
     def _leave_session(self) -> None:
-        """Nothing more is started in it; unless others use it as well, it ends with its pieces."""
+        """Start nothing more in the session; unless others use it as well, it ends with its
+        pieces."""
         if self._session is not self._shared:
             self._session.retire()
 
@@ -244,7 +246,7 @@ class Feed:
             self._cut(piece, list(items[len(values) :]))
 
     def _cut(self, piece: Piece, rest: list[Any]) -> None:
-        """What is left of a piece is for all workers."""
+        """Spread the rest of a piece over all workers."""
         size = -(-len(rest) // (_UNDER_WAY * self._session.slots))
         first = piece.calls.first + len(piece.values)
         place = self._order.index(piece) + 1

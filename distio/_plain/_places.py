@@ -2,9 +2,10 @@
 
 Rules
 -----
-- Who names no place gets worker processes, one for each core. They start with the first call, serve
-  all later ones, and end with the program. So the second call needs no start.
-- Who asks for another number of workers gets a cluster of that size, which is kept instead.
+- A caller that names no place gets worker processes, one for each core. They start with the first
+  call, serve all later ones, and end with the program. So the second call needs no start.
+- A caller that asks for another number of workers gets a cluster of that size, which is kept
+  instead.
 - If a call was cancelled while its function ran, and still runs, the next one gets fresh workers.
 - In a worker the place is a thread of that worker: its cores have work already.
 - Calls with the same place share a session while they go on. Arrays that it has sent stay with the
@@ -38,11 +39,11 @@ __all__ = ["Where", "own_session", "place_asked_for", "session_for", "slots_of"]
 
 _ALL: Final = {"threads": "", "workers": ", or left out for all cores"}
 _GRACE_SECONDS: Final = 0.5
-"""What a function that was cancelled, and still runs, gets when the program ends."""
+"""The time that a function, cancelled but still running, gets when the program ends."""
 _SESSION_SECONDS: Final = 0.1
 """How long a session is used at least: a new one costs a fiftieth of that."""
 _FRESH_SECONDS: Final = 1.0
-"""For how long the number of workers of a cluster is believed."""
+"""The time for which the number of workers of a cluster is believed."""
 
 
 @final
@@ -58,7 +59,7 @@ class OnThreads:
         return self._threads
 
     def refresh(self) -> None:
-        """There are as many as there were."""
+        """The number of threads stays as it was."""
 
     def run(self, program: IO[Any, Any, Any]) -> Result[Any, Any]:
         return program.run(None)
@@ -86,7 +87,7 @@ class OnCluster:
         self._is_fixed = workers is not None
         processes = cluster._processes
         self._least = 1 if processes is None else max(1, processes.threads)
-        """How many there will be at least: some may be about to join."""
+        """The least number of workers: some may be about to join."""
         self._slots = workers or self._least
         self._asked_at = -_FRESH_SECONDS
 
@@ -162,7 +163,7 @@ class _Workers:
         self.session = self._new_session()
         self._used_since = 0.0
         self._used_seconds = 0.0
-        """How long this session was in use, but for now."""
+        """The time for which this session was in use, but for now."""
 
     def _new_session(self) -> Session:
         return Session(OnCluster(self.cluster, self.count))
@@ -173,13 +174,13 @@ class _Workers:
         return not self.session.is_over and (self.users > 0 or not self.session.orphans)
 
     def enter(self) -> None:
-        """One more uses them."""
+        """Count one more user of the workers."""
         if not self.users:
             self._used_since = time.monotonic()
         self.users += 1
 
     def leave(self) -> None:
-        """One less uses them."""
+        """Count one user less of the workers."""
         self.users -= 1
         if not self.users:
             self._used_seconds += time.monotonic() - self._used_since
@@ -205,7 +206,7 @@ def _end(session: Session) -> None:
 
 
 class _Shared:
-    """What calls of this process share."""
+    """The workers and sessions that the calls of this process share."""
 
     def __init__(self) -> None:
         self.guard = threading.Lock()
@@ -306,7 +307,7 @@ def own_session(where: Where) -> Iterator[Session]:
 
 def _enter(count: int) -> _Workers:
     unused = None
-    with _shared.guard:  # who comes meanwhile waits for the same workers
+    with _shared.guard:  # a caller that comes meanwhile waits for the same
         mine = _shared.workers
         if mine is None or mine.count != count or not mine.is_fit:
             old, mine = mine, _Workers(count)

@@ -104,7 +104,7 @@ class _Call(Errand):
 
 @final
 class Pool:
-    """Has calls made at a place.
+    """A pool that has calls made at a place.
 
     Args:
         where: the place.
@@ -119,7 +119,7 @@ class Pool:
         self._guard = threading.Lock()
         self._session: Session | None = None
         self._held = ExitStack()
-        """What ends when the session isn't needed any more."""
+        """The contexts that end when the session isn't needed any more."""
         self._pending: dict[_Call, None] = {}
         """The calls whose futures have no outcome yet."""
         self._is_shut = False
@@ -186,7 +186,7 @@ class Pool:
             with self._guard:
                 if call is not None:
                     self._pending.pop(call, None)
-                del call  # what it holds must not live until the next one
+                del call  # its values must not live until the next one
                 if broken is not None and not self._is_shared:
                     self._broken = broken
                 is_over = self._is_shut and not self._pending

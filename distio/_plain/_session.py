@@ -44,7 +44,8 @@ _MOST_AHEAD: Final = 512
 _SHARES: Final = 4
 """Short errands are sent in shares of what there is room for: so many together cost less."""
 _PIECES: Final = 8
-"""In how many pieces, for each worker, a share travels: so none waits while another has many."""
+"""The number of pieces, for each worker, in which a share travels: so none waits while another has
+many."""
 _WEIGHT: Final = 0.1
 """The weight of an errand in the mean of how long they take."""
 
@@ -54,7 +55,7 @@ Program = IO[Any, Any, Any]
 
 
 class Place(Protocol):
-    """Where the errands of a session run."""
+    """The place at which the errands of a session run."""
 
     sends_ahead: bool
     """Whether errands may wait there for their turn."""
@@ -72,11 +73,11 @@ class Place(Protocol):
         """The program that makes some calls there."""
 
     def prepared(self, f: Callable[..., Any]) -> Any:
-        """What stands there for a function of which many calls are made."""
+        """The function's form in `Calls` at this place, for a function of many calls."""
 
 
 class Errand:
-    """Some calls, and who hears how they have ended."""
+    """Some calls, and the function that hears how they have ended."""
 
     __slots__ = ("calls", "handle", "is_cancelled")
 
@@ -104,7 +105,8 @@ _here: Final = _Here()
 
 @contextmanager
 def waiting_for_errands() -> Iterator[None]:
-    """This thread waits for errands: another one takes its place meanwhile."""
+    """A context in which this thread waits for errands: another thread takes its place
+    meanwhile."""
     with waiting(advises=False):  # plain functions have no other way
         if _here.session is None:
             yield
@@ -146,14 +148,14 @@ class Session:
         """The sessions beside this one that aren't known to be over."""
         self._is_retiring = False
         self._end: Panic[Any, Any] | None = None
-        """Why it takes no errands any more."""
+        """The reason why the session takes no errands any more."""
         self._thread = start_thread("distio-session", self._run)
 
     # -- for any thread -------------------------------------------------------------------
 
     @property
     def is_over(self) -> bool:
-        """Whether it starts no errand any more."""
+        """Whether the session starts no errand any more."""
         return self._end is not None or self._is_closing
 
     @property
@@ -193,7 +195,7 @@ class Session:
         return self._place.slots()
 
     def prepared(self, f: Callable[..., Any]) -> Any:
-        """What stands in `Calls` for a function that many of them make; takes time."""
+        """The function's form in `Calls`, for a function of many calls; takes time."""
         return self._place.prepared(f)
 
     def refresh(self) -> None:

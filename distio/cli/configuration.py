@@ -20,7 +20,7 @@ _WORKER: Final = "worker"
 
 
 def defaults_of(program: Any) -> Mapping[str, Any]:
-    """What the file says for the commands of `distio`, as click's `default_map`.
+    """The defaults that the file sets for the commands of `distio`, as click's `default_map`.
 
     Raises:
         BadConfiguration: something is unknown there, or in the environment.

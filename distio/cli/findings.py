@@ -1,4 +1,4 @@
-"""What `distio check` finds: for each run in a journal, which fibers need code that isn't here."""
+"""The findings of `distio check`: for each run in a journal, the fibers whose code isn't here."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _AGAIN: Final = "can be replayed"
 
 @dataclass
 class Finding:
-    """What was found for fibers that have the same code, and the same fate."""
+    """The finding for fibers that have the same code, and the same fate."""
 
     state: str
     """"same", "changed", "gone", "replaced" (something stands in), or "closed" (it can't be opened,
@@ -30,7 +30,7 @@ class Finding:
     differences: list[Difference] = field(default_factory=list)
     replaced: list[str] = field(default_factory=list)
     replay: str = ""
-    """Of functions of `io.do` that are others now: "can be replayed", or why they can't."""
+    """The fate of functions of `io.do` that have changed: "can be replayed", or why they can't."""
     fibers: list[str] = field(default_factory=list)
 
     @property
@@ -60,7 +60,7 @@ class Finding:
         }
 
     def lines(self) -> Iterator[str]:
-        """For people who read it."""
+        """The lines for people who read the finding."""
         named = ", ".join(self.fibers[:_MOST_NAMED])
         more = len(self.fibers) - _MOST_NAMED
         count = "fiber" if len(self.fibers) == 1 else f"{len(self.fibers)} fibers"
@@ -76,13 +76,13 @@ class Finding:
 
 @dataclass
 class Findings:
-    """What was found in a journal."""
+    """The findings in a journal."""
 
     journal: Path
     wall_clock: float
-    """When its last turn was, in seconds since 1970; 0: there was none."""
+    """The time of the journal's last turn, in seconds since 1970; 0: there was none."""
     runs: list[tuple[SavedRun, int, list[Finding]]]
-    """Each run, how many of its fibers have no snapshot, and what was found for the others."""
+    """Each run, the number of its fibers that have no snapshot, and the findings for the others."""
 
     @property
     def is_right(self) -> bool:
@@ -98,7 +98,7 @@ class Findings:
         return {"is_right": self.is_right, "runs": runs}
 
     def lines(self) -> Iterator[str]:
-        """For people who read it."""
+        """The lines for people who read the findings."""
         when = describe(self.wall_clock) if self.wall_clock else "the beginning"
         runs = "1 run" if len(self.runs) == 1 else f"{len(self.runs)} runs"
         yield f"{runs} in the journal in {self.journal}, as it was at {when}"
@@ -122,7 +122,7 @@ def find(journal: Path) -> Findings:
 
 
 def _findings_of(run: SavedRun) -> list[Finding]:
-    """What there is to be said of the fibers of a run, those that are alike together."""
+    """The findings for the fibers of a run, those that are alike together."""
     found: dict[tuple[Any, ...], Finding] = {}
     for fiber in run.fibers:
         finding = _finding(fiber)

@@ -33,7 +33,7 @@ class BadHosts(Exception):
 @final
 @dataclass(frozen=True)
 class Hosts:
-    """What the file says.
+    """The contents of the file.
 
     Args:
         provider: has the hosts.

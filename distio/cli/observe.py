@@ -32,7 +32,7 @@ _MOST_NAMED: Final = 10
 
 
 class NoSuchRun(Exception):
-    """No run has this name or id; the message says which there are."""
+    """Raised when no run has this name or id; the message says which runs there are."""
 
 
 class _Column(StrEnum):

@@ -24,7 +24,7 @@ _MOST_LISTED: Final = 10
 
 
 class UsageError(Exception):
-    """What was asked for can't be done; the message is one line and says what to do."""
+    """The command can't be done as it was given; the message is one line and says what to do."""
 
 
 class ProgramFailed(Exception):
@@ -35,7 +35,7 @@ def load_program(target: str, args: Sequence[str]) -> IO[Any, Any, Any]:
     """Load a file as a script is loaded, and find its program.
 
     `sys.path` and `sys.argv` are as the script would find them, but its `__name__` isn't
-    `"__main__"`. What the file defines can travel to workers that don't have the file.
+    `"__main__"`. Functions and classes of the file can travel to workers that don't have the file.
 
     Args:
         target: `FILE`, or `FILE:NAME`; NAME is `main` unless given.
@@ -186,6 +186,6 @@ def _call_user(call: Callable[[], Any]) -> Any:
 
 
 def _is_of_compile(error: SyntaxError) -> bool:
-    """Whether it was raised without a frame of user code: the file itself isn't Python."""
+    """Whether the error was raised without a frame of user code: the file itself isn't Python."""
     frames = traceback.extract_tb(error.__traceback__)
     return all(frame.filename == __file__ for frame in frames)

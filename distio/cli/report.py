@@ -33,17 +33,17 @@ PANIC: Final = 2
 USAGE: Final = 64
 """EX_USAGE of sysexits.h: 1 and 2 are outcomes of programs."""
 INTERRUPTED: Final = 130
-"""What a shell says of a process that SIGINT ended."""
+"""The exit code in a shell of a process that SIGINT ended."""
 TERMINATED: Final = 143
 """The same for SIGTERM."""
 
 _OUTPUT_FAILED: Final = 74
 """EX_IOERR of sysexits.h."""
 _READER_GONE: Final = 141
-"""What a shell says of a process that SIGPIPE ended, as it ends most tools."""
+"""The exit code in a shell of a process that SIGPIPE ended, as it ends most tools."""
 
 _STDOUT: Final = "<stdout>"
-"""What Python calls standard output."""
+"""The name that Python gives standard output."""
 
 
 class OutputFailed(Exception):

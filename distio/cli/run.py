@@ -5,7 +5,7 @@ Rules
 - A program runs at one place. Options that say how to reach another place, or what to start there,
   contradict the choice, and nothing is run.
 - A place that is typed comes before one that is configured.
-- What isn't the program's doing (the file, the options, the cluster) exits as wrong usage.
+- A mistake that isn't the program's (the file, the options, the cluster) exits as wrong usage.
 """
 
 from __future__ import annotations
@@ -299,7 +299,8 @@ class _Here:
 
 @dataclass(frozen=True)
 class _Symmetric:
-    """On the processes that an engine has started; of these, only that of rank 0 comes here."""
+    """A place on the processes that an engine has started; of these, only that of rank 0 comes
+    here."""
 
     threads: int
     grace: float
@@ -316,7 +317,7 @@ class _Symmetric:
 
 @dataclass(frozen=True)
 class _Elsewhere:
-    """On the cluster of a coordinator."""
+    """A place on the cluster of a coordinator."""
 
     url: str
     patience: float
@@ -331,7 +332,7 @@ class _Elsewhere:
             return program.run(None, on=cluster, progress=progress)
 
     def submit(self, program: Any, options: dict[str, Any], *, detach: bool) -> int:
-        """Run it under a name, and wait for its end, unless it is to be detached."""
+        """Run the program under a name, and wait for its end, unless it is to be detached."""
         with self._cluster() as cluster:
             cluster.ship(*self.ship)
 

@@ -43,7 +43,7 @@ class SavedSnapshot:
     is_waiting: bool
     """Whether its only fiber waits for an answer in it."""
     is_taken: bool
-    """Whether it was taken at a worker, or is how its fibers came to theirs."""
+    """Whether the snapshot was taken at a worker, or is how its fibers came to theirs."""
 
 
 @dataclass
@@ -56,11 +56,11 @@ class SavedRun:
     told: list[FiberSaved]
     """The fibers that the coordinator knows, in the order in which it got to know them."""
     snapshots: Mapping[int, SavedSnapshot]
-    """By number."""
+    """The snapshots of the run, by number."""
     stored: Mapping[bytes, Stored]
-    """By digest: the attachments that snapshots refer to."""
+    """The attachments that snapshots refer to, by digest."""
     keeps: Snapshots = "off"
-    """What the coordinator keeps of its fibers."""
+    """The snapshots that the coordinator keeps of its fibers."""
     owner: str = ""
     """The name of its client; empty: it belongs to nobody."""
     _bundles: dict[bytes, Bundle] = field(default_factory=dict)
@@ -68,7 +68,7 @@ class SavedRun:
 
     @property
     def name(self) -> str:
-        """How it is called in messages."""
+        """The name of the run in messages."""
         return name_of(self.id)
 
     @cached_property
@@ -123,7 +123,7 @@ class SavedFiber:
 
     @property
     def label(self) -> str:
-        """How it is called in messages."""
+        """The name of the fiber in messages."""
         return name_of(self.told.fiber)
 
     def compare(self) -> Comparison:

@@ -1,4 +1,4 @@
-"""What `distio inspect` shows: the story of each fiber of a run, as far as it was saved.
+"""The stories of `distio inspect`: one for each fiber of a run, as far as it was saved.
 
 The run comes from a journal, or from a coordinator that lives. That one has members, which tell of
 the fibers that nobody has saved where these stand.
@@ -34,33 +34,34 @@ __all__ = ["NotThere", "Stories", "Story", "look", "look_at"]
 
 
 class NotThere(Exception):
-    """There is no such run, fiber or cut; the message says what there is."""
+    """Raised for a run, fiber or cut that doesn't exist; the message says which exist."""
 
 
 @dataclass
 class Story:
-    """What is known of a fiber."""
+    """The story of a fiber."""
 
     fiber: str
     name: str | None
     state: str
-    """What it does, in words."""
+    """The state of the fiber, in words."""
     wakes_at: str | None = None
     """When its sleep ends, by the wall clock of the coordinator's journal, or of this process."""
     holds: list[str] = field(default_factory=list)
     """The locks that it holds."""
     locals: dict[str, str] = field(default_factory=dict)
     places: list[Place] = field(default_factory=list)
-    """Where it stands: the place at which it goes on first, then those that it returns to."""
+    """The places at which the fiber stands: where it goes on first, then those that it returns
+    to."""
     restored: int = 0
     last_loss: str = ""
     closed: str = ""
-    """Why its snapshot can't be opened here."""
+    """The reason why the fiber's snapshot can't be opened here."""
     unsaved: str = ""
-    """Why there is no snapshot of it; then its member tells the rest, and no values."""
+    """The reason why the fiber has no snapshot; then its member tells the rest, and no values."""
 
     def lines(self) -> Iterator[str]:
-        """For people who read it."""
+        """The lines for people who read the story."""
         named = f" ({self.name})" if self.name else ""
         until = f", until {self.wakes_at}" if self.wakes_at else ""
         yield f"  fiber {self.fiber}{named}: {self.state}{until}"
@@ -105,7 +106,7 @@ class Stories:
     """The members that haven't told all that they have."""
 
     def as_data(self) -> dict[str, Any]:
-        """For programs that read it."""
+        """The data for programs that read the stories."""
         runs = [
             {
                 "run": each.run.name,
@@ -120,7 +121,7 @@ class Stories:
         return {"when": self.when, "runs": runs, "missing": [*self.missing]}
 
     def lines(self) -> Iterator[str]:
-        """For people who read it."""
+        """The lines for people who read the stories."""
         yield f"as it was at {self.when}"
         for each in self.runs:
             alive = each.run.alive
@@ -233,7 +234,7 @@ def _story(saved: SavedFiber, wall_clock: float) -> Story:
 
 
 def _begun(told: FiberSaved) -> Story:
-    """What is known of a fiber without a look into its snapshot."""
+    """Begin the story of a fiber without a look into its snapshot."""
     story = Story(name_of(told.fiber), told.name or None, "")
     story.restored, story.last_loss = told.restored, told.last_loss
     return story

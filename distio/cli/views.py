@@ -1,4 +1,4 @@
-"""What observers see of a cluster, as trees, JSON and graphs."""
+"""The views of a cluster for observers: trees, JSON and graphs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _DEEPEST: Final = 30
 
 
 def overview_as_data(told: OverviewTold) -> dict[str, Any]:
-    """What goes on, for programs that read it."""
+    """The overview as data, for programs that read it."""
     cluster = told.cluster
     return {
         "coordinator": {"version": cluster.version, "protocol": cluster.protocol},
@@ -104,7 +104,8 @@ def dump_as_data(dump: Dump) -> dict[str, Any]:
 
 
 def lines_of_dump(dump: Dump) -> Iterator[str]:
-    """All fibers as a tree: under each those that end before it, or for which it waits."""
+    """All fibers as a tree: under each fiber are those that end before it, or for which it
+    waits."""
     parents = _parents(dump)
     children: dict[int, list[int]] = {}
     for fiber, parent in parents.items():

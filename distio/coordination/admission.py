@@ -34,7 +34,8 @@ __all__ = [
 
 
 _LONGEST_TEXT: Final = 2_000
-"""In characters: a text may be told to many others, and be kept for as long as they are there."""
+"""The most characters of a text, which may be told to many others, and kept as long as they are
+there."""
 
 
 class Inadmissible(Exception):

@@ -250,7 +250,7 @@ class Coordinator:
             event: what happened.
 
         Returns:
-            What to say to whom, in order.
+            The messages to send to each member, in order.
         """
         state = self.state
         state.now = now
@@ -308,17 +308,17 @@ class Coordinator:
 
     @property
     def members(self) -> dict[int, MemberRecord]:
-        """By incarnation."""
+        """The records of the members, by incarnation."""
         return self.state.members
 
     @property
     def runs(self) -> dict[int, Run]:
-        """By the id of the root."""
+        """The runs, by the id of the root."""
         return self.state.runs
 
     @property
     def fibers(self) -> dict[int, FiberRecord]:
-        """By id, the records of fibers that have one."""
+        """The records of fibers that have one, by id."""
         return self.state.fibers
 
     @property
@@ -328,7 +328,7 @@ class Coordinator:
 
     @property
     def is_closing(self) -> bool:
-        """Whether it is about to end."""
+        """Whether the coordinator is about to end."""
         return self.features.endings.is_closing
 
     def validate(self) -> None:

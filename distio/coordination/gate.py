@@ -7,8 +7,8 @@ Rules
   it: that it belongs to the run, hosts the fiber, has the tokens (see `admission`). No message of
   an honest member fails here, however late it comes: what a race can cause is the handlers'
   business, and is counted as stale.
-- What a member can't truthfully say costs its membership. To drop one message and to go on would
-  leave a run waiting for ever, in silence, for what the message was about.
+- A message that a member can't truthfully say costs its membership. To drop one message and to go
+  on would leave a run waiting for ever, in silence, for what the message was about.
 - An exception that a handler raises costs the runs that the message is about: see `mending`. If the
   message is about no run, the exception costs the member that spoke its membership: what else it
   says can't be understood. Its fibers are lost, and members that wait for them are told the reason.
@@ -120,7 +120,7 @@ class Gate:
         """Do what else is due, and say all that there is to say."""
         commands: list[Send] = []
         state = self._machine.state
-        state.is_unsettled = True  # what a handler had begun may have left something to do
+        state.is_unsettled = True  # a handler that had begun may have left something to do
         self._attempt(lambda: commands.extend(self._machine.handle(state.now, Tick())))
         return [*commands, *state.take_commands()]
 

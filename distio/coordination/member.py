@@ -273,11 +273,11 @@ class Member:
         self.features.nested_runs.ended(fiber)
 
     def add_threads(self, count: int) -> None:
-        """So many more threads are going to step fibers; none of them does yet."""
+        """Count so many more threads that are going to step fibers; none of them does yet."""
         self.state.threads += count
 
     def remove_thread(self) -> None:
-        """One of them doesn't any more."""
+        """Count one thread less."""
         self.state.threads -= 1
 
     def thread_left(self) -> None:
@@ -298,7 +298,7 @@ class Member:
 
     @property
     def drained(self) -> Drained:
-        """What has become of the fibers here since the member leaves."""
+        """The fate of the fibers here since the member leaves."""
         return self.features.drain.drained
 
     def lose_coordinator(self, reason: str, *, is_fenced: bool = False) -> None:

@@ -1,4 +1,4 @@
-"""What the coordinator does after a mistake of its own: it mends its books, and ends runs.
+"""The coordinator's repairs after a mistake of its own: it mends its books, and ends runs.
 
 Rules
 -----
@@ -12,7 +12,8 @@ Rules
 - Members speak the truth of such a run, even if the books say otherwise: no message about it costs
   a membership. If something fails for it again, the books are mended again, and the grace
   goes on; when that has happened too often, the run is dropped.
-- All other runs go on. What belongs to nobody is dropped; tokens and waits are counted anew.
+- All other runs go on. Records that belong to no run are dropped; tokens and waits are counted
+  anew.
 """
 
 from __future__ import annotations

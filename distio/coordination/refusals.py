@@ -7,7 +7,7 @@ from typing import Final
 __all__ = ["count_refusal"]
 
 _MOST_REASONS: Final = 200
-"""For how many reasons refusals are counted apart."""
+"""The most reasons for which refusals are counted apart."""
 
 
 def count_refusal(counts: dict[str, int], reason: str) -> None:

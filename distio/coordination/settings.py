@@ -10,12 +10,12 @@ from distio.coordination.state.unread import MOST_UNREAD_BYTES
 
 __all__ = ["GRACE_SECONDS", "KEEP_SECONDS", "MAX_LOSSES", "MAX_MEMBERS", "Settings"]
 
-# what members and clients need of the coordinator, whose features they don't import
+# values that members and clients need of the coordinator, whose features they don't import
 GRACE_SECONDS: Final = 10.0
 """How long what a run holds may take to be released, unless the coordinator is told otherwise."""
 
 KEEP_SECONDS: Final = 7 * 24 * 3600.0
-"""For how long an outcome is kept, unless the client or the coordinator is told otherwise."""
+"""The time for which an outcome is kept, unless the client or the coordinator is told otherwise."""
 
 MAX_LOSSES: Final = 3
 """A fiber that so many workers had in hand when they were lost isn't placed again, unless the
@@ -26,7 +26,7 @@ MAX_MEMBERS: Final = 10_000
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """What may differ from one process to the next that is the coordinator; times in seconds."""
+    """The settings that may differ from one coordinator process to the next; times in seconds."""
 
     grace: float
     """How long a run that is ended may take to release what it holds."""
@@ -45,6 +45,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_members: int = MAX_MEMBERS
     """How many members there may be."""
     version: str = ""
-    """Of distio in the process."""
+    """The version of distio in the process."""
     shared_memory: str = ""
     """The directory in which members on its host share large values; empty: there is none."""

@@ -63,7 +63,7 @@ class Actor(Generic[A]):
             kwargs: what else `f` is called with.
 
         Returns:
-            A program that computes what the call returns. What the call raises is a Panic.
+            A program that computes what the call returns. An exception of the call is a Panic.
 
         Raises:
             MatchError: `f` is neither a function nor a name.

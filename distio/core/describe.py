@@ -24,7 +24,7 @@ __all__ = ["Place", "describe_holds", "describe_places", "describe_wait", "text_
 _LONGEST: Final = 200
 """Characters of the text of a value."""
 _MOST_VALUES: Final = 30
-"""So many variables of one place are shown."""
+"""The most variables of one place that are shown."""
 _DEEPEST: Final = 5
 _PROGRAMS: Final = frozenset({"io", "ios", "index", "f"})
 """Fields that say where a frame has got to."""
@@ -159,7 +159,7 @@ def text_of(value: Any) -> str:
 
 
 def describe_wait(fiber: Fiber) -> str:
-    """What a fiber waits for, in words; empty if it waits for nothing."""
+    """The wait of a fiber, in words; empty if it waits for nothing."""
     request: Any = fiber.request
     if request is None:
         return ""

@@ -1,4 +1,4 @@
-"""What values hold, in a few bytes: to see whether two of them hold the same."""
+"""Digests of values: a few bytes that tell whether two values hold the same."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NAMED: Final = (type, BuiltinFunctionType, ModuleType, CodeType)
 
 
 def digest(value: Any) -> bytes:
-    """What a value holds, in a few bytes; what can't be looked into counts by its type alone."""
+    """The digest of a value; a part that can't be looked into counts by its type alone."""
     printer = _Hasher()
     printer.print(value)
     return printer.digest()

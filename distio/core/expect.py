@@ -117,7 +117,7 @@ def instead_of_io(value: Any, where: str = "") -> str:
 
 
 _NOT_PLAIN: Final = (CoroutineType, GeneratorType, Ok, Errors, Panic, Handle)
-"""What a plain function, one that computes a value, does not return."""
+"""The types that a plain function, one that computes a value, does not return."""
 
 _ADVICE: list[tuple[type | tuple[type, ...], str]] = [
     (
@@ -136,7 +136,7 @@ _ADVICE: list[tuple[type | tuple[type, ...], str]] = [
 
 
 def is_time(found: Any) -> bool:
-    """Whether it is a number of seconds that a float can hold: finite, and no bool."""
+    """Whether the value is a number of seconds that a float can hold: finite, and no bool."""
     if not isinstance(found, int | float) or isinstance(found, bool):
         return False
     try:
@@ -146,7 +146,7 @@ def is_time(found: Any) -> bool:
 
 
 def is_count(found: Any) -> bool:
-    """Whether it is an int from 1, and no bool."""
+    """Whether the value is an int from 1, and no bool."""
     return isinstance(found, int) and not isinstance(found, bool) and found >= 1
 
 

@@ -111,7 +111,7 @@ def parts_of(obj: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _is_ours(obj: Any) -> bool:
-    """Whether it is an object like a Cluster, whose parts mean nothing to a user."""
+    """Whether the object is one like a Cluster, whose parts mean nothing to a user."""
     return type(obj).__module__.startswith("distio.runtime.")
 
 

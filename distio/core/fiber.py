@@ -122,7 +122,7 @@ class Handle(Generic[R, E, A]):
         return f"<Fiber {label_of(self.id, self.name)}>"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: what is known of the fiber in this process."""
+        """The HTML that a notebook shows: all that this process knows of the fiber."""
         from distio._display.html import table  # notebooks alone need it
 
         if self.outcome is None:
@@ -176,7 +176,7 @@ class Region:
         self.interrupted: Region | None = None
         """The region that the fiber was unwinding when this one was cancelled."""
         self.children: list[Handle[Any, Any, Any]] | None = None
-        """If the region is a scope: the fibers that were started in it."""
+        """The fibers that were started in the region, if it is a scope."""
         self.look_at = FEW
         """The number of children at which ended ones are dropped."""
 
@@ -194,7 +194,7 @@ def _region(key: int, shield: int, acquiring: int, *rest: Any) -> Region:
 
 
 WHOLE: Final = Region(0, 0, 0)
-"""All of a fiber's program."""
+"""The region of a fiber's whole program."""
 
 
 @final
@@ -243,7 +243,7 @@ class Fiber:
         self.stack: list[Frame] = []
         self.context = context
         self.needs: Needs | None = None
-        """What it needs of its worker, if it is placed (managed by the member)."""
+        """The needs of the fiber, if it is placed (managed by the member)."""
         self.name: str | None = None
         """The name that the program gives to the fiber."""
         self.locals: dict[str, Any] | None = None
@@ -344,7 +344,8 @@ class Fiber:
         return bool(self.pending_cancels) and self._exposed(waits) is not None
 
     def can_be_cancelled_by(self, key: int) -> bool:
-        """Whether it could be cancelled, if it waited where it is, in the region of this key."""
+        """Whether the fiber could be cancelled, if it waited where it is, in the region of this
+        key."""
         region = self._region(key)
         if region is None or region is self.unwinding or self.is_unwinding_cancel:
             return False
@@ -379,17 +380,17 @@ class Fiber:
         if self.unwinding is None and self.pending_cancels is None:
             return  # by far the most frequent
         if self.is_unwinding_cancel and self.failure is None:
-            self._fail_as_cancelled()  # what releases may swallow a failure, but not this one
+            self._fail_as_cancelled()  # a release may swallow a failure, but not this one
         elif self.can_be_cancelled_now():
             self.unwind()
 
     @property
     def is_unwinding_cancel(self) -> bool:
-        """Whether its failure is a cancellation, which no handler sees."""
+        """Whether the failure of the fiber is a cancellation, which no handler sees."""
         return self.unwinding is not None and self.shield == self.unwinding.shield
 
     def enter(self, key: int) -> Region:
-        """A region begins here."""
+        """Begin a region."""
         region = Region(key, self.shield, self.acquiring)
         self.regions = [*(self.regions or ()), region]
         return region
@@ -427,7 +428,7 @@ class Fiber:
             self.failure = Panic([*failure.exceptions, traced], failure.errors)
 
     def rename(self, name: str | None) -> None:
-        """The program calls it so from now on."""
+        """Give the fiber this name from now on."""
         self.name = name
         if self.handle is not None:
             self.handle.name = name

@@ -34,7 +34,7 @@ class Tank(Protocol):
     left: int
     """The fuel of this step that was not given out."""
     turns: Iterator[None]
-    """What is left of the last portion: the next step uses it up."""
+    """The rest of the last portion: the next step uses it up."""
 
     def more(self) -> Iterator[None] | None:
         """Another portion; None: the step is to end here."""

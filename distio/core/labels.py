@@ -1,4 +1,4 @@
-"""What users say of members, and of what fibers need: names, tags, amounts of resources."""
+"""Labels of members, and of the needs of fibers: names, tags, amounts of resources."""
 
 from __future__ import annotations
 
@@ -64,7 +64,8 @@ def amounts(found: Any, where: str) -> dict[str, float]:
 
 
 def needs_of(found: Any, where: str, prefer: Any = None) -> Needs:
-    """What a fiber needs, or a process has: each str is a tag, each number an amount."""
+    """The needs of a fiber, or the equipment of a process: each str is a tag, each number an
+    amount."""
     each = mapping(found, where, "tags and amounts")
     named = {name: value for name, value in each.items() if isinstance(value, str)}
     counted = {name: value for name, value in each.items() if name not in named}

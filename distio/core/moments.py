@@ -126,7 +126,7 @@ class Cron(msgspec.Struct, frozen=True):
         return datetime.fromtimestamp(moment, self._zone())
 
     def check(self) -> str | None:
-        """What is wrong with the expression; None: it has moments."""
+        """The mistake in the expression; None: the expression has moments."""
         bad = _cronsim().CronSimError
         try:
             self.after(0.0)
@@ -166,7 +166,7 @@ def _cronsim() -> ModuleType:
 
 @final
 class Policy(msgspec.Struct, frozen=True):
-    """What becomes of moments that have passed without a run."""
+    """The rule for moments that have passed without a run."""
 
     catch_up: CatchUp
     max_late_seconds: float
@@ -179,7 +179,7 @@ class Run(NamedTuple):
 
 
 class Wait(NamedTuple):
-    """There is nothing to do until a moment; all moments until `after` are behind."""
+    """The decision to wait until a moment; all moments until `after` are behind."""
 
     until: float
     after: float

@@ -48,7 +48,7 @@ class Leaving(NamedTuple):
     keys: Sequence[int] = ()
     """The keys of all counted references in it."""
     kind: OutcomeKind = "ok"
-    """Of an outcome: how the fiber has ended."""
+    """The kind of an outcome: how the fiber has ended."""
 
 
 @final

@@ -44,7 +44,8 @@ def exception_of(failure: Failure) -> BaseException:
 
 
 def _raisable(exception: BaseException) -> BaseException:
-    """No StopIteration leaves an await: Python would take it for the end of the function."""
+    """Wrap a StopIteration: Python would take one that leaves an await for the end of the
+    function."""
     if not isinstance(exception, StopIteration):
         return exception
     instead = _Stopped("an await raised StopIteration")

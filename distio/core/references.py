@@ -26,7 +26,7 @@ Reference = Lock | PrimitiveRef
 
 
 class HoldsReference:
-    """What users have in place of a reference: it holds the reference, and nothing else."""
+    """A base for the objects of users that hold a reference, and nothing else."""
 
     __slots__ = ()
 

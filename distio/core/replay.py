@@ -93,7 +93,7 @@ class _Kept:
         return _Kept, (self.payload, self.handles, self.references, self.is_failure)
 
     def open(self) -> Any:
-        """Make it again."""
+        """Make the value again."""
         from distio.core.pickling.loading import load  # which takes long to import
 
         with opening_with(claims_of(self.references), self.handles):
@@ -108,7 +108,7 @@ class AwaitHistory:
 
     def __init__(self, start: Carried | None = None) -> None:
         self.entries: list[tuple[str, Any]] = []
-        """For each await: the operation, and what came of it, plain or `_Kept`."""
+        """The operation and the outcome of each await, plain or `_Kept`."""
         self._start = start
         """The context variables that travel, as the function has found them."""
         self._waiting: Carried | None = None
@@ -117,7 +117,7 @@ class AwaitHistory:
         """By await, those that the awaited program has changed."""
         self._room = _MOST_BYTES
         self.why_lost = ""
-        """Why there is none any more, and the function stays where it is."""
+        """The reason why there is no history any more, so that the function stays where it is."""
 
     @classmethod
     def lost(cls, reason: str) -> AwaitHistory:
@@ -127,7 +127,7 @@ class AwaitHistory:
         return log
 
     def note(self, awaited: str, outcome: Any, *, is_failure: bool) -> None:
-        """This came of an await."""
+        """Note the outcome of an await."""
         if self.why_lost:
             return
         if len(self.entries) == _MOST_ENTRIES:
@@ -196,7 +196,7 @@ class AwaitHistory:
         return {number: kept.open() for number, kept in self._changes.items()}
 
     def place_of(self, coroutine: Awaiting, carried: Carried | None = None) -> list[SuspendedFrame]:
-        """Where the function is, and what is in its variables, also in those of its context.
+        """The place of the function, and the values of its variables, also in those of its context.
 
         A value that it has found there is no matter of its own: it may even look different after
         a move.
@@ -313,7 +313,7 @@ def _differs(f: Any, how: str) -> NotDeterministic:
 
 
 def _difference(before: Sequence[SuspendedFrame], now: Sequence[SuspendedFrame]) -> str:
-    """In words, how the place differs from the place before; empty if it doesn't."""
+    """The difference between the place and the place before, in words; empty if there is none."""
     for was, is_ in zip(before, now):
         if was.place != is_.place:
             return f"was in line {was.line} of {was.function}, and is in line {is_.line} now"
@@ -371,7 +371,7 @@ def _is_over(coroutine: Any) -> bool:
 
 
 class SuspendedFrame(NamedTuple):
-    """Where one of the functions is that await one another, and what is in its variables."""
+    """The place of one of the functions that await one another, and the values of its variables."""
 
     function: str
     place: int
@@ -381,12 +381,12 @@ class SuspendedFrame(NamedTuple):
 
     @property
     def is_of_user(self) -> bool:
-        """Whether it is a function that users have written."""
+        """Whether the function is one that users have written."""
         return self.function not in (_OF_A_PROGRAM, _OF_CONTEXT)
 
 
 def stops_of(coroutine: Awaiting) -> list[SuspendedFrame]:
-    """Where a suspended function is, and those that it awaits."""
+    """The places of a suspended function, and of those that it awaits."""
     stops = []
     for frame in frames_of(coroutine):
         variables = {name: digest(value) for name, value in frame.f_locals.items()}
@@ -396,7 +396,8 @@ def stops_of(coroutine: Awaiting) -> list[SuspendedFrame]:
 
 
 def variables_of(coroutine: Awaiting) -> list[tuple[str, str, dict[str, Any]]]:
-    """Of a suspended function, and those that it awaits: name, file and line, and variables."""
+    """The variables of a suspended function, and of those that it awaits: name, file and line, and
+    variables."""
     found = []
     for frame in frames_of(coroutine):
         code = frame.f_code
@@ -424,7 +425,7 @@ def _suspended(at: Any) -> tuple[Any, Any]:
         return at.gi_frame, at.gi_yieldfrom
     if type(at) is AsyncGeneratorType:
         return at.ag_frame, at.ag_await
-    # what Python puts around a coroutine that is awaited has no name for it
+    # the object that Python puts around an awaited coroutine has no name for it
     inside = (each for each in gc.get_referents(at) if type(each) in _AWAITED)
     return None, next(inside, None)
 

@@ -123,7 +123,7 @@ def dump_chunk(
 
 
 def digest_of_program(fiber: Fiber) -> bytes:
-    """What a fiber that hasn't begun is to do, in a few bytes; see `program_digest`.
+    """The digest of the program of a fiber that hasn't begun; see `program_digest`.
 
     Raises:
         NotPicklable: something in it can't be compared; the message says what and where.
@@ -199,7 +199,7 @@ def capture(
     value = fiber.value
     if is_waiting:
         value = None
-    elif type(fiber.request) is AwaitFibers:  # what the handles hold would stay behind
+    elif type(fiber.request) is AwaitFibers:  # the outcomes in the handles would stay behind
         value = [outcome_in(each) for each in value]
     rest = _rest_of(fiber)
     if released is not None:
@@ -211,7 +211,7 @@ def capture(
 
 
 def _without(fiber: Fiber, key: int | str) -> dict[int | str, HeldLock] | None:
-    """What it holds when it has given back one token of this lock."""
+    """The locks that the fiber holds once it has given back one token of this lock."""
     assert fiber.holds is not None
     holds, held = dict(fiber.holds), fiber.holds[key]
     del holds[key]

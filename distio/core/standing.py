@@ -18,7 +18,7 @@ from distio.core.replay import frames_of
 __all__ = ["NOWHERE_KNOWN", "Standing", "stands_at", "thread_stands_at"]
 
 _MOST_FRAMES: Final = 200
-"""So many frames of a stack are looked at."""
+"""The most frames of a stack that are looked at."""
 _MOST_WRAPPED: Final = 5
 
 
@@ -53,7 +53,7 @@ def thread_stands_at(innermost: FrameType | None) -> Standing:
 
 
 def _in_function(awaiting: Awaiting) -> Standing | None:
-    """Of a function of `io.do`, and those that it awaits, the innermost."""
+    """The place of the innermost function, of a function of `io.do` and those that it awaits."""
     found = None
     coroutine = awaiting.coroutine
     if coroutine is None:

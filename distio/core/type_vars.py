@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     Item = TypeVarWithDefault("Item", default=Any)
 else:
     Item = TypeVar("Item")
-"""What a queue and the like is for; Any if it is made without saying so."""
+"""The type of the items of a queue and the like; Any if none is given."""
 
 if MYPY:
     E3 = TypeVar("E3")

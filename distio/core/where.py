@@ -68,7 +68,7 @@ def item_among(result: Outcome, called: str, first: int, count: int) -> Outcome:
 
 
 def item_of(called: str, index: int, *item: Any) -> str:
-    """How one of many is described, with its value if that is given.
+    """Describe one of many items, with its value if that is given.
 
     >>> item_of("zip_par", 3), item_of("traverse_par", 0, "tea")
     ('index 3 of zip_par', "index 0 of traverse_par: 'tea'")
@@ -77,7 +77,7 @@ def item_of(called: str, index: int, *item: Any) -> str:
 
 
 def zip_items(results: Sequence[Result[Any, Any]], called: str) -> Result[Any, Any]:
-    """All values, or all failures, each with the index of its item."""
+    """Merge Results: all values, or all failures, each with the index of its item."""
     merged = zip_results(results)
     if not isinstance(merged, Panic):
         return merged  # nobody has to be told where

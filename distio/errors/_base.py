@@ -1,4 +1,4 @@
-"""What the other errors are made of, and the mistake of whoever calls."""
+"""The base of distio's errors, and the error for a caller's mistake."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the loss of a worker leaves behind."""
+"""The loss of a worker: the errors that follow, and how its process has ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is raised for a Result that is no Ok."""
+"""Exceptions that are raised for a Result that is no Ok."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     E = TypeVarWithDefault("E", covariant=True, default=Any)
 else:
     E = TypeVar("E", covariant=True)
-"""What the errors are; Any where nobody knows, as in an `except` clause."""
+"""The type of the errors; Any where it is unknown, as in an `except` clause."""
 E2 = TypeVar("E2")
 
 
@@ -104,7 +104,7 @@ class PanicGroup(ComparedByValue, ExceptionGroup[Exception]):
         return self.message, self.exceptions
 
     def derive(self, excs: Sequence[Any]) -> Any:
-        """What `except*` makes of a part of it."""
+        """Make a group of the exceptions that `except*` has selected."""
         return PanicGroup(self.message, excs)
 
 
@@ -116,6 +116,6 @@ class BasePanicGroup(ComparedByValue, BaseExceptionGroup[BaseException]):
         return self.message, self.exceptions
 
     def derive(self, excs: Sequence[Any]) -> Any:
-        """What `except*` makes of a part of it."""
+        """Make a group of the exceptions that `except*` has selected."""
         is_group = all(isinstance(exception, Exception) for exception in excs)
         return PanicGroup(self.message, excs) if is_group else BasePanicGroup(self.message, excs)

@@ -35,7 +35,7 @@ class TracedException:
     where: Where = field(default=NOWHERE, repr=False)
     """The lines above the traceback: items of parallel work, the fiber, the worker."""
     raised_at: TracebackType | EllipsisType | None = field(default=..., init=False, repr=False)
-    """What `Result.get` has found as the exception's own traceback; it stays in its process."""
+    """The exception's own traceback, as `Result.get` found it; it stays in its process."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return TracedException, (self.exception, self.stack_trace, self.where)

@@ -1,4 +1,4 @@
-"""What goes wrong on the way from one process to another."""
+"""Errors on the way from one process to another."""
 
 from __future__ import annotations
 

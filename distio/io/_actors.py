@@ -40,7 +40,7 @@ def actor(  # type: ignore[misc]  # no function of users has a parameter of that
         kwargs: what else `make` is called with.
 
     Returns:
-        A program that computes the `Actor`. What `make` raises is a Panic.
+        A program that computes the `Actor`. An exception of `make` is a Panic.
 
     Raises:
         MatchError: `make` is no function, or `on_drain` is something else.

@@ -1,4 +1,4 @@
-"""What must not be done again when a worker is lost."""
+"""Checkpoints and steps: work that isn't done again when a worker is lost."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def step(f: Callable[P, A], *args: P.args, **kwargs: P.kwargs) -> IO[Any, Never,
         kwargs: what else `f` is called with.
 
     Returns:
-        A program that computes what the call returns. What the call raises is a Panic.
+        A program that computes what the call returns. An exception of the call is a Panic.
 
     Raises:
         MatchError: `f` is no function.
@@ -73,7 +73,7 @@ def once(f: Callable[P, A], *args: P.args, **kwargs: P.kwargs) -> IO[Any, Never,
         kwargs: what else `f` is called with.
 
     Returns:
-        A program that computes what the call returns. What the call raises is a Panic.
+        A program that computes what the call returns. An exception of the call is a Panic.
 
     Raises:
         MatchError: `f` is no function.

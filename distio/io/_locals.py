@@ -85,7 +85,8 @@ class Local(Generic[A]):
             main: the program that finds the value.
 
         Returns:
-            A program with the outcome of `main`. Whatever that is, the earlier value is back then.
+            A program with the outcome of `main`. The earlier value is back then, whatever the
+            outcome is.
 
         Raises:
             MatchError: `main` is no IO.

@@ -217,7 +217,7 @@ def _take_away(bar: Bar, result: Result[E, A]) -> IO[Any, E, A]:
 
 
 def _itself(program: A) -> A:
-    return require_io(program, "zip_par")  # type: ignore[return-value]  # what came in
+    return require_io(program, "zip_par")  # type: ignore[return-value]  # the same object
 
 
 @overload

@@ -35,13 +35,13 @@ class Bar:
         shared.begin(self._meter)
 
     def __call__(self, done: int, total: int | None) -> None:
-        """Show this."""
+        """Show these counts."""
         from distio._display.meter import Counts
 
         self._meter.counts = Counts(done, total)
 
     def close(self, patience: float = 1.0) -> None:
-        """Take it away; to do so again does nothing.
+        """Take the bar away; to do so again does nothing.
 
         Args:
             patience: for how many seconds to wait until that is drawn.

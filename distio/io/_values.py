@@ -44,7 +44,7 @@ def pure(a: A) -> IO[Any, Never, A]:
 def defer(deferred: Callable[P, A], *args: P.args, **kwargs: P.kwargs) -> IO[Any, Never, A]:
     """The program that calls `deferred(*args, **kwargs)` each time it runs.
 
-    Side effects belong in here. What the call raises is a Panic.
+    Side effects belong in here. An exception of the call is a Panic.
 
     Args:
         deferred: a function.
@@ -75,7 +75,7 @@ def defer_io(deferred: Callable[P, IO[R, E, A]], *args: P.args, **kwargs: P.kwar
         kwargs: what else `deferred` is called with.
 
     Returns:
-        A program with the outcome of the returned one. What the call raises is a Panic.
+        A program with the outcome of the returned one. An exception of the call is a Panic.
 
     Raises:
         MatchError: `deferred` is no function.
@@ -183,7 +183,7 @@ def defer_read(deferred: Callable[..., Any], *args: Any, **kwargs: Any) -> IO[An
 
 
 @overload
-def defer_read_io(  # what is returned reads nothing: the parameter alone says what is read
+def defer_read_io(  # the returned IO reads nothing: the parameter alone says what is read
     deferred: Callable[Concatenate[Context, P], IO[object, E, A]],
     *args: P.args,
     **kwargs: P.kwargs,
@@ -203,7 +203,7 @@ def defer_read_io(deferred: Callable[..., Any], *args: Any, **kwargs: Any) -> IO
         kwargs: what else `deferred` is called with.
 
     Returns:
-        A program with the outcome of the returned one. What the call raises is a Panic.
+        A program with the outcome of the returned one. An exception of the call is a Panic.
 
     Raises:
         MatchError: `deferred` is no function.

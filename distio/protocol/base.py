@@ -35,7 +35,7 @@ __all__ = [
 
 @final
 class Mark:
-    """Says in a type what the fields that have it stand for; see `fields`."""
+    """A mark says in a type what the fields that have it stand for; see `fields`."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -58,7 +58,7 @@ EVERYBODY: Final[frozenset[Role]] = HOSTS | READERS
 
 if TYPE_CHECKING:
     Payload = Bytes
-else:  # what is in the frame of the messages is in one piece
+else:  # a payload in the frame of the messages is in one piece
     Payload = Annotated[bytes, PAYLOAD]
 """Bytes that only members open. Large ones travel in frames of their own."""
 
@@ -70,14 +70,16 @@ class Message(msgspec.Struct, frozen=True, tag=True, gc=False):
     """Base of all messages; on the wire each is tagged with its name."""
 
     is_numbered: ClassVar[bool] = True
-    """Whether it is said again after a break; a greeting belongs to one connection, and isn't."""
+    """Whether the message is said again after a break; a greeting belongs to one connection, and
+    isn't."""
 
 
 class MemberMessage(Message, frozen=True, gc=False):
     """A message of a member to the coordinator."""
 
     is_deferrable: ClassVar[bool] = False
-    """Whether it may be held back for a moment, to go out in one batch with what follows."""
+    """Whether the message may be held back for a moment, to go out in one batch with what
+    follows."""
     roles: ClassVar[frozenset[Role]] = HOSTS
     """The roles of the members that may send it; see `MemberRecord.role`."""
 
@@ -86,6 +88,6 @@ class CoordinatorMessage(Message, frozen=True, gc=False):
     """A message of the coordinator to a member."""
 
     is_counted: ClassVar[bool] = True
-    """Whether it counts in `Progress.received`; if it doesn't, it changes no load."""
+    """Whether the message counts in `Progress.received`; if it doesn't, it changes no load."""
     may_wake: ClassVar[bool] = False
-    """Whether it may make parked fibers ready."""
+    """Whether the message may make parked fibers ready."""

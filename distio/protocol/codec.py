@@ -34,7 +34,7 @@ __all__ = [
 _PAYLOAD: Final = 0
 _PIECE: Final = 1
 _SHARED: Final = 2
-"""What a frame is: a payload, a piece of one, or the name of a piece in shared memory."""
+"""The kinds of frames: a payload, a piece of one, or the name of a piece in shared memory."""
 
 T = TypeVar("T", bound=Message)
 Share = Callable[[SharedPart], "bytes | None"]
@@ -48,7 +48,7 @@ class MalformedFrame(Exception):
 
 
 class Batch(msgspec.Struct, Generic[T], frozen=True, array_like=True, gc=False):
-    """What goes out together."""
+    """The messages that go out together."""
 
     messages: list[T]
     detached: list[tuple[int, int, int]]
@@ -102,7 +102,7 @@ class _Codec(Generic[T]):
         return self.read(frames).messages
 
     def read(self, frames: Sequence[Any], take: Take | None = None) -> Batch[T]:
-        """One batch, with all payloads of its messages in place.
+        """Read one batch, with all payloads of its messages in place.
 
         Args:
             frames: as they came; pieces of payloads keep the memory of theirs.

@@ -102,7 +102,7 @@ Token = Annotated[bytes, Meta(max_length=64)]
 """Pairs the two connections of a member."""
 
 Snapshots = Literal["off", "births", "suspensions"]
-"""What is kept of the fibers of a run, so that they go on elsewhere when their worker is lost.
+"""The snapshots that are kept of a run's fibers, to go on from when a worker is lost.
 
 With "births" a fiber as it came to its worker; with "suspensions" also a fiber as it was each time
 when it had done something that others see; with "off", nothing.
@@ -116,7 +116,7 @@ MemberKind = Literal["client", "observer", "supervisor", "worker"]
 observer looks at the cluster, and changes nothing."""
 
 Role = Literal["any", "client", "observer", "worker"]
-"""What a peer may do, by its key; "any": it has no key, and needs none."""
+"""The rights of a peer, by its key; "any": it has no key, and needs none."""
 MOST_LABELS: Final = 64
 """How many tags, or kinds of resources, a member may have."""
 
@@ -132,7 +132,7 @@ MemberName = Annotated[str, Meta(max_length=LONGEST_LABEL, pattern=LABEL)]
 """The name of a member, which is unique among those that live; empty: it is to get one."""
 
 Tags = Annotated[dict[Label, Label], Meta(max_length=MOST_LABELS)]
-"""What a member is like, in words."""
+"""The properties of a member, in words."""
 
 Resources = Annotated[dict[Label, Amount], Meta(max_length=MOST_LABELS)]
 """How much of what a member has, beside threads."""
@@ -153,7 +153,7 @@ NamedRunState = Literal["running", "ending", "ok", "errors", "panic"]
 """How a named run fares, or how it ended."""
 
 NamedRunAction = Literal["attach", "cancel", "forget", "describe"]
-"""What a client does with a named run. Who attaches hears of its end."""
+"""The action of a client on a named run. A client that attaches hears of its end."""
 
 NamedRunRefusal = Literal["unknown", "another program", "runs", "too many"]
 """Why the coordinator refuses something about a named run."""

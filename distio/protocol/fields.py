@@ -27,7 +27,7 @@ class _Part(NamedTuple):
     """How the marked values in a value of some type are found and replaced."""
 
     find: Callable[[Any, list[Any]], None]
-    """Adds them to a list, in their order."""
+    """The function that adds the marked values to a list, in their order."""
     replace: Callable[[Any, Iterator[Any]], Any]
     """Returns the value with others in their place, taken in the same order."""
 

@@ -23,8 +23,8 @@ __all__ = [
 ]
 
 NOBODY: Final = 0
-"""No member has this incarnation: the root of a named run was made by nobody, and the run belongs
-to nobody, so it ends with no member."""
+"""The incarnation of no member: the root of a named run has no maker, and the run no owner, so it
+ends with no member."""
 
 SEQUENCE_BITS = 40
 _SEQUENCE_MASK = (1 << SEQUENCE_BITS) - 1

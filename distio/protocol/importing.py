@@ -1,4 +1,4 @@
-"""All modules of a package are imported with it, so that no list names them."""
+"""Imports all modules of a package with it, so that no list names them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Payloads that lie in several pieces, so that nobody has to copy them together.
 
 A piece is bytes, the memory of a frame that has come, or a part in memory that processes of one
-host share. What holds a payload need not know: its length and its bytes are those of its pieces,
+host share. The holder of a payload need not know: its length and its bytes are those of its pieces,
 one after another.
 """
 
@@ -33,12 +33,12 @@ class SharedPart(Protocol):
     """Bytes in memory that the processes of a host share; nobody changes them."""
 
     label: bytes
-    """Tells it apart from all others on the host."""
+    """The label that tells the part apart from all others on the host."""
 
     def __len__(self) -> int: ...
 
     def digest(self) -> bytes:
-        """That of the bytes."""
+        """The digest of the bytes."""
         ...
 
     def read(self) -> bytes:
@@ -85,7 +85,7 @@ class Pieces:
     __hash__ = None  # type: ignore[assignment]  # as Python does it for what has __eq__ alone
 
     def join(self) -> bytes:
-        """All of it in one piece, which is a copy."""
+        """Join all pieces into one, which is a copy."""
         return b"".join(
             [part if isinstance(part, memoryview) else bytes_of(part) for part in self.parts]
         )

@@ -18,11 +18,11 @@ from distio.protocol.pieces import bytes_to_send
 __all__ = ["MESSAGE_BYTES", "size_of"]
 
 MESSAGE_BYTES: Final = 64
-"""What a message takes besides its payloads."""
+"""The bytes of a message besides its payloads."""
 
 
 def size_of(message: Message) -> int:
-    """Its payloads, and a little for the rest."""
+    """The bytes of a message's payloads, and a little for the rest."""
     try:
         payloads = _PAYLOADS[type(message)]
     except KeyError:

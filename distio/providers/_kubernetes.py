@@ -195,7 +195,7 @@ class Kubernetes(Provider):
 
 
 def state_of(pod: Mapping[str, Any]) -> State:
-    """How a pod is, of which Kubernetes says this."""
+    """The state of a pod of which Kubernetes says this."""
     status = pod["status"]
     containers = [each["state"] for each in status.get("containerStatuses", [])]
     if status["phase"] in ("Succeeded", "Failed"):

@@ -60,18 +60,19 @@ class _Process:
         self.lines: deque[str] = deque(maxlen=_MOST_LINES)
         self._has_started = False
         self._is_of_no_use = False
-        """Whether it is to end before it has started: what it says of that is no news."""
+        """Whether the process is to end before it has started: what it says of that is no news."""
         self._partial = b""
         self.is_over = False
 
     def say(self, word: bytes) -> None:
-        """Write to its tether; one that reads nothing is as good as gone."""
+        """Write to the tether of the process; one that reads nothing is as good as gone."""
         assert self.popen.stdin is not None
         with suppress(BrokenPipeError, ValueError):  # it has ended, or is closed
             self.popen.stdin.write(word)
 
     def read(self) -> bytes | None:
-        """Pass on what it wrote; return that: None is nothing now, and empty is the end."""
+        """Pass on the bytes that the process wrote, and return them: None is nothing now, empty is
+        the end."""
         assert self.popen.stderr is not None
         try:
             data = os.read(self.popen.stderr.fileno(), _MOST_READ)
@@ -91,14 +92,14 @@ class _Process:
         return data
 
     def end(self) -> None:
-        """Let it find the end of its tether."""
+        """Let the process find the end of its tether."""
         assert self.popen.stdin is not None
         self._is_of_no_use = not self._has_started
         with suppress(OSError):
             self.popen.stdin.close()
 
     def close(self) -> None:
-        """Let go of its pipes; also what a forked child does with its copies."""
+        """Let go of the process's pipes; a forked child does so with its copies, too."""
         for stream in (self.popen.stdin, self.popen.stderr):
             if stream is not None:
                 with suppress(OSError):
@@ -116,7 +117,7 @@ class Programs:
         self._begin()
 
     def _begin(self) -> None:
-        """There is no thread yet, or no more: another cluster may come."""
+        """Set all to the state without a thread: another cluster may come."""
         self._selector = selectors.DefaultSelector()
         self._waker: Waker | None = None
         self._thread: threading.Thread | None = None
@@ -201,7 +202,7 @@ class Programs:
         self.changed()
 
     def status(self, names: Sequence[str]) -> dict[str, State]:
-        """How these are; the end of one is told once."""
+        """The states of these workers; the end of one is told once."""
         with self._mutex:
             found: dict[str, State] = {}
             for name in names:
@@ -212,7 +213,7 @@ class Programs:
             return found
 
     def stop(self, names: Sequence[str], seconds: float) -> None:
-        """Tell these to leave, or end them."""
+        """Tell these workers to leave, or end them."""
         with self._mutex:
             processes = [self._processes[name] for name in names if name in self._processes]
         for process in processes:
@@ -222,7 +223,7 @@ class Programs:
                 process.popen.kill()
 
     def close(self, seconds: float) -> None:
-        """End all: they find the end of their tether, and have so long.
+        """End all workers: they find the end of their tether, and have so long.
 
         Args:
             seconds: after which they are killed.
@@ -246,5 +247,5 @@ class Programs:
 
 
 def exit_in_words(code: int) -> str:
-    """How a process ended, whose code a shell may have passed on."""
+    """The exit, in words, of a process whose code a shell may have passed on."""
     return describe_exit(128 - code if 128 < code < 128 + 65 else code)

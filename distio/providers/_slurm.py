@@ -32,8 +32,8 @@ class Slurm(Provider):
     """Workers that are jobs of Slurm, one each; this program runs where `sbatch` is.
 
     Slurm tells a job to leave before its time is over (`--signal`), and the worker does: its fibers
-    go on elsewhere. A job that ends is followed by another one. What Slurm says of a job's end,
-    like OUT_OF_MEMORY, is the reason in `WorkerLost`.
+    go on elsewhere. A job that ends is followed by another one. The words of Slurm about a job's
+    end, like OUT_OF_MEMORY, are the reason in `WorkerLost`.
 
     >>> from distio.providers import Slurm
     >>> Slurm(partition="short", time="1:00:00", cpus=4, prologue="module load python")
@@ -176,7 +176,7 @@ class Slurm(Provider):
 
 
 def _queue(jobs: str) -> str:
-    """What Slurm says of these jobs, as long as it remembers them."""
+    """The answer of Slurm about these jobs, as long as it remembers them."""
     command = ["squeue", "-h", "-r", "-t", "all", "-j", jobs, "-o", "%i|%T|%r"]
     try:
         return ask(_SYSTEM, command)

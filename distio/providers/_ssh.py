@@ -60,10 +60,10 @@ except OSError as error:
     found["refused"] = str(error)
 print({_MARK!r} + json.dumps(found))
 """
-"""What the first connection runs; `mkdtemp` makes directories of mode 0700."""
+"""The code that the first connection runs; `mkdtemp` makes directories of mode 0700."""
 _ON_ONE_LINE: Final = base64.b64encode(_LOOK_CODE.encode()).decode()
 _LOOK: Final = f"exec(__import__('base64').b64decode('{_ON_ONE_LINE}'))"
-"""Some shells allow no newline between quotes."""
+"""The code in one line: some shells allow no newline between quotes."""
 
 
 @final
@@ -115,7 +115,7 @@ class SSHCommands:
         fixed = ["-T", "-a", "-x", "-o", "BatchMode=yes", "-o", "ConnectTimeout=15"]
         # a connection that others share would outlive this one, or end it
         alone = ["-o", "ControlMaster=no", "-o", "ControlPath=none"]
-        # whatever the login shell is, it gives the script to sh
+        # the login shell, whichever it is, gives the script to sh
         remote = shlex.join(["exec", "sh", "-c", script])
         return [self.program, *fixed, *alone, *self.options, *options, "--", host, remote]
 
@@ -137,8 +137,8 @@ class SSH(Provider):
         python: the Python there, which has distio.
         environment: variables for the workers, beside those that ssh gives.
         directory: the working directory of the workers; by default the one that ssh gives.
-        options: options for the ssh client, like `["-p", "2222"]`. What a host always needs is
-            better in `~/.ssh/config`.
+        options: options for the ssh client, like `["-p", "2222"]`. Options that a host always needs
+            are better in `~/.ssh/config`.
         program: the ssh client.
 
     Raises:
@@ -276,7 +276,7 @@ class SSH(Provider):
 
 
 def _directories(host: str, python: str, stdout: str, otherwise: str) -> list[str]:
-    """What a host has answered.
+    """Parse the answer of a host.
 
     Raises:
         ClusterError: it can't have workers, and why.

@@ -50,11 +50,11 @@ class Finalizers:
     steps: tuple[Step, ...]
 
     def __call__(self, status: ComputationStatus) -> Program:
-        """Run them as any function that closes does, without a Result."""
+        """Run the finalizers as any function that closes does, without a Result."""
         return self.after(Ok(None) if status else Errors([]))
 
     def after(self, result: Result[Any, Any]) -> Program:
-        """Run them; the outcome is `result`, unless one swallows it, with the failures to close.
+        """Run the finalizers; the outcome is `result`, if none swallows it, with failures to close.
 
         Failures to close come first, in their order, as in raffiot.
         """

@@ -389,7 +389,7 @@ def require_resource(resource: Any, where: str, f: Any = None) -> Resource[Any, 
 
 
 def create_of(resource: Any, where: str, f: Any = None) -> IO[Any, Any, Any]:
-    """What opens a resource; see `require_resource`."""
+    """The program that opens a resource; see `require_resource`."""
     return require_resource(resource, where, f).create
 
 

@@ -13,7 +13,7 @@ from distio.result._text import MOST_CHARACTERS, ends_of, shown
 __all__ = ["errors_html", "ok_html", "panic_html"]
 
 _MOST_SHOWN: Final = 10
-"""So many errors, and exceptions, are shown one by one."""
+"""The most errors, and exceptions, that are shown one by one."""
 _MOST_LINES: Final = 400
 _UNFOLDED_LINES: Final = 20
 _GREEN, _AMBER, _RED = "#2e7d32", "#b26a00", "#c62828"

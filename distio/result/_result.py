@@ -244,7 +244,7 @@ class BaseResult(Generic[E, A]):
         return self.unsafe_fold_raise(on_success, on_error)
 
     def raise_on_panic(self) -> Result[E, A]:
-        """This Result; but a Panic is raised as MultipleExceptions."""
+        """Return this Result, but raise MultipleExceptions for a Panic."""
         if isinstance(self, Panic):
             _raise(self.exceptions, self.errors)
         return self  # type: ignore[return-value]  # one of the three
@@ -451,7 +451,8 @@ else:
 
 
 def gather(results: Iterable[Any]) -> Result[Any, list[Any]]:
-    """All values in order; or all failures in order, as a Panic if one of them is."""
+    """Merge Results: all values in order; or all failures in order, as a Panic if one of them
+    is."""
     values: list[Any] = []
     errors: list[Any] = []
     exceptions: list[TracedException] = []

@@ -1,6 +1,6 @@
 """Results as text that fits on a screen, whatever they hold.
 
-A text that leaves something out says how much. What fits is shown as Python shows it.
+A text that leaves something out says how much. A text that fits is shown as Python shows it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _TRACE_LINE: Final = 300
 _FIRST_LINES: Final = 8
 """Lines of a long traceback above what is left out of it."""
 _DEEPEST: Final = 20
-"""So deep lists in lists are looked at."""
+"""The depth of lists in lists down to which they are looked at."""
 _LEAST: Final = 20
 """Characters that an item has in any case."""
 

@@ -34,7 +34,7 @@ class StartsWorkers(Protocol):
 
     @property
     def worker(self) -> Worker:
-        """What each worker is like that it starts."""
+        """The options of each worker that it starts."""
 
     def start(self, count: int) -> None:
         """Begin to start so many workers; return without waiting for them."""
@@ -46,7 +46,7 @@ class StartsWorkers(Protocol):
 def bounds_for(
     minimum: int, maximum: int, idle_seconds: float, start_seconds: float, worker: Worker
 ) -> Bounds:
-    """What the policy has to know."""
+    """The bounds that the policy has to know."""
     tags, resources = dict(worker.tags), dict(worker.resources)
     like = ListedMember(0, "", "worker", "", 0, worker.threads, tags, resources, 0, 0, 0.0, False)
     return Bounds(minimum, maximum, idle_seconds, start_seconds, like)

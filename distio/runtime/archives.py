@@ -56,7 +56,7 @@ def pack(path: str | PathLike[str]) -> Archive:
 
 
 def _root_of(directory: Path) -> Path:
-    """What is to be on the path: for a package, the directory in which it is."""
+    """The directory to put on the path: for a package, the directory in which it is."""
     return directory.parent if (directory / "__init__.py").exists() else directory
 
 

@@ -2,8 +2,8 @@
 
 Rules
 -----
-- A thread that finds no work goes back to those that are lent. Whatever makes work asks for another
-  one, under the same mutex, so no work is missed.
+- A thread that finds no work goes back to those that are lent. A thread that makes work asks for
+  another one, under the same mutex, so no work is missed.
 - An alarm stands for the next deadline: no thread of the run waits for it. An alarm is set by a
   thread of the run or by the messenger, since a signal handler must not.
 - The last thread that leaves, when the run is over, says so. If user code holds a thread for good,

@@ -51,7 +51,7 @@ _SLOTS: Final = 128
 _OUTPUT: Final = _HEADER + _SLOTS * _SLOT
 _MOST_OUTPUT: Final = 16 * 1024
 _LATEST_OUTPUT: Final = _MOST_OUTPUT // 2
-"""Of these bytes none is overwritten by a piece that is half written."""
+"""The last bytes of the output: none of these is overwritten by a piece that is half written."""
 _SIZE: Final = -(_OUTPUT + _MOST_OUTPUT) // _PAGE_BYTES * -_PAGE_BYTES
 _MOST_LINES: Final = 20
 _MOST_STACK: Final = 4_000
@@ -75,7 +75,7 @@ class Contents(NamedTuple):
 
 @final
 class _Slot:
-    """Where one executor notes its work."""
+    """The slot where one executor notes its work."""
 
     __slots__ = ("_free", "_is_plain", "_name", "_words")
 
@@ -87,7 +87,7 @@ class _Slot:
         """Whether the last note was that of one fiber without a name."""
 
     def take(self, work: Any) -> None:
-        """This work is about to be done."""
+        """Note that this work is about to be done."""
         words = self._words
         words[0] = 0  # _FIBER, and below _HEAD: this is done for each piece of work
         if type(work) is Fiber and work.name is None and self._is_plain:
@@ -110,11 +110,11 @@ class _Slot:
         self._is_plain = not (noted.has_others or encoded)
 
     def put_down(self) -> None:
-        """There is no work."""
+        """Note that there is no work."""
         self._words[_FIBER] = 0
 
     def leave(self) -> None:
-        """Nobody notes here any more."""
+        """Give back the slot: its executor notes nothing any more."""
         self.put_down()
         self._free.append(self)
 
@@ -141,10 +141,10 @@ class _Overflow:
         self._header[_OVERFLOWS] += 1
 
     def take(self, work: Any) -> None:
-        """There is nowhere to note it."""
+        """Note nothing: there is no slot."""
 
     def put_down(self) -> None:
-        """Nothing was noted."""
+        """Do nothing: nothing was noted."""
 
     def leave(self) -> None:
         """The box may know all again."""
@@ -192,7 +192,7 @@ class BlackBox:
     # -- the process that notes -----------------------------------------------------------
 
     def hold(self) -> None:
-        """This process notes from now on; its forked children don't."""
+        """Let this process note from now on, and its forked children not."""
         os.set_inheritable(self.descriptor, False)
         drop_in_children(self)
         Fiber.on_rename = self._note_name
@@ -211,7 +211,7 @@ class BlackBox:
             faulthandler.disable()
 
     def hand_of_thread(self) -> Hand:
-        """As `hand`, for an executor that this thread is."""
+        """Make a hand as `hand` does, for an executor that this thread is."""
         hand = self._here.hand = self.hand()
         return hand
 
@@ -244,7 +244,7 @@ class BlackBox:
     # -- the process that reads -----------------------------------------------------------
 
     def close(self) -> None:
-        """Nobody reads it any more; may be called again."""
+        """Close the box, which is read no more; may be called again."""
         descriptor, self.descriptor = self.descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
@@ -259,7 +259,7 @@ class BlackBox:
             slot.drop()
 
     def read(self) -> Contents:
-        """All of it, when the other process has ended."""
+        """Read the whole box, when the other process has ended."""
         noted = [note for slot in self._slots if (note := slot.read()) is not None]
         in_hand = None if self._header[_OVERFLOWS] else [work for work, _ in noted]
         running = tuple(label for _, label in noted)

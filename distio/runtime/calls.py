@@ -32,7 +32,7 @@ class _Call:
         self.withdrawn: Action | None = withdrawn
 
     def take(self) -> tuple[Action | None, Action | None]:
-        """Both of them, once."""
+        """Take both actions, once."""
         taken, self.make, self.withdrawn = (self.make, self.withdrawn), None, None
         return taken
 
@@ -59,7 +59,7 @@ class Threads:
         self._changed = threading.Condition()
         self._calls: deque[_Call] = deque()
         self._waiting = 0
-        """How many of them are to be made; those that were withdrawn are passed over."""
+        """The number of calls that are to be made; those that were withdrawn are passed over."""
         self._count = 0
         self._idle = 0
         self._away = 0
@@ -72,7 +72,7 @@ class Threads:
             withdrawn: called instead if the call is withdrawn.
 
         Returns:
-            What withdraws the call, unless a thread has taken it up.
+            A function that withdraws the call, unless a thread has taken it up.
 
         Raises:
             CannotStartThread: there may be another thread for it, but the system allows none.
@@ -159,7 +159,7 @@ class Threads:
                 make()
             except BaseException as error:  # noqa: BLE001 (no other call may suffer)
                 log.critical("a bug in distio, please report it", exc_info=error)
-            del make  # what it holds must not live until the next one
+            del make  # its values must not live until the next one
 
     def _next(self) -> Action | None:
         """The call to make next; None: this thread isn't needed any more."""

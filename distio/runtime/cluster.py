@@ -49,7 +49,7 @@ _MAY_TAKE_SECONDS: Final = 3.0
 _WORKERS: Final = "use workers=4, the number of processes"
 _THREADS: Final = "use threads=4, the number of threads in each process"
 _ANSWER_SECONDS: Final = 0.5
-"""For how long a notebook waits for the members of a cluster that it shows."""
+"""The time for which a notebook waits for the members of a cluster that it shows."""
 
 
 @hint_at("Cluster")
@@ -156,9 +156,9 @@ class Cluster(OnEngines):
                 the fiber isn't given to another one, since it may be what ends them: it ends in a
                 Panic that holds `WorkerLost`. A fiber that only waits meanwhile isn't suspected.
             snapshot_memory: without a journal: the most memory, in bytes, for what is kept of
-                fibers (snapshots, fibers that sleep for long or wait for a worker, outcomes). What
-                is beyond that is in a temporary file without a name. With a journal, all that is
-                large is there.
+                fibers (snapshots, fibers that sleep for long or wait for a worker, outcomes). All
+                beyond that is in a temporary file without a name. With a journal, all that is large
+                is there.
             patience: the longest time that a process may be stopped (by SIGSTOP, or Ctrl-Z), in
                 seconds. Then the process is killed, and its fibers go on elsewhere. A process
                 that computes for long isn't stopped, in whatever code.
@@ -324,7 +324,8 @@ class Cluster(OnEngines):
 
     @property
     def url(self) -> str:
-        """Where the coordinator listens; other programs of this user may `connect` there."""
+        """The address at which the coordinator listens; other programs of this user may `connect`
+        there."""
         return self._host.url
 
     def members(self) -> list[MemberStatus]:
@@ -447,7 +448,7 @@ class Cluster(OnEngines):
         return f"<Cluster at {self.url}{', closed' * self._is_over}>"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: the members, if the coordinator answers at once."""
+        """The HTML that a notebook shows: the members, if the coordinator answers at once."""
         if self._is_over:
             return table(f"cluster at {self.url}", [("state", "closed")])
         return cluster_as_html(self._host, _ANSWER_SECONDS)
@@ -482,7 +483,8 @@ class Cluster(OnEngines):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close it, while the event loop goes on: coroutines of fibers may have to end there."""
+        """Close the cluster, while the event loop goes on: coroutines of fibers may have to end
+        there."""
         from distio.runtime.loops import call_elsewhere  # few need it
 
         await call_elsewhere(self.close)

@@ -6,7 +6,8 @@ from its name: `--max-losses` of `distio coordinator` is DISTIO_COORDINATOR_MAX_
 such as DISTIO_URL, is shared by commands: its key stands at the top of the file. A flag comes
 before the environment, that before the file, that before the default; click sees to it.
 
-What nobody would read is an error: an unknown key, or an unknown variable that begins with DISTIO_.
+A setting that nobody would read is an error: an unknown key, or an unknown variable that begins
+with DISTIO_.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class Command(Protocol):
     params: list[Any]
 
     def main(self, *args: Any, **extra: Any) -> Any:
-        """Run it."""
+        """Run the command."""
 
 
 class Setting(NamedTuple):
@@ -68,12 +69,12 @@ class Setting(NamedTuple):
 
     @property
     def place(self) -> str:
-        """Where it stands in the file."""
+        """The place of the setting in the file."""
         return self.key if self.is_shared else f"{self.section}.{self.key}"
 
 
 class Source(NamedTuple):
-    """Where a value comes from, and the value."""
+    """A value, and where it comes from."""
 
     value: Any
     source: str
@@ -92,7 +93,7 @@ def settings_of(section: str, command: Command) -> Iterator[Setting]:
         if getattr(parameter, "hidden", False) or parameter.name in _NO_SETTINGS:
             continue
         if not (is_option or is_shared):
-            continue  # what a command is about
+            continue  # an argument that says what a command is about
         if is_shared:
             variable = _one(parameter.envvar)
             key = _key(variable.removeprefix(_PREFIX))
@@ -146,7 +147,7 @@ def configure(
     given = _flattened(found)
     known = {each.place for each in settings}
     for place in given:
-        is_of_all = "." not in place  # what commands share is known to each program
+        is_of_all = "." not in place  # a setting that commands share is known to each program
         is_ours = is_of_all or (place.startswith(own) and not place.startswith(foreign))
         if place not in known and is_ours:
             nearest = _nearest(place, known)

@@ -53,7 +53,7 @@ class Connections:
 
     def __init__(self, url: str, patience: float, keys: Path | None, *, is_insecure: bool) -> None:
         self._address_of: dict[int, bytes] = {}
-        """By descriptor."""
+        """The address of each connection, by descriptor."""
         self._to_cut: list[int] = []
         """Descriptors of connections of peers that may not stay."""
         self._farewells = Farewells()
@@ -77,7 +77,7 @@ class Connections:
 
     @property
     def sources(self) -> tuple[Any, ...]:
-        """What is to be polled."""
+        """The sockets to poll."""
         doors = () if self._door is None else self._door.sources
         return self._router, self.monitor, *doors
 

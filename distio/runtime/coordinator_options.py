@@ -1,4 +1,5 @@
-"""What a coordinator's process is told when it begins: its times, its limits, and who may join."""
+"""The options with which a coordinator's process begins: its times, its limits, and who may
+join."""
 
 from __future__ import annotations
 
@@ -30,13 +31,13 @@ class CoordinatorOptions(msgspec.Struct, frozen=True, kw_only=True):
     grace: float = GRACE_SECONDS
     """How long a run that is ended may take to release what it holds."""
     patience: float = PATIENCE_SECONDS
-    """For how long a member may give no sign of life."""
+    """The time for which a member may give no sign of life."""
     max_losses: int = MAX_LOSSES
     """How many workers may be lost while they step a fiber, before it is lost too."""
     absence: float = ABSENCE_SECONDS
     """How long a member whose connection broke may take to come back; 0: it never does."""
     outage: float = OUTAGE_SECONDS
-    """With a journal: for how long members wait for another coordinator."""
+    """The time for which members wait for another coordinator, if there is a journal."""
     keep_seconds: float = KEEP_SECONDS
     """How long the outcome of a named run is kept, if its client doesn't say."""
     snapshot_memory: int = IN_MEMORY_BYTES
@@ -45,7 +46,7 @@ class CoordinatorOptions(msgspec.Struct, frozen=True, kw_only=True):
     The rest is in a temporary file. With a journal all of them are there.
     """
     directory: str | None = None
-    """Where that file is; None: where the system has temporary files."""
+    """The directory of that file; None: that of the system's temporary files."""
     unread_memory: int = MOST_UNREAD_BYTES
     """How many bytes a member may have before it that it has not read.
 
@@ -56,7 +57,7 @@ class CoordinatorOptions(msgspec.Struct, frozen=True, kw_only=True):
     keys: Path | None = None
     """The folder of its keys; None: it has none."""
     is_insecure: bool = False
-    """Whether it may listen on loopback without keys, and let in whoever connects."""
+    """Whether the coordinator may listen on loopback without keys, and let in whoever connects."""
     workers_are_here: bool = True
     """Whether a worker of its program runs on this machine, and connects by itself."""
 
@@ -67,7 +68,7 @@ class CoordinatorOptions(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     def settings(self, url: str, *, has_journal: bool) -> Settings:
-        """What the machine has to know.
+        """The settings that the machine has to know.
 
         Args:
             url: where the coordinator listens.

@@ -147,15 +147,15 @@ class CoordinatorProcess:
         self._lifeline = lifeline
         self._stopper = Waker()
         self._stops = 0
-        """How often it was told to stop."""
+        """How often the process was told to stop."""
         self._obeyed = 0
-        """To how many of these it has listened."""
+        """The number of these stops to which it has listened."""
         self._is_closing = False
-        """Whether it ends when all runs have released what they hold."""
+        """Whether the process ends when all runs have released what they hold."""
         self.is_orphan = False
-        """Whether its program has ended."""
+        """Whether the program of the process has ended."""
         self.failed = False
-        """Whether it has ended as it could not go on."""
+        """Whether the process has ended as it could not go on."""
         self._streak = Streak(trim)
         try:
             self._connections = Connections(
@@ -291,7 +291,7 @@ class CoordinatorProcess:
 
     def _milliseconds_to_wait(self) -> int | None:
         if self._connections.have_broken:
-            return 0  # what they had said before may still be to be taken up
+            return 0  # their last messages may still have to be taken up
         deadline, look = self._board.next_deadline(), self._connections.look_at
         waits = [] if deadline is None else [deadline - self._decider.now()]
         if (seconds := self._decider.seconds_to_checkpoint) is not None:
@@ -378,7 +378,7 @@ class CoordinatorProcess:
             self._peers.watch_peer(member, connection, hello.host, hello.pid)
 
     def _report_broken(self, addresses: Iterable[bytes]) -> None:
-        """All that was said on these connections was taken up."""
+        """Report connections that broke, now that all that was said on them is taken up."""
         for address in addresses:
             self._decider.take_in(HungUp(self._decider.now(), address))
 
@@ -414,7 +414,7 @@ class CoordinatorProcess:
                 self._connections.send(address, frames)
 
     def _share_with(self, address: bytes) -> Share | None:
-        """What gives shared memory to the member at this address."""
+        """The function that gives shared memory to the member at this address."""
         member = self._board.member_at(address)
         record = None if member is None else self._board.machine.members.get(member)
         if self._shared is None or record is None:
@@ -467,7 +467,7 @@ class CoordinatorProcess:
             self._board.outgoing.clear()
 
     def _is_own_worker(self, member: MemberRecord) -> bool:
-        """Whether it belongs to the program that this coordinator belongs to."""
+        """Whether the worker belongs to the program that this coordinator belongs to."""
         if self._lifeline is None or not self._workers_are_here:
             return False
         return member.is_worker and bool(member.hello.family)

@@ -31,7 +31,7 @@ __all__ = [
 
 
 class Hosting(Protocol):
-    """Has fibers stepped: a host, or a simulated process."""
+    """A host, or a simulated process, that has fibers stepped."""
 
     @property
     def member(self) -> Member: ...

@@ -1,6 +1,6 @@
-"""What decides in the coordinator's process: the machine, its clock, and its journal if it has one.
+"""The decider in the coordinator's process: the machine, its clock, and a journal if it has one.
 
-Whatever the process tells the machine goes through here, so that the journal has it.
+All inputs of the machine go through here, so that the journal has them.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ class Decider:
                 poller.register(journal.child)
 
     def park(self) -> None:
-        """All was sent, and the process ends: let another one go on quickly."""
+        """Let another process go on quickly: all was sent, and this one ends."""
         if self._journal is not None:
             log.info(
                 "the coordinator ends; the cluster, with %s, is in its journal in %s, and goes on "
@@ -197,4 +197,4 @@ def _counted(count: int, what: str) -> str:
 
 
 def _nobody(text: str) -> None:
-    """What a coordinator says again that takes up its journal is of no interest."""
+    """Drop a message that a coordinator says again while it takes up its journal."""

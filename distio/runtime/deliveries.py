@@ -144,7 +144,7 @@ def levels_now() -> LogLevels:
     levels = {
         str.__str__(name): _sendable(logger.level)
         for name, logger in list(manager.loggerDict.items())
-        # what isn't printable can't travel either
+        # a value that isn't printable can't travel either
         if isinstance(logger, logging.Logger) and logger.level and name.isprintable()
     }
     levels[""] = _sendable(logging.root.level)

@@ -37,7 +37,7 @@ _FAILURES: Final[dict[int, str]] = {
     zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH: "it has no key",
     zmq.PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC: "it takes another key for that of this coordinator",
 }
-"""By what libzmq says of a handshake that has failed."""
+"""The reasons by what libzmq says of a handshake that has failed."""
 
 
 @final
@@ -54,7 +54,7 @@ class Doorkeeper:
     """
 
     events: Final = zmq.EVENT_ACCEPTED | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
-    """What the monitor of the router has to report, for the log."""
+    """The events that the monitor of the router has to report, for the log."""
 
     def __init__(
         self, context: zmq.Context[Any], router: zmq.Socket[Any], keys: CoordinatorKeys
@@ -68,7 +68,7 @@ class Doorkeeper:
         self._peers: dict[int, str] = {}
         """By descriptor, the addresses of all connections."""
         self._failure = ""
-        """Why the handshake failed of the connection that breaks next."""
+        """The reason why the handshake failed of the connection that breaks next."""
         self._log = RateLimitedLog(log.warning, log.error)
         self._questions: zmq.Socket[Any] = context.socket(zmq.REP)
         self._questions.bind("inproc://zeromq.zap.01")
@@ -79,7 +79,7 @@ class Doorkeeper:
 
     @property
     def sources(self) -> tuple[zmq.Socket[Any], int]:
-        """What is to be polled."""
+        """The sockets to poll."""
         return self._questions, self._watch.reader
 
     def close(self) -> None:
@@ -106,7 +106,7 @@ class Doorkeeper:
         return self._identities.get(_user_of(frame))
 
     def note(self, descriptor: int, frame: zmq.Frame) -> None:
-        """This frame came by a connection that is watched."""
+        """Note the user of a watched connection, by a frame that came by it."""
         self._users[descriptor] = _user_of(frame)
 
     def note_event(self, event: int, value: int) -> None:
@@ -117,7 +117,7 @@ class Doorkeeper:
             self._failure = _FAILURES.get(value, "it breaks the protocol of ZeroMQ")
 
     def hung_up(self, descriptor: int) -> None:
-        """This connection broke."""
+        """Forget a connection that broke."""
         self._users.pop(descriptor, None)
         peer = self._peers.pop(descriptor, "an unknown address")
         failure, self._failure = self._failure, ""
@@ -176,7 +176,7 @@ def _unwatched(file: Path, error: OSError) -> str:
 
 
 def revoked(user: str) -> str:
-    """What a peer is told whose key isn't on the list any more.
+    """The reason that a peer is told whose key isn't on the list any more.
 
     >>> revoked("rack-1 worker 0a")
     "its key 'rack-1' was revoked, or is for another role now"

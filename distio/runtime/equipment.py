@@ -1,4 +1,4 @@
-"""What the processes of a cluster on this machine are started with, and what all of them share.
+"""The equipment with which the processes of a cluster on this machine are started.
 
 Rules
 -----
@@ -55,7 +55,7 @@ class Equipment:
         self._serials = itertools.count(1)
         self.directory = private_directory()
         self.url = options.bind or f"ipc://{self.directory / 'coordinator'}"
-        """Where the coordinator listens, as far as that is known before it does."""
+        """The address at which the coordinator listens, as far as that is known before it does."""
         self.keys: Path | None = None
         """The folder with the keys of the cluster, if it has some: on TCP."""
         with ExitStack() as undo:
@@ -146,7 +146,8 @@ class Equipment:
 
 
 def _shared_directory(options: ProcessOptions, url: str) -> SharedDirectory | None:
-    """Where the processes of a cluster share large values, if they are all here and may do so."""
+    """The directory where processes of a cluster share large values, if all are here and may do
+    so."""
     is_here = ipc_path(url) is not None and not options.workers_are_elsewhere
     if not is_here or not can_share_memory():
         return None

@@ -67,11 +67,11 @@ class _Loop:
             if self._loop is loop:
                 self._loop = None
         for task in asyncio.all_tasks(loop):
-            # what a coroutine holds dies with it: its fiber hears that nobody calls it back
+            # a coroutine's values die with it: its fiber hears that nobody calls it back
             coroutine: Any = task.get_coro()
-            with suppress(Exception):  # what the user's `finally` raises, for one
+            with suppress(Exception):  # the user's `finally` may raise, for one
                 coroutine.close()
-        with suppress(Exception):  # whatever has broken it
+        with suppress(Exception):  # the loop may be broken in any way
             loop.close()
 
     def hold(self, wait: Callable[[], None]) -> None:

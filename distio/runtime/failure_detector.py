@@ -49,7 +49,7 @@ def ping_seconds(patience: float) -> float:
 
 
 def silence_of(descriptors: Iterable[int]) -> float | None:
-    """For how many seconds nothing has come on any of these connections.
+    """The seconds for which nothing has come on any of these connections.
 
     Returns:
         None if no TCP connection is among them.
@@ -84,7 +84,7 @@ class FailureDetector(Generic[Peer]):
         self._limit = patience + ping
         self._doubt = max(ping, _SHORTEST_DOUBT_SECONDS)
         self._doubted: dict[Peer, float] = {}
-        """When the peers that may be lost were first found silent."""
+        """The time at which each peer that may be lost was first found silent."""
         self.due: float | None = None
         """When to look next; None: no peer is watched."""
 

@@ -74,7 +74,7 @@ class FailureLog:
         return f"{label} on {worker}" if worker else label
 
     def _say(self, run: int, failure: Failure | None, text: str, *args: object) -> None:
-        """Log this; the record belongs to the fiber, or to the root of its run."""
+        """Log a line; the record belongs to the fiber, or to the root of its run."""
         fiber = Fiber(run if failure is None else failure.fiber, run, _NO_PROGRAM, None)
         fiber.name = None if failure is None else failure.name
         call_on_behalf_of(fiber, self._host, lambda: _handle(text, args))
@@ -99,7 +99,7 @@ def _handle(text: str, args: tuple[object, ...]) -> None:
 
 
 def _told(omitted: Omitted) -> str:
-    """How many were not logged, and since when."""
+    """The number of failures that were not logged, and since when."""
     since = time.time() - (time.monotonic() - omitted.since)
     clock = time.strftime("%H:%M:%S", time.localtime(since))
     return f"{omitted.number:,} more like it since {clock}"

@@ -35,7 +35,7 @@ class Farewells:
         return bool(self._last)
 
     def broke(self, address: bytes) -> None:
-        """This connection broke."""
+        """Note that this connection broke."""
         self._last.setdefault(address, self._count)
 
     def heard(self, address: bytes) -> None:

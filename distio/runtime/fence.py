@@ -123,7 +123,7 @@ class Fence:
     # -- the link thread ------------------------------------------------------------------
 
     def due(self, *, is_absent: bool) -> float:
-        """In how many seconds to look at the lease, which can't be asked for in an absence."""
+        """The seconds until the next look at the lease, which can't be asked for in an absence."""
         now, lease = lease_clock(), self.lease
         asks_at = inf if is_absent else lease.ask_at
         return (min(asks_at, lease.ends_at) if lease.is_open(now) else asks_at) - now

@@ -62,7 +62,7 @@ class Fleet:
         self._provider = provider
         self._coordinator = coordinator
         self.worker = worker
-        """What each worker is like."""
+        """The options of each worker."""
         self._arguments = [*worker.options(), "--family", coordinator.family]
         self._arguments += ["--accept-changed-code"] * accepts_other_code
         self._environment = environment
@@ -123,7 +123,7 @@ class Fleet:
             thread.join()
         try:
             self._provider.close(self._slots.names)
-        except ClusterError as error:  # what is left ends when it finds no coordinator
+        except ClusterError as error:  # workers that are left end when they find no coordinator
             log.warning("%s", error)
 
     # -- on its thread ----------------------------------------------------------------------

@@ -42,7 +42,7 @@ class Closable(Protocol):
     """A file, or another object that owns a descriptor."""
 
     def close(self) -> None:
-        """Close it; may be called again."""
+        """Close the descriptor; may be called again."""
 
 
 _inherited: Final[WeakSet[Inherited]] = WeakSet()
@@ -75,7 +75,8 @@ def close_in_children(file: Closable) -> None:
 
 @contextmanager
 def without_forks() -> Iterator[None]:
-    """No other thread forks meanwhile: a descriptor can be made and entered in one step."""
+    """A context in which no other thread forks: a descriptor can be made and entered in one
+    step."""
     with _forking:
         yield
 

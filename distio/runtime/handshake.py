@@ -188,7 +188,7 @@ def _read(url: str, frames: Frames, take: Take | None) -> Batch[m.CoordinatorMes
 
 
 def _nothing(told: bytes) -> bytes:
-    """In place of a part in shared memory: where that is, the welcome tells."""
+    """Return no part of shared memory: the welcome tells where that is."""
     return b""
 
 

@@ -75,7 +75,7 @@ class Host(WorkServices):
         """Whether this is the copy, in a forked child, of a host that belongs to the parent."""
         self.pending_runs = PendingRuns()
         self.failure: TracedException | None = None
-        """Why this host can't go on."""
+        """The reason why this host can't go on."""
         self.fail_stop = FailStop(self)
         """Holds the mutex for calls from outside of the pool."""
         self.renew_mutex()
@@ -393,7 +393,7 @@ def _outcome_in(executor: Executor) -> Result[Any, Any] | None:
 
 
 def _at_most(patience: float | None) -> float | None:
-    """For how long a thread may wait without looking around."""
+    """The time for which a thread may wait without looking around."""
     if is_main_thread():
         return HEARING_SECONDS if patience is None else min(patience, HEARING_SECONDS)
     return patience and min(patience, MAX_WAIT_SECONDS)

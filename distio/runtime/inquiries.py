@@ -1,4 +1,4 @@
-"""What a process asks of the cluster as a whole, and the answers for which one thread waits.
+"""The questions of a process about the whole cluster, and the answers for which a thread waits.
 
 Rules
 -----
@@ -47,7 +47,7 @@ class Inquiries:
             self._told.put(answer)
 
     def cut_short(self) -> None:
-        """No answer comes any more."""
+        """Give None to the threads that wait: no answer comes any more."""
         self._drained.put(None)
         self._told.put(None)
 

@@ -2,11 +2,11 @@
 
 Rules
 -----
-- Whoever asks (a request for metrics, SIGUSR1) leaves word and wakes the loop. The loop answers
-  between two turns, so nobody else looks at the machine.
-- What is printed is printed by another thread: nobody may read it.
-- What serves HTTP, and what knows of fibers, takes long to import. So it is imported when it is
-  needed: most coordinators start, and end, without it.
+- A request for metrics or SIGUSR1 leaves word and wakes the loop. The loop answers between two
+  turns, so nobody else looks at the machine.
+- Lines are printed by another thread: nobody may read them.
+- Modules that serve HTTP, or know of fibers, take long to import. So they are imported when
+  they are needed: most coordinators start, and end, without them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ log: Final = logging.getLogger("distio.coordinator")
 
 @final
 class Instruments:
-    """What the loop of a coordinator's process shows.
+    """The instruments that the loop of a coordinator's process updates.
 
     Args:
         decider: what decides in it.
@@ -50,7 +50,7 @@ class Instruments:
         self._heard = 0
         """How many messages have come."""
         self._longest_turn = 0.0
-        """In seconds, since its numbers were asked for."""
+        """The longest turn in seconds, since its numbers were asked for."""
         self._dropped_logs = 0
         """How many batches of log records are known to have come too late."""
 
@@ -109,7 +109,7 @@ class Instruments:
         in_background(partial(say, [*lines, *lines_of_overview(overview)]))
 
     def note_heard(self, count: int) -> None:
-        """So many messages have come."""
+        """Count so many messages that have come."""
         self._heard += count
 
     def note_turn(self, seconds: float) -> None:

@@ -23,7 +23,7 @@ Rules
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found]  # what `signal` is made of
+import _signal  # type: ignore[import-not-found]  # the module `signal` is made of it
 import _weakrefset
 import os
 import signal
@@ -60,7 +60,8 @@ _MARK: Final = "_distio_raised_by_signal_handler"
 
 _NUMBERS: Final = [int(number) for number in signal.valid_signals()]
 _handler_of: Final[Callable[[int], Any]] = _signal.getsignal
-"""Without making members of enumerations, which takes 20 times as long."""
+"""The function behind `signal.getsignal`: it makes no members of enumerations, and so takes a 20th
+of the time."""
 _set_handler: Final[Callable[[int, Any], Any]] = _signal.signal
 
 
@@ -68,7 +69,7 @@ class Terminated(SystemExit):
     """SIGTERM has ended the program."""
 
     def __init__(self) -> None:
-        super().__init__(128 + signal.SIGTERM)  # what a shell says of a process that it ended
+        super().__init__(128 + signal.SIGTERM)  # the exit code of a process that SIGTERM ended
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
@@ -162,7 +163,7 @@ class interruptible:
         return self._exception is not None
 
     def end_with(self, exception: BaseException) -> bool:
-        """Cancel it, and let this leave it, unless it is being cancelled already.
+        """Cancel the run, and let this exception leave it, unless it is being cancelled already.
 
         Returns:
             Whether this is what leaves it.
@@ -198,7 +199,7 @@ _running: Final[list[interruptible]] = []
 _demands: Final = _Demands()
 """How often a handler has asked the program to end since the outermost began."""
 _guards: Final[dict[int, _Guard]] = {}
-"""By the number of the signal."""
+"""The guards, by the number of the signal."""
 
 
 def noted(exception: BaseException) -> None:
@@ -303,7 +304,7 @@ def _is_in_user_code(interrupted: FrameType | None) -> bool:
             is_marked = calls_user_code(code, is_innermost=is_innermost)
             fiber = frame.f_locals.get("fiber") if is_marked else None
             if isinstance(fiber, Fiber):
-                # what a function has just opened must not be lost when it has returned
+                # a resource that a function has just opened must not be lost when it has returned
                 is_opened = bool(fiber.acquiring) and _is_ours(interrupted)
                 return fiber.shield == 0 and not is_opened
             if code.co_filename.startswith(_RUNTIME) or (is_innermost and not is_marked):

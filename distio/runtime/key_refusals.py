@@ -42,7 +42,7 @@ _GREETING_BYTES: Final = 64
 
 @final
 class KeyRefusals:
-    """What was heard of refusals at each URL.
+    """The refusals that the sockets have reported at each URL.
 
     Args:
         urls: where the coordinator may be.
@@ -73,7 +73,7 @@ class KeyRefusals:
         return "; and ".join(self._refused[url] for url in self._urls) if is_all else ""
 
     def said(self) -> str:
-        """What is known if only some of several coordinators have refused this process."""
+        """The reasons of those coordinators that have refused this process, if others haven't."""
         return "".join(f"; {reason}" for reason in self._refused.values())
 
     def while_joining(self) -> str:

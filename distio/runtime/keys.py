@@ -92,7 +92,7 @@ class CoordinatorKeys:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.list_file = folder / _ALLOWED
-        """What says who may join."""
+        """The file that says which keys may join."""
         self.secret = _read_secret(folder)
         self.allowed = read_allowed(folder)
 
@@ -187,7 +187,7 @@ def read_allowed(folder: Path) -> AllowList:
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
-    """What is in a member's folder, by the names of the files, for a host that is to have it.
+    """The files in a member's folder, by their names, for a host that is to have them.
 
     Raises:
         ClusterError: it can't be read.

@@ -13,7 +13,7 @@ Rules
 - The guard looks every `LOOK_SECONDS` as long as something changes. It leads if nobody has led
   since its last look, until it hears something while a thread is idle: that one leads next.
 - If one thread of the pool has led ever since the last look, nothing happens, and the guard sleeps.
-  Whoever gives the lead up then rouses it.
+  The thread that gives the lead up then rouses it.
 - While the link thread needs the socket, as it makes other connections, no thread of the pool
   leads.
 
@@ -28,11 +28,11 @@ from typing import Final, final
 __all__ = ["LOOK_SECONDS", "Lead", "Plan"]
 
 LOOK_SECONDS: Final = 0.002
-"""What a busy pool is told may wait for so long, if it comes when the pool was idle before."""
+"""A batch for a busy pool may wait for so long, if it comes when the pool was idle before."""
 
 
 class Plan(Enum):
-    """What the guard does until it looks again."""
+    """The plan of the guard until it looks again."""
 
     LEAD = "it listens"
     LOOK = "it looks again soon"
@@ -46,12 +46,12 @@ class _Leader(Enum):
 
 @final
 class Lead:
-    """Says which thread leads."""
+    """The lead: says which thread has it."""
 
     def __init__(self) -> None:
         self._leader: _Leader | None = None
         self._term = 0
-        """Counts how often a thread of the pool has begun or ceased to lead."""
+        """The number of times that a thread of the pool has begun or ceased to lead."""
         self._seen = -1
         """The term at the guard's last look."""
         self._plan = Plan.LOOK

@@ -32,7 +32,7 @@ it waits for, and that is all that there is to tell."""
 
 
 class LeadingHost(FencedHost):
-    """Says which of its threads waits at the socket on which the member listens."""
+    """A host that says which of its threads waits at the socket on which the member listens."""
 
     def __init__(self, member: Member, lines: Lines) -> None:
         self.lead = Lead()
@@ -44,11 +44,11 @@ class LeadingHost(FencedHost):
         self.waker = Waker()
         """Wakes the link thread."""
         self._glance_at = 0.0
-        """When a thread that is busy listens next."""
+        """The time at which a thread that is busy listens next."""
         self._ear: tuple[zmq.Socket[Any], Poller] | None = None
         """The socket, and what waits for it and for the bell."""
         self._handed_over: deque[Batch[m.CoordinatorMessage]] = deque()
-        """What a thread of the pool has heard that is for the link thread, in order."""
+        """The batches for the link thread that a thread of the pool has heard, in order."""
         self._is_closed = False
         """Whether nothing more is taken up."""
         self.owes_word = False
@@ -69,7 +69,7 @@ class LeadingHost(FencedHost):
         self.waker.wake()
 
     def close_bells(self) -> None:
-        """Nobody waits at the socket any more."""
+        """Close the bells: no thread waits at the socket any more."""
         self.waker.close()
         self._bell.close()
 
@@ -167,7 +167,8 @@ class LeadingHost(FencedHost):
 
     @contextmanager
     def alone_listening(self) -> Iterator[None]:
-        """No other thread touches the socket (on the link thread, mutex held)."""
+        """A context in which no other thread touches the socket (on the link thread, mutex
+        held)."""
         self.take_socket()
         try:
             yield
@@ -186,7 +187,7 @@ class LeadingHost(FencedHost):
         (mutex held)."""
         if not self._handed_over:
             self.lead.reserve(is_reserved=False)
-            self._work_ready.notify()  # whoever is idle leads
+            self._work_ready.notify()  # an idle thread leads
 
     @property
     def has_handed_over(self) -> bool:

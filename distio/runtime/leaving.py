@@ -52,11 +52,11 @@ class Leaving:
         self.because = ""
         self._began_at = 0.0
         self._ends_by: float | None = None
-        """When what is left here is given up; None: it isn't leaving."""
+        """The time at which what is left here is given up; None: the member isn't leaving."""
         self.belongs_to_program = True
         """Whether this process is of no use when the one that has started it has ended."""
         self.orphaned_until: float | None = None
-        """When an orphan doesn't wait any longer for its coordinator; None: it is none."""
+        """The time until which an orphan waits for its coordinator; None: the member is none."""
 
     # -- requests -------------------------------------------------------------------------
 
@@ -126,7 +126,8 @@ class Leaving:
         return state.has_left or (state.is_leaving and not self._host.member.hosts_fibers)
 
     def story(self) -> str:
-        """Why the member has left, what has become of its fibers, and how long that took."""
+        """The story of the member's leaving: why, what has become of its fibers, and how long that
+        took."""
         seconds = time.monotonic() - self._began_at
         return f"{self.because}; {self._host.member.drained}; took {seconds:.2f} s"
 

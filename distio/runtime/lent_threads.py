@@ -29,7 +29,7 @@ from distio.runtime.timers import set_alarm
 __all__ = ["lend_thread"]
 
 _AT_ONCE: Final = 8
-"""So many threads are started without further ado; work that doesn't block needs no more."""
+"""The threads that are started without further ado; work that doesn't block needs no more."""
 _MOMENT_SECONDS: Final = 0.01
 _PATIENCE_SECONDS: Final = 10.0
 """How long a thread without work stays."""
@@ -118,11 +118,11 @@ class _Lender:
                 loan.work()
             except BaseException as error:  # noqa: BLE001 (no other run may suffer)
                 log.critical("a bug in distio, please report it", exc_info=error)
-            del loan  # what it holds must not live until the next one
+            del loan  # its values must not live until the next one
             loan = self._next()
 
     def _next(self) -> _Loan | None:
-        """What this thread does next; None: it isn't needed any more."""
+        """Take the next loan of this thread; None: the thread isn't needed any more."""
         with self._guard:
             self._has_turned = True
             if self._left:

@@ -54,25 +54,25 @@ class Lines:
     ) -> None:
         self._context = context
         self.url = url
-        """Where the coordinator is, or may be."""
+        """The address of the coordinator, as far as it is known."""
         self._urls = check_urls(url)
         self._patience = patience
         self._keys = keys
         self.refusals = KeyRefusals(self._urls, keys)
-        """What was heard of refusals of these keys."""
+        """The refusals of these keys."""
         self.session: Session[m.MemberMessage, m.CoordinatorMessage] = UnnumberedSession()
         """Begins with the welcome, which says for how long this process may be absent."""
         self.connections: list[ForeignDescriptor] = []
-        """Kept as long as the sockets: forked children close their copies."""
+        """The connections, kept as long as the sockets: forked children close their copies."""
         self.absence = Absence(inf)
         self.fence: Fence | None = None
-        """Open as long as this process has its lease; None: the process needs none."""
+        """The fence, open as long as this process has its lease; None: the process needs none."""
         self.memory: MemberMemory | None = None
-        """What is shared with other processes of the host; None: nothing is."""
+        """The memory that is shared with other processes of the host; None: none is."""
         self._hello: m.Hello | None = None
         self._greeted_at = 0.0
         self._incarnation = 0
-        """Which member it is; 0: the coordinator has not said yet."""
+        """The incarnation of the member; 0: the coordinator has not said yet."""
         self._attempts = 0
         self._is_of_no_use = False
         """Whether a connection broke, and no others were made yet."""
@@ -89,11 +89,11 @@ class Lines:
             for _ in range(2)
         )
         self._monitors = [self.sender.get_monitor_socket(), self.listener.get_monitor_socket()]
-        """Those that are polled."""
+        """The monitors that are polled."""
 
     @property
     def _url(self) -> str:
-        """Where this attempt is made."""
+        """The address of this attempt."""
         return self._urls[self._attempts % len(self._urls)]
 
     @property
@@ -103,7 +103,7 @@ class Lines:
 
     @property
     def monitors(self) -> list[zmq.Socket[Any]]:
-        """What tells of connections; the link thread polls it."""
+        """The sockets that tell of connections; the link thread polls them."""
         return self._monitors
 
     def greet(self, hello: m.Hello) -> None:
@@ -198,11 +198,11 @@ class Lines:
 
     @property
     def take(self) -> Take | None:
-        """What finds parts in shared memory; None: nothing is shared."""
+        """The function that finds parts in shared memory; None: nothing is shared."""
         return None if self.memory is None else self.memory.take
 
     def hear(self, batch: Batch[m.CoordinatorMessage]) -> Sequence[m.CoordinatorMessage]:
-        """Those messages of a batch that weren't heard before (with the mutex held)."""
+        """The messages of a batch that weren't heard before (with the mutex held)."""
         return self.session.hear(time.monotonic(), batch.first, batch.heard, batch.messages)
 
     def told_of_break(self) -> None:

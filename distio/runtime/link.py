@@ -5,7 +5,7 @@ thread of the pool that is idle listens itself: no hop to another thread. The li
 while the pool is busy (see `lead`), sends messages that were held back for a moment so that they go
 out in one frame with those that follow, and sees to the connections. It never runs user code.
 
-What the messages are about has modules of its own: `link_keeper` for the link itself, `leaving` for
+The subjects of messages have modules of their own: `link_keeper` for the link itself, `leaving` for
 the member's way out, `own_runs`, `named_runs`, `questions` and `inquiries` for the threads of this
 process that wait, `deliveries` and `relay` for logs.
 """
@@ -55,7 +55,8 @@ __all__ = ["LinkedHost"]
 _FAREWELL_MS: Final = 500
 """How long the last words may take on their way, if the coordinator is gone."""
 _LOOKS_AROUND: Final = 32
-"""Of so many short looks, one is for connections that broke, and for the end of the program."""
+"""The number of short looks of which one is for connections that broke, and for the end of the
+program."""
 _FOR_THE_PROCESS: Final = (m.Leave, *ANSWERS)
 """Messages that concern no fiber."""
 
@@ -111,7 +112,7 @@ class LinkedHost(LeadingHost):
 
     @property
     def url(self) -> str:
-        """Where the coordinator is, or may be."""
+        """The address of the coordinator, as far as it is known."""
         return self._lines.url
 
     # -- saying (with the mutex held) -----------------------------------------------------
@@ -150,12 +151,12 @@ class LinkedHost(LeadingHost):
         return None
 
     def tell_word(self) -> None:
-        """Nothing has come since a thread was idle: tell how the client fares (mutex held)."""
+        """Tell how the client fares: no message has come since a thread was idle (mutex held)."""
         self.owes_word = False
         self.send_outbox(full=True)
 
     def timer_wait_ended(self) -> None:
-        """Never called: here `idle` sets no time."""
+        """Do nothing: here `idle` sets no time."""
 
     def send_outbox(self, *, full: bool = False) -> None:
         """Send what the member has to say (mutex held).
@@ -171,7 +172,7 @@ class LinkedHost(LeadingHost):
         member.flush(full=full)
         if self._is_closed or not (member.state.outbox or self.relay):
             return
-        # what a fiber has logged goes before what it has said since, like its end
+        # a fiber's records go before its later messages, like its end
         logged = self.relay.take() if self.relay else []
         self._lines.say([*logged, *member.take_outbox()])
         now = time.monotonic()
@@ -196,7 +197,7 @@ class LinkedHost(LeadingHost):
             self.send_at_once(*messages)
 
     def send_at_once(self, *messages: m.MemberMessage) -> None:
-        """Send these (mutex held)."""
+        """Send these messages (mutex held)."""
         for message in messages:
             self.member.send(message)
         self.send_outbox()
@@ -280,7 +281,7 @@ class LinkedHost(LeadingHost):
     def _poll(self, plan: Plan) -> dict[Any, int]:
         """Wait until there is something to do for the link thread."""
         self._looks += 1
-        if plan is Plan.LOOK and self._looks % _LOOKS_AROUND:  # what is rare can wait a little
+        if plan is Plan.LOOK and self._looks % _LOOKS_AROUND:  # rare events can wait a little
             has_rung = self.waker.wait(self._milliseconds_to_wait(plan))
             return {self.waker.reader: zmq.POLLIN} if has_rung else {}
         listener = self._lines.listener if plan is Plan.LEAD else None
@@ -329,7 +330,7 @@ class LinkedHost(LeadingHost):
         """Take up a batch (on the link thread); a reason if the coordinator closes the link."""
         with self.mutex:
             if self._is_closed:
-                return ""  # what follows from this, like the end of the coordinator, is no reason
+                return ""  # an effect of this, like the end of the coordinator, is no reason
             reason, then = self._receive(batch)
             if reason:
                 return reason
@@ -371,7 +372,7 @@ class LinkedHost(LeadingHost):
         """Take up a batch on a thread of the pool (mutex held)."""
         _, then = self._receive(batch)
         if self.member.state.outbox and self.member.state.ready:
-            self._hold_back()  # what it takes up now may take long
+            self._hold_back()  # the work that comes next may take long
         self.wake(spare=1)
         if then:
             self.mutex.release()
@@ -392,7 +393,7 @@ class LinkedHost(LeadingHost):
         """Take up what the coordinator has said to this process (mutex held).
 
         Returns:
-            What is left to do without the mutex, if anything is.
+            A function to call without the mutex, if anything is left to do.
         """
         if isinstance(told, m.LogsRelayed):
             return partial(self.deliveries.put, [told])
@@ -424,7 +425,7 @@ class LinkedHost(LeadingHost):
         self.waker.wake()
 
     def cut_short(self, reason: str) -> None:
-        """Nothing more is heard of the coordinator (mutex held)."""
+        """End all waits for the coordinator, of which nothing more is heard (mutex held)."""
         self.questions.cut_short(reason)
         self.named_runs.cut_short(reason)
 
@@ -482,7 +483,7 @@ class LinkedHost(LeadingHost):
     def say_last(self, *messages: m.MemberMessage) -> None:
         """Send the last words, unless the link is closed (mutex held)."""
         if messages and not self._is_closed:
-            with suppress(Exception):  # what fails here failed before, and that is told
+            with suppress(Exception):  # it failed before, and that is told
                 self._lines.say(messages)
 
     def use_log_levels(self, levels: Mapping[int, LogLevels]) -> None:

@@ -51,8 +51,8 @@ __all__ = ["LocalHost"]
 
 
 _KEYS: Final = count(fiber_id(0, 1))
-"""Each run here is a cluster of its own, but what is kept from one must mean nothing in another:
-ids of an incarnation that no member has."""
+"""The keys of runs in this process: each run is a cluster of its own, but an object kept from one
+must mean nothing in another. Their ids are of an incarnation that no member has."""
 
 
 _OVER: Final = Coordinator()
@@ -85,7 +85,7 @@ class LocalHost(Host):
         self._counts: CountsHere | None = None
         self._interruptible = interruptible(self.cancel, self._describe)
         self._watched_until = inf
-        """Until when an idle thread waits for the next timer; infinite if none does."""
+        """The time until which an idle thread waits for the next timer; infinite if none does."""
 
     def run(self, io: IO[Any, Any, Any], context: Any) -> Result[Any, Any]:
         with (
@@ -241,7 +241,7 @@ class LocalHost(Host):
 
     def idle(self) -> float | None:
         if here.seat is not None:
-            here.seat.give_up()  # what this run waits for may need that thread
+            here.seat.give_up()  # a fiber for which this run waits may need that thread
         self.member.flush()
         self._exchange()
         deadline = self.next_deadline()

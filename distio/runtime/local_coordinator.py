@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> None:
         print(error, file=sys.stderr)
         sys.exit(1)
     process.stop_at(signal.SIGTERM)
-    if elsewhere:  # whoever starts the workers has to know the port
+    if elsewhere:  # a starter of workers has to know the port
         Path(directory, URL_FILE).write_text(process.url)
     process.instruments.tell_at(signal.SIGUSR1)
     tell_started(int(stderr))

@@ -30,7 +30,7 @@ class LogFormat(StrEnum):
 
 
 class LogLevel(StrEnum):
-    """From which level on records are written."""
+    """The level from which on records are written."""
 
     DEBUG = "debug"
     INFO = "info"
@@ -39,7 +39,7 @@ class LogLevel(StrEnum):
 
     @property
     def number(self) -> int:
-        """As the module `logging` has it."""
+        """The number of the level in the module `logging`."""
         return logging.getLevelNamesMapping()[self.value.upper()]
 
 

@@ -33,7 +33,7 @@ class EventLoop(Protocol):
         """Run the coroutine of a fiber.
 
         Returns:
-            What cancels it.
+            A function that cancels it.
 
         Raises:
             RuntimeError: the loop is closed.

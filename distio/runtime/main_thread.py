@@ -63,7 +63,8 @@ _asleep.acquire()
 
 
 def _forked() -> None:
-    """This is another process now: its main thread is in no run, and locks may have been held."""
+    """Renew the locks in a forked child: its main thread is in no run, and they may have been
+    held."""
     global _guard, _asleep
     _guard, _asleep = threading.RLock(), threading.Lock()
     _asleep.acquire()
@@ -95,7 +96,7 @@ def call_on_main_thread(make: Callable[[], None], refuse: Callable[[], None]) ->
             before it has taken up the call.
 
     Returns:
-        What withdraws the call; it returns whether it came in time.
+        A function that withdraws the call; it returns whether it came in time.
     """
     call = _Call(make, refuse)
     with _guard:
@@ -142,7 +143,7 @@ class serving:
         for call in refused:
             call.refuse()
         if outer is not None and _calls:
-            outer.wake()  # what had woken this one
+            outer.wake()  # these calls had woken this one
 
 
 def serving_on_main(wake: Callable[[], object]) -> AbstractContextManager[None]:
@@ -163,7 +164,7 @@ def serve() -> None:
                 return
             call = _calls.popleft()
         call.make()
-        del call  # what it holds must not live until the next one
+        del call  # its values must not live until the next one
 
 
 def serve_until(is_over: Callable[[], bool], timeout: float | None) -> bool:

@@ -1,10 +1,10 @@
-"""What a member shares with others of its host: see `shared_memory`.
+"""The memory that a member shares with others of its host: see `shared_memory`.
 
 Rules
 -----
 - A part is known as long as somebody here has it, or a mapping of it; or else as long as the
   coordinator keeps it. So what has come, or has left, isn't copied again when it leaves again.
-- What is to leave is compared with the last parts of its size, by its bytes.
+- A part that is to leave is compared with the last parts of its size, by its bytes.
 - Two threads may copy the same bytes at once; both get the part that was known first.
 - Of what others look for, nothing is closed as long as they may find it: see `_Counted`.
 """
@@ -39,7 +39,7 @@ __all__ = ["MemberMemory"]
 LEAST_BYTES: Final = 256 * 1024
 """Less is copied as quickly as a file is made."""
 _MOST_FILES: Final = 256
-"""So many a process has open, or mapped, at most; it may have other uses for its descriptors."""
+"""The most files that a process has open, or mapped; it may need its descriptors otherwise."""
 _MOST_LOOKED_AT: Final = 4
 """Parts of one size that a value is compared with."""
 _MOST_SIZES: Final = 256
@@ -71,8 +71,8 @@ _files: Final = _Files()
 class _Counted:
     """Counts as a file as long as it is there.
 
-    What is referred to weakly has no `__del__` of its own: another thread could come by it while
-    that is called.
+    An object that is referred to weakly has no `__del__` of its own: another thread could come by
+    it while that is called.
     """
 
     __slots__ = ()
@@ -89,7 +89,7 @@ class _Map(mmap.mmap):
 
     counted: _Counted
     part: _OpenPart
-    """As long as somebody uses the mapping, it can be known again."""
+    """The part, which can be known again as long as somebody uses the mapping."""
 
 
 @final
@@ -102,7 +102,7 @@ class _File(_Counted):
         super().__init__()
         self.store = store
         self.number = number
-        """Its descriptor."""
+        """The descriptor of the file."""
         self.name = ""
         """By which the part can be given; empty: it was not given yet."""
 
@@ -122,7 +122,7 @@ class _OpenPart:
     def __init__(self, file: _File, label: bytes, size: int) -> None:
         self.file: Final = file
         self.label = label
-        """Its name among attachments, which no other has."""
+        """The part's name among attachments, which no other has."""
         self._size = size
         self._digest = b""
         self._bytes: bytes | None = None
@@ -160,7 +160,7 @@ class _OpenPart:
         return mapping
 
     def is_as(self, data: memoryview) -> bool:
-        """Whether it has the same bytes; quick if it doesn't."""
+        """Whether the part has the same bytes; quick if it doesn't."""
         even = self._size // _ITEM * _ITEM
         own = self.view()
         return own[even:] == data[even:] and own[:even].cast("Q") == data[:even].cast("Q")
@@ -189,7 +189,7 @@ class _GonePart:
 
 @final
 class MemberMemory:
-    """What a member shares with others.
+    """The memory that a member shares with others.
 
     Args:
         directory: that of the cluster.
@@ -313,7 +313,7 @@ class MemberMemory:
         return name
 
     def dropped(self, name: str) -> None:
-        """Nobody here has a part of this name any more."""
+        """Hear that no object here has a part of this name any more."""
         if self._own >= 0 and self._pid == os.getpid():
             with suppress(OSError):
                 os.unlink(name, dir_fd=self._own)
@@ -346,13 +346,14 @@ class MemberMemory:
         return part
 
     def forget_given(self) -> None:
-        """What was given, and wasn't heard, is given again: connections broke."""
+        """Parts that were given, and not heard of, are given again: connections broke."""
         for name in os.listdir(self._own) if self._own >= 0 else ():
             if name.startswith(GIVEN_BY_MEMBER):
                 self.dropped(name)
 
     def close(self) -> None:
-        """Nothing is given or taken any more; what was is there as long as somebody has it."""
+        """Give and take nothing any more; given parts are there as long as some process has
+        them."""
         own, self._own = self._own, -1
         if own >= 0:
             os.close(own)

@@ -115,7 +115,7 @@ class MemoryGuard:
         self._full_since: float | None = None
 
     def look(self, now: float, used: int) -> Stage:
-        """What it is, having so many bytes."""
+        """The stage of the worker, now that it has so many bytes."""
         if used >= _OVER * self.limit:
             return "over"
         if used < (_FULL if self._full_since is None else _FREE) * self.limit:
@@ -144,7 +144,7 @@ class MemoryThread:
         self._leave = leave
         self._is_over = threading.Event()
         self.has_to_leave = False
-        """Whether it has come too near to its limit."""
+        """Whether the process has come too near to its limit."""
         start_thread("distio-memory", self._watch)
 
     def stop(self) -> None:

@@ -45,7 +45,7 @@ class _Messenger:
                 call()
             except BaseException as error:  # noqa: BLE001 (others still need this thread)
                 log.critical("a bug in distio, please report it", exc_info=error)
-            del call  # what it holds must not live until the next one
+            del call  # its values must not live until the next one
 
 
 _messenger: Final = _Messenger()

@@ -33,7 +33,7 @@ class Numbers(NamedTuple):
     """The numbers of one moment."""
 
     members: Mapping[str, int]
-    """By kind."""
+    """The number of members of each kind."""
     runs: int
     fibers: Mapping[str, int]
     """By state, in words."""
@@ -50,7 +50,7 @@ class Numbers(NamedTuple):
     refused: Mapping[str, int]
     """By what was refused, in words."""
     longest_turn: float
-    """In seconds, of the loop since it was asked before."""
+    """The longest turn of the loop since it was asked before, in seconds."""
 
 
 def numbers_of(board: Handshakes, heard: int, longest_turn: float) -> Numbers:

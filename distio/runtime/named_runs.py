@@ -81,7 +81,7 @@ class NamedRuns:
         return self._attach(lambda number: m.ActOnNamedRun(number, name, "attach"))
 
     def list(self) -> Sequence[m.NamedRun]:
-        """All that the coordinator knows; see `act` for what is raised."""
+        """The named runs that the coordinator knows; see `act` for the errors."""
         answer = self._host.questions.ask(m.ListNamedRuns)
         assert isinstance(answer, m.NamedRunsListed)
         return answer.runs
@@ -126,7 +126,7 @@ class NamedRuns:
     # -- the end of the link --------------------------------------------------------------
 
     def cut_short(self, reason: str) -> None:
-        """No more is heard of the runs, which may go on (mutex held); the first reason counts."""
+        """End all waits for named runs, which may go on (mutex held); the first reason counts."""
         if self._is_cut_short:
             return
         self._is_cut_short = True

@@ -67,7 +67,7 @@ here: Final = _Here()
 
 @contextmanager
 def waiting(*, advises: bool = True) -> Iterator[None]:
-    """This thread waits for a run that others carry out: it isn't missed meanwhile.
+    """A context in which this thread waits for a run that others carry out: it isn't missed.
 
     Args:
         advises: whether the user is told that there is a cheaper way.

@@ -1,7 +1,7 @@
 """Looking at a cluster from outside: a process joins as an observer, and asks.
 
-An observer hosts nothing. What a member alone knows is asked of that member; one that doesn't
-answer in time is named, and all others are told nevertheless.
+An observer hosts nothing. Facts that a member alone knows are asked of that member; one that
+doesn't answer in time is named, and all others are told nevertheless.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Observer:
         self._host: LinkedHost = connect(url, kind, 1, timeout=timeout, keys=keys)
         self._timeout = timeout
         self._questions = 0
-        self._host.start(1, "distio-observer")  # what is left to do when it leaves
+        self._host.start(1, "distio-observer")  # the thread does what is left when it leaves
         self._link = start_thread("distio-link", self._host.listen, self._host.fail)
 
     def close(self) -> None:
@@ -108,7 +108,7 @@ class Observer:
         self._link.join(_LEAVING_MAY_TAKE_SECONDS)
 
     def overview(self) -> OverviewTold:
-        """What the coordinator knows.
+        """The overview of the cluster that the coordinator has.
 
         Raises:
             ClusterError: the coordinator doesn't answer.
@@ -120,7 +120,7 @@ class Observer:
         return self._ask(AskToCancel(self._next_question(), run), CancelTold).is_known
 
     def saved(self, run: int, fiber: int | None = None) -> Iterator[SavedTold]:
-        """What the coordinator keeps of the fibers of a run, page by page.
+        """The snapshots of a run's fibers that the coordinator keeps, page by page.
 
         Args:
             run: whose.

@@ -5,8 +5,8 @@ Rules
 - The root of a run begins in this process (`begin`), or is shipped to a worker (`submit`).
 - The log levels of this process go before the first run that they concern, and again when they have
   changed. So records of its fibers elsewhere come at the levels of this program.
-- The link thread hears of the end of a run. What the end has to do with code of the user is for
-  another thread: log handlers, and what frees the user's objects.
+- The link thread hears of the end of a run. The part of the end that calls code of the user is for
+  another thread: log handlers, and the freeing of the user's objects.
 - The threads that wait for a run wake when its log records have been handled, and in any case.
 """
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["OwnRuns"]
 
 _MUTEX_MAY_TAKE_SECONDS: Final = 1.0
-"""No thread holds the mutex for a thousandth of this."""
+"""The time limit for the mutex: no thread holds it for a thousandth of this."""
 
 
 @final
@@ -137,7 +137,7 @@ class OwnRuns:
         if host.failures.has_to_tell_of(run.id for run in runs) or any(
             run.unreleased for run in runs
         ):
-            # what a log handler does is not for this thread, nor what frees objects of the user
+            # this thread calls no log handler, and frees no objects of the user
             tell = partial(in_background, partial(self.look_after, runs, tell))
         elif any(run.bundles for run in runs):
             in_background(partial(_release, runs))

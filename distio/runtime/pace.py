@@ -2,9 +2,9 @@
 
 Rules
 -----
-- What is said goes out at once, unless more follows in the same turn, or a frame has gone out less
-  than `HOLD_BACK_MS` ago and more is likely to follow: fibers are ready, or the message is
-  deferrable and the member is in a burst.
+- Messages go out at once, unless more follow in the same turn, or a frame has gone out less than
+  `HOLD_BACK_MS` ago and more is likely to follow: fibers are ready, or the message is deferrable
+  and the member is in a burst.
 - A burst is a row of frames that followed each other soon. While a thread computes, the link thread
   sends what was held back, some milliseconds late.
 - If all that is new is how many fibers wait, it is said after a silence of
@@ -20,14 +20,14 @@ __all__ = ["HOLD_BACK_MS", "Advice", "Pace"]
 
 HOLD_BACK_MS: Final = 1
 _BURST: Final = 4
-"""From the frame of this number on, frames in a row are a burst."""
+"""The number of frames in a row from which on they are a burst."""
 _BURST_ENDS_SECONDS: Final = 0.004
 _LONGEST_SILENCE_SECONDS: Final = 0.05
 """How long a member that is never idle may keep to itself how many of its fibers wait."""
 
 
 class Advice(Enum):
-    """What to do with what a member has to say."""
+    """The advice for messages that a member has to say."""
 
     WAIT = "say nothing yet"
     HOLD_BACK = "have it said in a moment, unless it is said before"

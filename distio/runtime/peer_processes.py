@@ -78,7 +78,7 @@ class PeerProcesses:
         return sorted(members)
 
     def forget(self, member: int) -> None:
-        """This member is none any more."""
+        """Forget a member that has gone."""
         process = self._process_of.pop(member, None)
         if process is not None:
             members = self._members_of[process]
@@ -89,7 +89,7 @@ class PeerProcesses:
                 os.close(process)
 
     def keep_only(self, members: Any) -> None:
-        """All others are no members any more."""
+        """Forget all members but these."""
         for member in self._process_of.keys() - members:
             self.forget(member)
 

@@ -37,10 +37,10 @@ class Pending:
         """Open when it is over. A lock, not an event: a `__del__` may ask for the result in the
         midst of its own thread's wait."""
         self._calls: deque[Callable[[], None]] = deque()
-        """What is called when it is over. Whoever takes a call out makes it."""
+        """The functions to call when it is over. The thread that takes a call out makes it."""
 
     def end_wait(self) -> None:
-        """There is nothing to wait for any more."""
+        """End the wait of all threads."""
         self.is_over = True
         self._gate.release()
         wake_main_thread()
@@ -133,7 +133,7 @@ class PendingRun(Pending):
             self.end(failure)
 
     def standing(self) -> str:
-        """Whether it is over, and how, in words; a value that is still bytes isn't opened."""
+        """The state of the run in words; a value that is still bytes isn't opened."""
         if not self.is_over:
             return "not over"
         outcome = self._failure or (None if self._handle is None else self._handle.outcome)

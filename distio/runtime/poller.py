@@ -24,7 +24,7 @@ class Poller:
     def __init__(self, *sources: Any) -> None:
         self._poll = select.poll()
         self._sockets: Final[dict[int, zmq.Socket[Any]]] = {}
-        """By descriptor."""
+        """The sockets, by descriptor."""
         for source in sources:
             self.register(source)
 

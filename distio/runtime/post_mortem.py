@@ -1,4 +1,4 @@
-"""What can be told of a process that has ended: by its exit code, its black box, and the system."""
+"""The post-mortem of a process: its exit code, its black box, and what the system tells."""
 
 from __future__ import annotations
 

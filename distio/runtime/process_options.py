@@ -35,7 +35,7 @@ class ProcessOptions:
     restart: bool = True
     """Whether workers that end are started again."""
     max_restarts: int = MAX_RESTARTS
-    """How often each of them at most, in `within_seconds`."""
+    """The most restarts of each worker, in `within_seconds`."""
     within_seconds: float = WITHIN_SECONDS
     start_seconds: float = START_SECONDS
     """How long at most each process may take to start."""
@@ -44,7 +44,7 @@ class ProcessOptions:
     snapshot_memory: int = IN_MEMORY_BYTES
     """How many bytes of snapshots and outcomes are kept in memory."""
     patience: float = PATIENCE_SECONDS
-    """For how many seconds a process may be stopped."""
+    """The seconds for which a process may be stopped."""
     journal: str | PathLike[str] | bool = False
     """The directory of the coordinator's journal; True: it has a private one; False: none."""
     accepts_other_code: bool = False
@@ -52,7 +52,7 @@ class ProcessOptions:
     keep_snapshots: int = 0
     """How many cuts the journal keeps."""
     bind: str = ""
-    """Where the coordinator listens; by default at a socket in a private directory."""
+    """The address at which the coordinator listens; by default a socket in a private directory."""
     workers_are_elsewhere: bool = False
     """Whether others start the workers, on whatever host."""
 

@@ -141,7 +141,8 @@ class Child:
         self.failed_starts = 0
         """How many lives in a row have ended before the process had started."""
         self.descriptor = -1
-        """What tells of the end of the process, while it lives; see `watch_process`."""
+        """The descriptor that tells of the end of the process, while it lives; see
+        `watch_process`."""
         self.is_alive = False
         self.is_late = False
         """Whether the process was killed because it took too long to start."""
@@ -150,7 +151,7 @@ class Child:
         self.was_stopped = False
         """Whether the process was killed because it was stopped for too long."""
         self.due: float | None = None
-        """When the process is to be started."""
+        """The time at which the process is to be started."""
         self.start_by: float | None = None
         """The deadline of its start."""
         self._since = 0.0
@@ -192,7 +193,7 @@ class Child:
         return self.box.descriptor
 
     def close_box(self) -> None:
-        """Nobody reads the black box any more; may be called again."""
+        """Close the black box, which is read no more; may be called again."""
         box, self.box = self.box, None
         if box is not None:
             box.close()
@@ -204,7 +205,7 @@ class Child:
         return now - self._since
 
     def again(self, lived: float, *, counts: bool = True) -> float | None:
-        """In how many seconds to start the process again; None: the limit is reached.
+        """The seconds until the process is started again; None: the limit is reached.
 
         Args:
             lived: how many seconds the last life took.
@@ -224,7 +225,7 @@ class Owner(Protocol):
     """Decides what becomes of children; called on the supervisor's thread."""
 
     def started(self, child: Child) -> None:
-        """This life has finished starting."""
+        """A life of the child has finished starting."""
 
     def ended(self, child: Child, code: int, lived: float) -> float | None:
         """A process has ended, and the supervisor isn't stopping.
@@ -266,7 +267,7 @@ class ProcessSupervisor:
         self._farewell: int | None = None
         """The signal by which `stop` tells processes to end."""
         self._kill_at: float | None = None
-        """When the processes that still live are killed."""
+        """The time at which the processes that still live are killed."""
         self._has_killed = False
         self._added: deque[Child] = deque()
         """Children that are to be started by the thread that runs this."""

@@ -68,11 +68,11 @@ class LocalProcesses:
     def __init__(self, workers: Sequence[Worker], options: ProcessOptions) -> None:
         self._options = options
         self.worker = replace(workers[-1], name="") if workers else Worker()
-        """What workers are like that are started later."""
+        """The options of workers that are started later."""
         self.threads = sum(each.threads for each in workers)
         """How many threads step fibers when all workers have joined."""
         self.path = None if options.workers_are_elsewhere else list(sys.path)
-        """Where the workers look for modules; None: nobody knows."""
+        """The path on which the workers look for modules; None: nobody knows."""
         self._host: LinkedHost | None = None
         self._changed = threading.Condition()
         self._unreported: list[WorkerExited] = []
@@ -82,7 +82,7 @@ class LocalProcesses:
         self._is_used = False
         """Whether a worker has joined."""
         self._failure = ""
-        """Why the cluster has ended, or can't begin."""
+        """The reason why the cluster has ended, or can't begin."""
         self._thread: threading.Thread | None = None
         # first of all, as it sees whether the working directory is there: Python 3.13 may not even
         # import a codec without one
@@ -106,7 +106,7 @@ class LocalProcesses:
 
     @property
     def family(self) -> str:
-        """What the processes of this cluster share; see `Hello.family`."""
+        """The name of the family of this cluster's processes; see `Hello.family`."""
         return self._equipment.family
 
     @property
@@ -195,7 +195,7 @@ class LocalProcesses:
         host.say(*unreported)
         try:
             with self._changed:
-                is_used = self._options.workers_are_elsewhere  # whoever starts them waits for them
+                is_used = self._options.workers_are_elsewhere  # their starter waits for them
                 self._changed.wait_for(lambda: is_used or self._is_used or self._failure)
             if self._failure:
                 raise ClusterError(self._failure)
@@ -279,7 +279,7 @@ class LocalProcesses:
         return child.has_started or (was_killed and child.failed_starts < _MOST_FAILED_STARTS)
 
     def _coordinator_again(self, child: Child, reason: str, lived: float) -> float | None:
-        """It goes on from its journal."""
+        """Start another coordinator process, which goes on from the journal."""
         assert child.process is not None
         what = f"the coordinator process {child.process.pid} was lost: {reason}"
         seconds = child.again(lived)
@@ -367,7 +367,7 @@ class LocalProcesses:
 
 
 def _last_lines(child: Child) -> str:
-    """Of what it wrote to stderr before it had started, if it hasn't."""
+    """The last lines that a process wrote to stderr before it had started, if it hasn't."""
     return "" if child.has_started or child.log is None else child.log.last_lines()
 
 

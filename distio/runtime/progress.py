@@ -77,7 +77,7 @@ class CountsHere:
             self._run = 0
 
     def counts(self) -> Counts | None:
-        """How many have ended, now."""
+        """The counts of items that have ended, now."""
         with self._host.mutex:
             here = self._host.member.state.runs.get(self._run)
             if here is None:
@@ -108,20 +108,20 @@ class Watched:
         self._last: RunWatched | None = None
 
     def begin(self) -> None:
-        """Have the coordinator tell of it."""
+        """Have the coordinator tell of the run."""
         with self._host.fail_stop:
             self._host.member.features.watches.begin(self._run)
             self._host.send_outbox()
 
     def end(self, *, is_over: bool) -> None:
-        """Have it tell no more."""
+        """Have the coordinator tell no more of the run."""
         with self._host.fail_stop:
             self._last = self._told()
             self._host.member.features.watches.end(self._run, is_over=is_over)
             self._host.send_outbox()
 
     def counts(self) -> Counts | None:
-        """What it has told last."""
+        """The counts that the coordinator has told last."""
         with self._host.mutex:
             told = self._told()
         if told is None:

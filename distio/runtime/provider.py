@@ -1,4 +1,4 @@
-"""What a cluster asks of those who have hosts: to start workers there, to say how they are.
+"""Providers: the objects of which a cluster asks to start workers on hosts, and how these are.
 
 A provider places what it is given, and knows nothing of clusters. The names of what it has started
 are its own words: an id of a job, a host and a number. The cluster knows the same worker by the
@@ -25,7 +25,7 @@ class Pending:
     """A worker that waits for a place."""
 
     reason: str = ""
-    """What for, in the words of the provider."""
+    """The reason for the wait, in the words of the provider."""
 
 
 @final
@@ -59,7 +59,7 @@ State = Pending | Running | Ended
 @final
 @dataclass(frozen=True)
 class Command:
-    """What is to run: `distio-worker`, with these arguments.
+    """The command to run: `distio-worker`, with these arguments.
 
     Args:
         url: where the coordinator listens; a provider that carries the connection gives another.
@@ -92,7 +92,7 @@ class Command:
         return [*self.common(url), "--serial", str(self.first + index), "--name", name]
 
     def common(self, url: str = "") -> list[str]:
-        """That, without what says which worker it is: options `--serial` and `--name`."""
+        """The arguments, without those that say which worker it is: `--serial` and `--name`."""
         return [url or self.url, *self.arguments, "--patience", f"{self.patience:g}"]
 
 
@@ -100,7 +100,7 @@ class Provider(ABC):
     """Starts workers on hosts; its methods are called on one thread, one at a time."""
 
     bind: str = ""
-    """Where the coordinator is to listen; empty: at a socket in a private directory."""
+    """The address at which the coordinator is to listen; empty: a socket in a private directory."""
     poll_seconds: float = POLL_SECONDS
     """How often to ask for the status, in seconds, if changes can't be seen."""
 

@@ -20,12 +20,12 @@ __all__ = ["Questions", "wait_for"]
 
 
 def _nothing(answer: Any) -> None:
-    """Nothing is to be done when the answer comes."""
+    """Do nothing with an answer."""
 
 
 @final
 class _Question(Pending):
-    """One question, for whose answer a thread waits."""
+    """A question, for whose answer a thread waits."""
 
     def __init__(self, heard: Callable[[Any], None]) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class _Question(Pending):
         """None: there will be none."""
         self.message: m.MemberMessage | None = None
         self.refused_because = ""
-        """Why it would be waited for in vain."""
+        """The reason why the question would be waited for in vain."""
 
 
 @final
@@ -46,7 +46,7 @@ class Questions:
         self._asked: dict[int, _Question] = {}
         self._reason_to: Callable[[m.MemberMessage], str] = lambda message: ""
         self.closed_because = ""
-        """Why no question is answered any more; empty: they are."""
+        """The reason why no question is answered any more; empty: they are."""
 
     def ask(
         self,
@@ -101,7 +101,7 @@ class Questions:
         return number
 
     def refuse(self, reason_to: Callable[[m.MemberMessage], str]) -> None:
-        """Some questions would be waited for in vain, from now on (takes the mutex).
+        """Refuse the questions that are waited for in vain, now and later (takes the mutex).
 
         Args:
             reason_to: says why a question is one of these; empty: it isn't.
@@ -120,7 +120,7 @@ class Questions:
         return bool(question.refused_because)
 
     def _take_back(self, number: int, withdraw: Callable[[int], m.MemberMessage] | None) -> None:
-        """Nobody waits for the answer any more, which may be on its way."""
+        """Take back a question whose answer isn't wanted any more, and may be on its way."""
         with self._host.fail_stop:
             if self._asked.pop(number, None) is not None and withdraw is not None:
                 self._host.send_at_once(withdraw(number))
@@ -135,7 +135,7 @@ class Questions:
         question.end_wait()
 
     def cut_short(self, reason: str) -> None:
-        """No question is answered any more (mutex held); the first reason counts."""
+        """Refuse all questions from now on (mutex held); the first reason counts."""
         self.closed_because = self.closed_because or reason
         asked, self._asked = self._asked, {}
         for question in asked.values():

@@ -55,7 +55,7 @@ class _Tagging:
         os.register_at_fork(after_in_child=self._forked)
 
     def _forked(self) -> None:
-        """This is another process now, and the lock may have been held."""
+        """Renew the lock in a forked child: it may have been held."""
         self._guard = threading.RLock()
 
     def __enter__(self) -> None:

@@ -57,7 +57,7 @@ class Relay(logging.Handler):
         os.register_at_fork(after_in_child=self._forked)
 
     def _forked(self) -> None:
-        """This is another process now, one without a link."""
+        """Close the relay in a forked child, which has no link."""
         self._is_closed = True
 
     def use_levels(self, levels: Mapping[int, LogLevels]) -> None:

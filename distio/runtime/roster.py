@@ -34,7 +34,7 @@ class MemberStatus:
     kind: MemberKind
     """`"worker"`, `"client"`, or `"supervisor"`: a daemon that has started workers."""
     number: int
-    """Its number in this cluster, which no other member ever has."""
+    """The number of the member in this cluster, which no other member ever has."""
     host: str
     pid: int
     threads: int
@@ -42,13 +42,13 @@ class MemberStatus:
     tags: Mapping[str, str]
     resources: Mapping[str, float]
     fibers: int
-    """How many are alive there."""
+    """The number of fibers that are alive at the member."""
     ready: int
     """How many of these could be stepped, and aren't."""
     since: datetime
-    """When it has joined, by the clock of this machine."""
+    """The time at which the member has joined, by the clock of this machine."""
     is_leaving: bool
-    """Whether it takes no fibers any more."""
+    """Whether the member takes no fibers any more."""
 
     def __repr__(self) -> str:
         tags = [f"{name}={tag}" for name, tag in self.tags.items()]
@@ -65,7 +65,7 @@ class MemberStatus:
         return f"<{', '.join(parts)}>"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """The HTML that a notebook shows."""
         rows = list(zip(_COLUMNS, _row(self), strict=True))
         return table(f"{self.kind} {self.name}", rows[2:])
 
@@ -91,7 +91,7 @@ def _row(member: MemberStatus) -> tuple[object, ...]:
 
 
 def cluster_as_html(host: LinkedHost, seconds: float) -> str:
-    """What a notebook shows of a cluster: what the coordinator says within so many seconds."""
+    """The HTML for a cluster in a notebook: the coordinator's answer within so many seconds."""
     title = f"cluster at {host.url}"
     try:
         answer = host.questions.ask(ListMembers, timeout=seconds)

@@ -60,7 +60,7 @@ _LONG_SECONDS = 0.5
 
 @cache
 def _advise_to_await() -> None:
-    """Say it once: not each request needs a line in the log."""
+    """Advise once to await the run: not each request needs a line in the log."""
     if "ipykernel" in sys.modules:  # there a cell that waits is what its user wants
         return
     log.warning(
@@ -113,7 +113,7 @@ async def run_async(
 
 
 def _shown(runner: _Awaited, progress: Progress) -> ExitStack | None:
-    """What shows the progress of a run until it is closed."""
+    """The context that shows the progress of a run until it is closed."""
     if not progress:
         return None
     from distio.runtime.progress import showing  # few need it
@@ -152,7 +152,7 @@ def _awaited_host() -> type[AwaitedHost]:
 
 
 def _needs(pool_size: int, on: Any, has: Any) -> Needs | None:
-    """What this process has for placed fibers; all arguments are right."""
+    """The equipment of this process for placed fibers; all arguments are right."""
     if wrong := expect.no_count(pool_size, "run: pool_size, the number of threads"):
         raise MatchError(wrong)
     if has is None:

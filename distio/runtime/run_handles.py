@@ -84,7 +84,7 @@ class RunHandle(Generic[E, A]):
         return f"<run {self._label()}, {self._pending.standing()}>"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows; nobody is asked for it."""
+        """The HTML that a notebook shows; nobody is asked for it."""
         where = f"the cluster at {self._host.url}"
         rows = [("state", self._pending.standing()), ("at", where)]
         return table(f"run {self._label()}", rows)
@@ -109,7 +109,7 @@ class RunHandle(Generic[E, A]):
 @final
 @dataclass(frozen=True)
 class RunStatus:
-    """How a named run fares, or has ended."""
+    """The state of a named run, or its end."""
 
     name: str
     state: NamedRunState
@@ -119,9 +119,9 @@ class RunStatus:
     """By the clock of this machine, as all times here."""
     ended: datetime | None
     kept_until: datetime | None
-    """When the outcome will be forgotten."""
+    """The time at which the outcome will be forgotten."""
     fibers: int
-    """How many of its fibers are alive."""
+    """The number of the run's fibers that are alive."""
     waiting: int
     """How many of these wait for a worker that has room."""
     asleep: int
@@ -129,13 +129,13 @@ class RunStatus:
     clients: tuple[str, ...]
     """The processes that are attached."""
     log_records: int
-    """How many of its log records are kept; whoever attaches hears them."""
+    """The number of the run's log records that are kept; a client that attaches hears them."""
     left_out: int
     """How many log records were older, and are kept no more."""
 
 
 def status_of(run: m.NamedRun) -> RunStatus:
-    """What the coordinator has said of a run, by the clock of this machine."""
+    """The status that the coordinator has told of a run, by the clock of this machine."""
     now = datetime.fromtimestamp(time.time(), UTC)
     ended, kept = run.ended_seconds, run.kept_seconds
     return RunStatus(
@@ -175,7 +175,7 @@ class NamedRun(RunHandle[E, A]):
 
     @property
     def name(self) -> str:
-        """Its name, which is unique among those that the coordinator knows."""
+        """The name of the run, unique among those that the coordinator knows."""
         return self._name
 
     def status(self) -> RunStatus:

@@ -3,8 +3,8 @@
 Rules
 -----
 - The directory of a cluster is private (0700), and in the system's memory (/dev/shm) if there is
-  such a place. It has a directory for each process that shares. Who has that may remove what is in
-  it; others only put names into it that they give.
+  such a place. It has a directory for each process that shares. The owner of a directory may remove
+  what is in it; others only put names into it that they give.
 - A name there is a part on its way, or one that a process has and may give again; it removes the
   name when it drops the part. The system frees the memory with the last name, and the last who has
   it open or mapped. So nothing has to be counted, and what is open outlives the cluster.
@@ -93,7 +93,7 @@ class SharedDirectory:
                 os.close(self._lock)  # another cluster has removed it before it was locked
 
     def remove(self) -> None:
-        """Nobody shares anything any more."""
+        """Remove the directory: no process shares anything any more."""
         if self._lock >= 0:
             _remove(self.path)
         self.release()
@@ -179,7 +179,7 @@ class _NamedPart:
 
 @final
 class CoordinatorMemory:
-    """What the coordinator of a cluster keeps in shared memory, and hands on.
+    """The parts that the coordinator of a cluster keeps in shared memory, and hands on.
 
     Args:
         directory: that of the cluster.
@@ -193,7 +193,7 @@ class CoordinatorMemory:
         self._parts: WeakValueDictionary[bytes, _NamedPart] = WeakValueDictionary()
         """By label: what has come before is the same part."""
         self._members = {int(each) for each in os.listdir(directory.path) if each.isdecimal()}
-        """Those with which something was shared."""
+        """The members with which something was shared."""
 
     def adopt(self, parts: Iterable[KeptPart]) -> None:
         """Keep what a former process has left of these parts of the journal, and nothing else."""
@@ -211,7 +211,7 @@ class CoordinatorMemory:
         return part
 
     def taker(self, member: int) -> Take:
-        """What takes parts that this member gives."""
+        """The function that takes the parts which this member gives."""
 
         def take(told: bytes) -> Piece:
             name, label = parsed(told)
@@ -237,7 +237,7 @@ class CoordinatorMemory:
         return self._noted(path, label, found.st_size)
 
     def sharer(self, member: int, *, is_here: bool) -> Share:
-        """What gives parts to this member, if it shares memory with this process.
+        """The function that gives parts to this member, if it shares memory with this process.
 
         Args:
             member: which.
@@ -288,7 +288,7 @@ class CoordinatorMemory:
             os.posix_fallocate(file, 0, size)
             while written < size:
                 written += os.pwrite(file, memoryview(data)[written:], written)
-            unnamed.rename(path)  # whoever finds it has all of it
+            unnamed.rename(path)  # a process that finds it has all of it
         except OSError:
             unnamed.unlink(missing_ok=True)
             raise
@@ -310,7 +310,7 @@ class CoordinatorMemory:
             _remove(self._root.path / str(member))
 
     def close(self, *, is_last: bool) -> None:
-        """This process ends.
+        """End the sharing of this process.
 
         Args:
             is_last: whether the cluster ends with it: else another process goes on.

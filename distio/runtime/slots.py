@@ -28,11 +28,11 @@ _LEFT_SECONDS: Final = 1.0
 @final
 @dataclass(eq=False)
 class Slot:
-    """One place, through all its workers."""
+    """The place of one worker after another."""
 
     limit: RestartLimit
     number: int = 0
-    """Which of the places: it stays as long as the place does."""
+    """The number of the place: it stays as long as the place does."""
     name: str = ""
     """How the provider calls its worker; empty: it has none."""
     serial: int = 0
@@ -40,12 +40,12 @@ class Slot:
     is_leaving: bool = False
     """Whether its worker was told to leave, as one too many."""
     leaves_by: float | None = None
-    """When its worker is ended, if it hasn't left by then."""
+    """The time at which the place's worker is ended, if it hasn't left by then."""
     began_at: float = 0.0
     due: float | None = 0.0
-    """When its worker is to be started; None: it has one, or is given up."""
+    """The time at which the place's worker is to be started; None: it has one, or is given up."""
     refusals: int = 0
-    """How often in a row the provider could start none here."""
+    """How often in a row the provider could start no worker here."""
     failed_starts: int = 0
     """How many workers in a row have ended before they joined."""
     backoff: Backoff = field(default_factory=Backoff)
@@ -53,7 +53,7 @@ class Slot:
 
 @final
 class Slots:
-    """All places.
+    """The places of all workers.
 
     Args:
         wanted: how many.

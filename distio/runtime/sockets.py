@@ -72,7 +72,7 @@ def dealer(
 
 
 def next_event(monitor: zmq.Socket[Any]) -> tuple[int, int]:
-    """What a socket's monitor tells of next: the event, and its value.
+    """The next event that a socket's monitor tells of, and its value.
 
     That is the descriptor of the connection, but of a handshake that fails it is the reason.
 

@@ -97,7 +97,7 @@ class Spill:
         return self._end
 
     def _write(self, payload: bytes) -> int | None:
-        """Where the bytes are in the file; None: they can't be there."""
+        """Write bytes into the file and return their place; None: they can't be there."""
         room = _room_for(len(payload))
         places = self._free[room]
         offset = places.pop() if places else self._end
@@ -127,7 +127,7 @@ class Spill:
         return payload
 
     def free(self, offset: int, size: int) -> None:
-        """Nothing is at this place any more."""
+        """Free this place."""
         self._free[_room_for(size)].append(offset)
 
     def _complain_of(self, error: OSError) -> None:
@@ -144,7 +144,7 @@ class Spill:
             )
 
     def close(self) -> None:
-        """Nothing that is kept is needed any more."""
+        """Drop all that is kept."""
         if self._file is not None:
             os.close(self._file)
             self._file = None

@@ -33,7 +33,7 @@ _NEWS: Final = getattr(os, "WSTOPPED", 0) | getattr(os, "WCONTINUED", 0)
 
 @final
 class StopLimit:
-    """For how long a process may be stopped; its owner keeps the clock."""
+    """The time for which a process may be stopped; its owner keeps the clock."""
 
     def __init__(self, patience: float) -> None:
         self.patience = patience

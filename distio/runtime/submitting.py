@@ -118,9 +118,9 @@ class Submits:
     def ship(self, *paths: str | PathLike[str]) -> None:
         """Send code along with the runs that begin from now on, to all workers that they come to.
 
-        What is imported from such a path here is then imported there, though nobody has installed
-        it: also by functions that import it when they are called, and with the files that lie
-        beside it. A worker gets it once, and looks there first. If it changes, call this again:
+        A module that is imported from such a path here is then imported there, though nobody has
+        installed it: also by functions that import it when they are called, and with the files that
+        lie beside it. A worker gets it once, and looks there first. If it changes, call this again:
         runs that begin then get the new version, also of modules that workers have imported.
 
         Args:

@@ -42,13 +42,13 @@ _VARIABLES: Final = (
     ("SLURM_PROCID", "SLURM_NTASKS", ("SLURM_JOB_ID",)),
     ("PMI_RANK", "PMI_SIZE", ("PMI_ID", "PMI_JOBID")),
 )
-"""What engines tell: the rank, how many there are, and what names the job."""
+"""The variables of engines: the rank, the number of processes, and what names the job."""
 
 
 @final
 @dataclass(frozen=True)
 class Rank:
-    """Which of the processes of a job this one is.
+    """The rank of this process among those of a job.
 
     Args:
         number: from 0.
@@ -64,7 +64,7 @@ class Rank:
 
 
 def rank_of(environment: Mapping[str, str]) -> Rank:
-    """What an engine has told a process.
+    """The rank that an engine has told a process.
 
     >>> rank_of({"PMI_RANK": "2", "PMI_SIZE": "4", "PMI_JOBID": "job"})
     Rank(number=2, size=4, job='job', is_on_one_host=False)
@@ -156,7 +156,7 @@ class Meeting:
             return file.read()
 
     def remove(self) -> None:
-        """Nobody is to come any more; may be called again."""
+        """Remove the file: no rank is to come any more; may be called again."""
         self.path.unlink(missing_ok=True)
         shutil.rmtree(self.keys, ignore_errors=True)
 

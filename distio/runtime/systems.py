@@ -1,4 +1,4 @@
-"""What Linux has and other systems haven't, or have in other ways.
+"""Services that Linux has, and other systems have not, or in other ways.
 
 macOS and the BSDs have kqueue. Where a system has neither, what can't be had is missing, and the
 docstrings say what that means.
@@ -153,7 +153,7 @@ _XUCRED_BYTES: Final = 76
 
 
 def credentials_at(peer: socket.socket) -> Credentials | None:
-    """Whose process is at the other end of a Unix socket; None: the system doesn't tell.
+    """The process at the other end of a Unix socket; None: the system doesn't tell.
 
     Raises:
         OSError: the socket is closed.

@@ -7,7 +7,7 @@ describes them without it.
 
 from __future__ import annotations
 
-import _signal  # type: ignore[import-not-found]  # what `signal` is made of
+import _signal  # type: ignore[import-not-found]  # the module `signal` is made of it
 import os
 import signal
 import sys
@@ -26,7 +26,7 @@ _NUMBER: Final = int(signal.SIGUSR1)
 _DEFAULT: Final = _signal.SIG_DFL
 _handler_of: Final = _signal.getsignal
 _set_handler: Final = _signal.signal
-"""Without making members of enumerations, as each run asks."""
+"""The function behind `signal.signal`: it makes no members of enumerations, as each run asks."""
 
 __all__ = ["hosts", "lines_of", "on_sigusr1", "say", "tell_at_sigusr1", "tell_no_more"]
 
@@ -54,7 +54,7 @@ def tell_no_more() -> None:
 
 
 def on_sigusr1(*_: Any) -> None:
-    """Have it told by another thread; never raises."""
+    """Have another thread tell how this process fares; never raises."""
     hand_over(_begin_to_tell)
 
 

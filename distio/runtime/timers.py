@@ -20,7 +20,7 @@ from distio.runtime.timeouts import MAX_WAIT_SECONDS
 __all__ = ["Alarm", "set_alarm"]
 
 _MOST_CANCELLED: Final = 64
-"""So many alarms that were taken back may stay among the others, and as many as these are."""
+"""The most cancelled alarms that stay among the others, beside as many as there are others."""
 
 
 @final
@@ -38,7 +38,8 @@ class Alarm:
         return (self.moment, self._order) < (other.moment, other._order)
 
     def cancel(self) -> None:
-        """Take it back, unless it rings at this moment; may be called again, by any thread."""
+        """Take the alarm back, unless it rings at this moment; may be called again, by any
+        thread."""
         if self.call is not None:
             self.call = None
             _timers.note_cancelled()
@@ -90,7 +91,7 @@ class _Timers:
                     call()
                 except Exception as error:  # noqa: BLE001 (others still need this thread)
                     log.critical("a bug in distio, please report it", exc_info=error)
-            del alarm, call  # what they hold must not live until the next one
+            del alarm, call  # their values must not live until the next one
 
     def _await_one(self) -> Alarm | None:
         """Wait for the first alarm; None: there is none any more."""
@@ -121,7 +122,7 @@ def set_alarm(moment: float, call: Callable[[], None]) -> Alarm:
         call: what is called; it must not block for long.
 
     Returns:
-        What takes the alarm back.
+        A function that takes the alarm back.
 
     Raises:
         CannotStartThread: the system allows no thread that would call it.

@@ -37,11 +37,11 @@ class Streak:
         self._count = 0
 
     def took(self, count: int) -> None:
-        """So many were taken up, and more may be there."""
+        """Count so many messages that were taken up; more may be there."""
         self._count += count
 
     def ended(self) -> None:
-        """No message is left."""
+        """End the streak: no message is left."""
         if self._count >= _LONG_STREAK:
             self._give_back()
         self._count = 0

@@ -37,9 +37,9 @@ class Unpacked:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._roots: dict[bytes, Path] = {}
-        """By digest."""
+        """The directories of unpacked code, by digest."""
         self._newest: dict[str, Path] = {}
-        """By the path of what was packed."""
+        """The newest directory, by the path of what was packed."""
         self._directory: Path | None = None
         self._owner = 0
         """The process that has made the directory; a fork of it has a copy of this."""
@@ -73,7 +73,7 @@ class Unpacked:
         self._show(path, root)
 
     def _show(self, path: str, root: Path) -> None:
-        """Put it first on the path; modules of an earlier version are imported anew."""
+        """Put the directory first on the path; modules of an earlier version are imported anew."""
         before = self._newest.get(path)
         self._newest[path] = root
         if before is not None:
@@ -116,7 +116,7 @@ class Unpacked:
 
 
 unpacked: Final = Unpacked()
-"""That of this process."""
+"""The unpacked code of this process."""
 
 
 def _forget_modules(root: Path) -> None:

@@ -54,7 +54,7 @@ class Blocked(NamedTuple):
 
 @final
 class Hold:
-    """Since when the threads of one pool have neither taken up nor finished anything."""
+    """The time since which the threads of one pool have neither taken up nor finished anything."""
 
     def __init__(self) -> None:
         self._since = 0.0
@@ -63,12 +63,12 @@ class Hold:
 
     @property
     def moment(self) -> float:
-        """When it will have lasted for long, if no turn is made."""
+        """The time at which it will have lasted for long, if no turn is made."""
         return self._since + BLOCKED_SECONDS
 
     @property
     def was_told(self) -> bool:
-        """Whether it has: there is nothing more to be told until a turn is made."""
+        """Whether the hold was told: there is nothing more to tell until a turn is made."""
         return self._is_over
 
     def begin(self, now: float, threads: Collection[int]) -> None:
@@ -153,12 +153,12 @@ class PoolWatch:
         self.has_turned = True
         """Whether a thread has finished something, or taken it up, since the last look."""
         self.executors: dict[int, Executor] = {}
-        """By thread."""
+        """The executors, by thread."""
         self.is_watched = False
         self.sees_ready = False
         """Whether fibers that become ready change nothing: it is looked after, or reported."""
         self.moment = inf
-        """When the watchdog is to look at it."""
+        """The time at which the watchdog is to look at it."""
         self._hold = Hold()
         self._warned_of: set[object] = set()
         """The stacks that held all threads, and a warning said so."""
@@ -173,7 +173,8 @@ class PoolWatch:
         ]
 
     def watch(self) -> None:
-        """All threads are busy: if fibers may come to wait for one, look after it (mutex held)."""
+        """Watch a pool whose threads are all busy, if fibers may come to wait for one (mutex
+        held)."""
         state = self._host.member.state
         if state.ready or state.parked:
             self.is_watched, self.sees_ready = True, bool(state.ready)
@@ -182,7 +183,8 @@ class PoolWatch:
             _watchdog.watch(self, self._hold.moment)
 
     def look(self) -> float | None:
-        """Report it if user code holds all threads; return when to look again, if at all."""
+        """Report that user code holds all threads, if it does; return when to look again, if at
+        all."""
         host, now = self._host, time.monotonic()
         is_blocked, moment = False, None
         with host.mutex:

@@ -20,7 +20,7 @@ class WatchedHost(Host):
     """Functions of fibers run on threads of the pool, on others, and on the event loop."""
 
     black_box: BlackBox | None = None
-    """Where it notes them; None: nobody watches the process."""
+    """The box in which the host notes fibers; None: nobody watches the process."""
     _loop_hand: Hand | None = None
     _memory_noted = 0.0
     """When."""
@@ -36,7 +36,7 @@ class WatchedHost(Host):
         return None if self.black_box is None else self.black_box.hand_of_thread()
 
     def loop_hand(self) -> Hand | None:
-        """One slot for the event loop, which runs one coroutine at a time."""
+        """The one slot for the event loop, which runs one coroutine at a time."""
         if self._loop_hand is None and self.black_box is not None:
             self._loop_hand = self.black_box.hand()
         return self._loop_hand

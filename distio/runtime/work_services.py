@@ -1,8 +1,8 @@
-"""What work needs of its process: time and chance, other threads, code, and warnings.
+"""The services of a process that work needs: time, chance, other threads, code, and warnings.
 
 Rules
 -----
-- All of this is called without the mutex: it may call code of the user, or block. What changes the
+- All of this is called without the mutex: it may call code of the user, or block. A change of the
   machine goes through the inbox.
 - A warning about a fiber comes once for each place of a program, and one about other code once for
   each difference: a million fibers of one place would say the same.
@@ -62,7 +62,8 @@ class WorkServices:
 
     def __init__(self) -> None:
         self._random: Callable[[], float] | None = None
-        """Made for the first number: to seed a generator takes as long as a tenth of a run."""
+        """The generator, made for the first number: to seed one takes as long as a tenth of a
+        run."""
         self._warned: set[object] = set()
         """The places from which a fiber could not be shipped, and a warning said so."""
         self._weighed: set[object] = set()
@@ -80,17 +81,17 @@ class WorkServices:
     # -- for an executor ------------------------------------------------------------------
 
     def hand(self) -> Hand | None:
-        """Nobody watches the process."""
+        """None: the process isn't watched."""
         return None
 
     loop_hand = hand
 
     def tank(self) -> Tank | None:
-        """Each step gets all its fuel at once: fibers here go on nowhere else."""
+        """None: each step gets all its fuel at once, as fibers here go on nowhere else."""
         return None
 
     def may_call(self, fiber: Fiber) -> bool:
-        """At any time."""
+        """True: functions of fibers may be called at any time."""
         return True
 
     def wall_clock(self) -> float:
@@ -109,7 +110,7 @@ class WorkServices:
         return True
 
     def report_failures(self) -> None:
-        """Log them."""
+        """Log the failures."""
         try:
             self.failures.report()
         except KeyboardInterrupt as interrupt:
@@ -176,7 +177,7 @@ class WorkServices:
         with self.mutex:
             fresh = [each for each in compared.differences if each not in self._warned_of_code]
             self._warned_of_code.update(fresh)
-        # what is refused the coordinator tells to all whom it concerns
+        # the coordinator tells a refusal to all whom it concerns
         level = logging.WARNING if self.accepts_other_code else logging.INFO
         what = "goes on with other code" if self.accepts_other_code else "leaves for its own code"
         for each in fresh:

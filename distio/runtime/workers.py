@@ -1,4 +1,4 @@
-"""What is said of a worker when it starts: its name, its threads, and what it has."""
+"""The options of a worker when it starts: its name, its threads, and what it has."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _WHERE = "Worker"
 @final
 @dataclass(frozen=True)
 class Worker:
-    """How a worker process is to be: what `distio-worker` takes as options.
+    """The options of a worker process, which `distio-worker` takes.
 
     >>> from distio import Cluster, Worker
     >>> gpu = Worker(name="gpu", tags={"zone": "a"}, resources={"gpu": 2})
@@ -62,11 +62,11 @@ class Worker:
         return hash((self.threads, self.name, self.memory_limit, *tags, *resources))
 
     def equipment(self) -> dict[str, Any]:
-        """What the process says of itself when it joins, by field of `Hello`."""
+        """The fields of `Hello` that the process sends of itself when it joins."""
         return {"name": self.name, "tags": self.tags, "resources": self.resources}
 
     def fields(self) -> dict[str, Any]:
-        """What makes an equal one, as plain data."""
+        """The arguments that make an equal worker, as plain data."""
         return {
             "threads": self.threads,
             "memory_limit": self.memory_limit,
@@ -119,7 +119,7 @@ def as_workers(found: Any, threads: int, where: str) -> list[Worker]:
 
 
 def pairs(found: Sequence[str], option: str) -> dict[str, str]:
-    """What an option that may be given several times says.
+    """Parse the values of an option that may be given several times.
 
     >>> pairs(["zone=a", "rack=7"], "--tag")
     {'zone': 'a', 'rack': '7'}

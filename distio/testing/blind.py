@@ -1,7 +1,7 @@
 """Oracles that know nothing any more: the journal has gone back, and so has what they have seen.
 
-What they have noted may not have been, and what they would say of it is void. The machines still
-check themselves, and the program has its Result, which tests look at.
+The events in their notes may not have happened, so what they would say of these is void. The
+machines still check themselves, and the program has its Result, which tests look at.
 """
 
 from __future__ import annotations
@@ -23,5 +23,5 @@ class Blind:
 
 
 def _find_nothing(*args: Any, **options: Any) -> Any:
-    """Nothing is wrong, as far as a blind oracle can tell."""
+    """Find nothing wrong, as a blind oracle does."""
     return ()

@@ -1,4 +1,4 @@
-"""One simulated run as a value, the line that repeats it, and what is raised when it is wrong."""
+"""A simulated run as a value, the line that repeats it, and the errors when it is wrong."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""Where a simulation gets its choices: drawn from a seed, or played back from a schedule.
+"""The choices of a simulation: drawn from a seed, or played back from a schedule.
 
 Every choice is a number below a count, and 0 is always the tamest: go on with whoever acted last,
 take the oldest, deliver at once. A schedule is the list of the choices that were not tame, so a
 short one is one that a person can follow.
 
-What the simulated program draws by `io.random` is no choice: it comes from a generator of its own,
-so that a program which draws makes the same choices as one that doesn't.
+A number that the simulated program draws by `io.random` is no choice: it comes from a generator of
+its own, so that a program which draws makes the same choices as one that doesn't.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _TEMPERS: Final = (1.0, 1.0, 1.0, 0.1, 8.0)
 
 
 class Choices(Protocol):
-    """What a simulation asks for."""
+    """The choices that a simulation asks for."""
 
     def pick(self, count: int) -> int:
         """A number below `count`, any as likely as another; 0 is the tamest."""
@@ -32,7 +32,7 @@ class Choices(Protocol):
         """Choose who acts next: an index into the numbers of those who could; 0 acted last."""
 
     def random(self) -> float:
-        """What the program draws."""
+        """A number that the program draws."""
 
     @property
     def has_drawn(self) -> bool:
@@ -40,7 +40,7 @@ class Choices(Protocol):
 
 
 class _Chances:
-    """What the program draws under a seed."""
+    """The numbers that the program draws under a seed."""
 
     def __init__(self, seed: int) -> None:
         # of a text: the numbers have nothing to do with those that the choices are made from

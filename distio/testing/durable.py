@@ -43,7 +43,7 @@ class DurableSimulation(NamedTuple):
     """The outcome of one simulation."""
 
     results: Sequence[Result[Any, Any]]
-    """What clients have heard that have lived long enough, each the same.
+    """The Results that clients have heard which have lived long enough, each the same.
 
     A journal that goes back is no longer bound by what clients have heard: a run that ends again
     may then end in another way.
@@ -55,7 +55,7 @@ class DurableSimulation(NamedTuple):
 
     @property
     def result(self) -> Result[Any, Any]:
-        """What the first of these clients has heard."""
+        """The Result that the first of these clients has heard."""
         return self.results[0]
 
 
@@ -103,18 +103,19 @@ def simulate_durable(
 
 @final
 class _World(World):
-    """Its clients submit by name; it is over when one that comes last has heard the end."""
+    """A world whose clients submit by name; it is over when one that comes last has heard the
+    end."""
 
     family = ""  # nobody sees how the workers end: they belong to no client
 
     def __init__(self, plan: Plan, choices: Choices, components: Components, clients: int) -> None:
         super().__init__(plan, choices, components)
         self.results: dict[Process, Result[Any, Any]] = {}
-        """What clients have heard."""
+        """The Results that clients have heard."""
         self._clients = [each for each in self.processes if each.kind == "client"]
         self._clients += [self.start(f"client-{n}", "client") for n in range(2, clients + 1)]
         self._end: m.NamedRunEnded | None = None
-        """What the first of them has heard."""
+        """The end that the first of them has heard."""
         self._last: Process | None = None
         """The client that comes when all others have heard the end, or are gone."""
 
@@ -193,7 +194,7 @@ class _World(World):
         return client in self.results
 
     def _was_put_out(self, client: Process) -> bool:
-        """Whether it came after the state that the journal went back to."""
+        """Whether the client came after the state that the journal went back to."""
         return self.hub.has_gone_back and client.has_ended and not self._has(client)
 
     # -- how processes end ----------------------------------------------------------------

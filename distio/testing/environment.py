@@ -1,4 +1,4 @@
-"""What the parts of a simulation need of the world that they are in."""
+"""The services of the world that the parts of a simulation need."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Environment(Protocol):
 
 
 class Witnesses(Protocol):
-    """What is held to be true of a simulation, whatever its machines believe."""
+    """The witnesses of a simulation: their books are true, whatever its machines believe."""
 
     ledger: Ledger
     calls: Calls
@@ -57,7 +57,7 @@ class CoordinatorEnvironment(Environment, Witnesses, Protocol):
         """The coordinator has taken up something: members may be lost."""
 
     def arrival(self) -> float:
-        """When a batch that is sent now arrives."""
+        """The time at which a batch that is sent now arrives."""
 
     def story(self, bug: DistioBug) -> list[str]:
         """The lines of history about a bug."""
@@ -74,13 +74,13 @@ class ProcessEnvironment(PoolEnvironment, CoordinatorEnvironment, Protocol):
     messages: int
     """How many messages were sent and received."""
     family: str
-    """What processes have in common that are started by one program; empty: nothing."""
+    """The family of processes that one program has started; empty: none."""
     is_over: bool
     """Whether the run has ended, or its client."""
     stayed: dict[str, None]
-    """Why fibers that were to travel could not."""
+    """The reasons why fibers that were to travel could not."""
     copied: dict[str, None]
-    """Which generators of random numbers were copied for several fibers."""
+    """The generators of random numbers that were copied for several fibers."""
 
     @property
     def hub(self) -> Reader:
@@ -91,13 +91,13 @@ class ProcessEnvironment(PoolEnvironment, CoordinatorEnvironment, Protocol):
         """Gives a random number from 0 up to, but not, 1."""
 
     def wall_clock(self) -> float:
-        """What the virtual wall clock shows."""
+        """The time on the virtual wall clock."""
 
     def is_foreign(self) -> bool:
         """Whether the thread that asks is none of the simulation's."""
 
     def equipment_of(self, name: str) -> Worker | None:
-        """What the process of this name is like, if something is said of it."""
+        """The options of the process of this name, if there are any."""
 
     def connect(self, process: Any) -> None:
         """The process has made connections, on which it can be heard from now on."""

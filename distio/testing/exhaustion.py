@@ -35,7 +35,7 @@ _SEED: Final = 0
 @final
 @dataclass(frozen=True)
 class Coverage:
-    """What an `explore_all` that found no failure has covered."""
+    """The part of all schedules that an `explore_all` without a failure has covered."""
 
     simulations: int
     """The number of simulations."""
@@ -88,7 +88,7 @@ def explore_all(
         components: see `simulate`.
 
     Returns:
-        What was covered, and whether that is all.
+        The part that was covered, and whether that is all.
 
     Raises:
         CheckFailed: a schedule breaks the check or an invariant; the exception holds the line that
@@ -116,7 +116,7 @@ def explore_all(
 
 
 class _CutOff(Exception):
-    """There are more schedules than were to be simulated."""
+    """Raised when there are more schedules than were to be simulated."""
 
 
 class _Counted(Played):
@@ -155,7 +155,7 @@ class _Search:
         self._histories: set[int] = set()
 
     def run(self, plan: Plan, deviations: int, *, crash_each_event: bool) -> Coverage:
-        """Simulate them all, level by level."""
+        """Simulate all schedules, level by level."""
         covered, level = -1, []
         try:
             level = list(self._without_deviations(plan, crash_each_event=crash_each_event))

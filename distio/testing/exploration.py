@@ -32,11 +32,11 @@ Program = IO[Any, E, A] | Callable[[], IO[Any, E, A]]
 Check = Callable[[Simulation[Any, Any]], object]
 
 _MOST_TRIES: Final = 800
-"""So many simulations are spent on making a failure smaller."""
+"""The most simulations that are spent on making a failure smaller."""
 _MOST_ALONE: Final = 200
-"""So many choices are tried alone."""
+"""The most choices that are tried alone."""
 _FRESH_SEEDS: Final = 20
-"""So many seeds are tried for each smaller cluster, whose choices mean something else."""
+"""The seeds that are tried for each smaller cluster, whose choices mean something else."""
 
 
 @final
@@ -172,7 +172,7 @@ class Subject:
         simulation: Simulation[Any, Any] | None,
         choices: Choices,
     ) -> CheckFailed:
-        """What to raise for this failure; the line that repeats it is printed."""
+        """The exception to raise for this failure; the line that repeats it is printed."""
         line = case.line(has_drawn=choices.has_drawn)
         print(line)
         if isinstance(failure, InvariantFailed):

@@ -84,7 +84,7 @@ class FailedSeeds:
 
 
 def _guarded(act: Callable[[], Any]) -> Any:
-    """What this computes; None, and a warning, if the cache isn't to be written."""
+    """Return the value of this function; None, and a warning, if the cache isn't to be written."""
     try:
         return act()
     except OSError as error:

@@ -147,7 +147,7 @@ class Disconnect(_Fault):
     returns_after: float | None = None
     """The seconds after which a worker is started anew, as another member; None: never."""
     seconds: float = 0.0
-    """For how many seconds the process can't make other connections."""
+    """The seconds for which the process can't make other connections."""
     repeats: bool = False
     """Whether what is said on the other connections comes twice at times, also late."""
 
@@ -219,8 +219,8 @@ class _OfCoordinator(_Fault):
 class Restart(_OfCoordinator):
     """The coordinator's process ends at once, as by kill -9, and another goes on from its journal.
 
-    What the coordinator has taken up last may be in the journal or not; if it is, what the
-    coordinator has said to that may be lost.
+    The last inputs of the coordinator may be in the journal or not; if they are, the coordinator's
+    answers to them may be lost.
     """
 
     seconds: float = 0.0
@@ -253,9 +253,9 @@ class SlowDisk(_OfCoordinator):
     """The disk of the coordinator's journal is slow for a while."""
 
     seconds: float = 10.0
-    """For how many seconds."""
+    """The seconds for which the fault lasts."""
     commit_seconds: float = 1.0
-    """How long each commit takes meanwhile."""
+    """The time that each commit takes meanwhile."""
 
 
 Fault = (

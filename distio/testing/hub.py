@@ -41,7 +41,7 @@ _TURNS_A_CHECKPOINT: Final = 16
 
 
 class Moment(Enum):
-    """When the coordinator's process ends, if it is killed."""
+    """The moment at which the coordinator's process ends, if it is killed."""
 
     BETWEEN_TURNS = "between two turns"
     BEFORE_COMMIT = "before it commits a turn"
@@ -50,7 +50,7 @@ class Moment(Enum):
 
 @final
 class Hub:
-    """What the coordinator's process does, one batch at a time."""
+    """The simulated process of the coordinator, which acts one batch at a time."""
 
     def __init__(
         self, world: CoordinatorEnvironment, machine: Callable[[], Coordinator], plan: Plan
@@ -61,17 +61,18 @@ class Hub:
         self._journal = MemoryJournal(lambda: not world.pick(_TURNS_A_CHECKPOINT))
         self._has_journal = plan.outage_seconds > 0
         self._dies: tuple[Moment, Callable[[], None]] | None = None
-        """When the process is to end, and what is called then."""
+        """The moment at which the process is to end, and the function that is called then."""
         self.is_down = False
         """Whether the process has ended, and no other has begun."""
         self._told: list[tuple[Process, Sequence[m.MemberMessage]]] = []
-        """What the machine has taken up in this turn."""
+        """The messages that the machine has taken up in this turn."""
         self._commit_seconds = 0.0
         """How long a commit takes."""
         self._commits_at: float | None = None
-        """When the turn that has ended is in the journal; None: none is being committed."""
+        """The time at which the turn that has ended is in the journal; None: none is being
+        committed."""
         self._delayed: list[Callable[[], None]] = []
-        """What is to be done when it is."""
+        """The functions to call when it is."""
         self.has_gone_back = False
         """Whether the journal has lost turns, so that members may know more."""
         self._is_first = True
@@ -84,13 +85,14 @@ class Hub:
         self._finishing: Action = (-1, self._finish_commit, None)
         self._checks = CheckRate()
         self._closes_because = ""
-        """Why it ends as soon as all runs are over; empty if it doesn't, or has."""
+        """The reason why the process ends as soon as all runs are over; empty if it doesn't, or
+        has."""
         self.is_stale = True
-        """What it could do has to be found out anew."""
+        """Whether the actions have to be found out anew."""
         self.actions: list[Action] = []
-        """What it could do."""
+        """The actions that are possible now."""
         self._arrival = inf
-        """When something arrives here that hasn't arrived yet."""
+        """The time at which something arrives here that hasn't arrived yet."""
 
     @property
     def machine(self) -> Coordinator:
@@ -211,7 +213,7 @@ class Hub:
             self.actions.append(self._ticking)
 
     def next_moment(self, *, for_timers: bool) -> float:
-        """When it has more to do; its machine is left out without its timers.
+        """The time at which the process has more to do; its machine is left out without its timers.
 
         It has looked, and the time has not gone on since.
         """
@@ -259,7 +261,7 @@ class Hub:
             self._told.append((process, self.board.unheard(address, batch.messages, batch.first)))
 
     def _tell_witnesses(self) -> None:
-        """What was taken up is in the journal, so it has happened."""
+        """Tell the witnesses what was taken up: the journal has it, so it has happened."""
         for process, news in self._told:
             self._world.calls.heard(process, news)
             self._world.ledger.reached(news)
@@ -348,7 +350,7 @@ class Hub:
         Raises:
             InvariantBroken: something doesn't.
         """
-        if self.has_gone_back:  # whoever knows more is put out, as is right
+        if self.has_gone_back:  # a member that knows more is put out, as is right
             others = [each for each in self.board.incidents if WENT_BACK not in each[1]]
             self.board.incidents.clear()
             self.board.incidents.extend(others)
@@ -363,4 +365,4 @@ class Hub:
 
 
 def _nobody(text: str) -> None:
-    """What a coordinator says again that takes up its journal is of no interest."""
+    """Drop a message that a coordinator says again while it takes up its journal."""

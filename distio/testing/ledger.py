@@ -1,4 +1,4 @@
-"""What must hold across a whole simulated cluster, whatever its machines believe.
+"""The ledger of fibers: it must hold across a simulated cluster, whatever the machines believe.
 
 The machines check themselves (`validate`); this keeps its own book of where each fiber is, from
 what is seen from outside: which process steps it, which messages carry it.
@@ -28,7 +28,7 @@ _LONG: Final = 60.0
 
 @final
 class Ledger:
-    """Where each fiber is."""
+    """The place of each fiber."""
 
     def __init__(self, history: History) -> None:
         self._history = history
@@ -68,11 +68,11 @@ class Ledger:
                 self._owner[fiber] = owner
 
     def set_out(self, fiber: int, who: str) -> None:
-        """This process has made it of its own, if it isn't known."""
+        """Note that this process has made the fiber, if the fiber isn't known."""
         self._place.setdefault(fiber, who)
 
     def stepped(self, fiber: int, epoch: int, who: str, now: float) -> None:
-        """This process steps it."""
+        """Note that this process steps the fiber."""
         self._is_at(fiber, who, "is stepped by")
         if epoch != self._epoch.get(fiber, 0):
             self._fail(fiber, f"is stepped in epoch {epoch}")
@@ -81,7 +81,7 @@ class Ledger:
             self._fail(fiber, f"woke {deadline - now:g} s early")
 
     def stepped_by_lost(self, fiber: int, who: str) -> None:
-        """This process steps it, though the fiber may go on elsewhere: the process is lost."""
+        """Note that a lost process steps the fiber, which may go on elsewhere."""
         self._fail(fiber, f"is stepped by {who}, which was held for lost before")
 
     def cancelled(self, fiber: int) -> None:
@@ -103,7 +103,7 @@ class Ledger:
     # -- what is said ---------------------------------------------------------------------
 
     def said(self, batch: Iterable[m.MemberMessage], who: str) -> None:
-        """This process has said these."""
+        """Note the messages that this process has said."""
         for message in batch:
             for fibers in _leaving_with(message):
                 self.left(fibers, who)
@@ -115,7 +115,7 @@ class Ledger:
                 self.offered(fibers)
 
     def heard(self, message: m.CoordinatorMessage, who: str, now: float = 0.0) -> Sequence[int]:
-        """This process has heard this.
+        """Note a message that this process has heard.
 
         Returns:
             The fibers that come back with it after a loss.
@@ -135,7 +135,7 @@ class Ledger:
     # -- where fibers are -----------------------------------------------------------------
 
     def left(self, fibers: Iterable[tuple[int, int]], who: str) -> None:
-        """This process has sent them away."""
+        """Note that this process has sent the fibers away."""
         for fiber, _ in fibers:
             self._is_at(fiber, who, "is sent away by")
             self._place[fiber] = _ON_ITS_WAY
@@ -176,7 +176,7 @@ class Ledger:
         return returned
 
     def ended(self, fiber: int, who: str, now: float = 0.0, *, is_cancelled: bool = False) -> None:
-        """Its outcome was recorded."""
+        """Note the end of the fiber: its outcome was recorded."""
         self._is_at(fiber, who, "ends at")
         owner = self._owner.get(fiber)
         while owner is not None and not is_cancelled:
@@ -187,7 +187,7 @@ class Ledger:
         self._ended_at[fiber] = who
 
     def lost(self, who: str) -> None:
-        """This process is no more, and all its fibers with it, and how they ended."""
+        """Note that this process is no more, and with it all its fibers, and how they ended."""
         for fiber, place in self._place.items():
             is_there = place == who or self._left_from.get(fiber) == who
             if is_there and place != _ENDED:

@@ -21,7 +21,7 @@ __all__ = ["Lines"]
 
 @final
 class Lines:
-    """What carries the messages of one process, as `runtime.lines` does for a real one.
+    """Carries the messages of one process, as `runtime.lines` does for a real one.
 
     Args:
         world: which chooses what arrives, and when.
@@ -33,16 +33,16 @@ class Lines:
         self.session: Session[m.MemberMessage, m.CoordinatorMessage] = UnnumberedSession()
         self.absence = Absence(inf)
         self.lease: Lease | None = None
-        """Says whether fibers may be stepped; None: they always may."""
+        """The lease, which says whether fibers may be stepped; None: they always may."""
         self.may_come_back = True
         """Whether the process makes other connections when one of them breaks."""
         self.reached_again_at = 0.0
-        """When it can make connections again."""
+        """The time at which the process can make connections again."""
         self._world = world
         self._name = name
         self._reader = reader
         self._made = 0
-        """How often it has made connections."""
+        """How often the process has made connections."""
         self._hello: m.Hello | None = None
         self._greeted_at = 0.0
         self._incarnation = 0
@@ -58,7 +58,8 @@ class Lines:
         self.speaks, self.introduces = Wire(hub, pick, greets=True), Wire(hub)
         self.hears = Wire(self._reader, pick)
         self._seen_at = inf
-        """When the system tells that the connection broke on which it speaks."""
+        """The time at which the system tells that the connection broke on which the process
+        speaks."""
 
     def greet(self, hello: m.Hello) -> None:
         """Ask to be let in."""
@@ -113,7 +114,7 @@ class Lines:
             self.lease.renewed(answer.asked_at)
 
     def hear(self, frames: Frames) -> Sequence[m.CoordinatorMessage]:
-        """What of a batch was not heard before."""
+        """The messages of a batch that were not heard before."""
         batch = from_coordinator.read(frames)
         first = next(iter(batch.messages), None)
         if isinstance(first, m.Welcome) and not self._incarnation:
@@ -158,7 +159,7 @@ class Lines:
         """The coordinator knows this member again.
 
         Returns:
-            What it has not heard, and is told again.
+            The messages that it has not heard, and is told again.
         """
         if not self.absence.is_now:
             return ()  # the network has repeated it
@@ -175,14 +176,14 @@ class Lines:
         self._repeats = True
 
     def hang_up(self, lost: int) -> None:
-        """Its connections are no more, nor are the last batches that were sent on them."""
+        """Cut all connections; the last batches that were sent on them are lost."""
         self.hears.close()
         for wire, missing in ((self.speaks, lost), (self.introduces, 0)):
             if not wire.is_broken:
                 wire.break_(self._world.arrival(), missing)
 
     def set_cut(self, is_cut: bool) -> None:
-        """Nothing comes through, or everything does again."""
+        """Let nothing come through, or everything again."""
         for wire in (self.speaks, self.introduces, self.hears):
             wire.cut(is_cut)
 

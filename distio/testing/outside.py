@@ -1,4 +1,4 @@
-"""What comes into a simulation from other threads: callbacks that a program handed out."""
+"""Calls from other threads into a simulation: callbacks that a program handed out."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class Components:
 
 @dataclass(frozen=True)
 class Limits:
-    """When a simulation gives up."""
+    """The limits at which a simulation gives up."""
 
     steps: int
     virtual_seconds: float
@@ -49,7 +49,7 @@ class Limits:
 
 @dataclass
 class Plan:
-    """What a world is to be like."""
+    """The plan of a world."""
 
     members: int
     threads: int
@@ -75,10 +75,10 @@ class Plan:
         return OUTAGE_SECONDS if has_journal else 0.0
 
     workers: Sequence[Worker] = ()
-    """What the workers are like; empty: nothing is said of them."""
+    """The options of the workers; empty: none are given."""
 
     def worker_named(self, name: str) -> Worker | None:
-        """What the worker of this name, `worker-N`, is like."""
+        """The options of the worker of this name, `worker-N`."""
         index = int(name.rpartition("-")[2]) - 1 if name.startswith("worker-") else -1
         return self.workers[index] if 0 <= index < len(self.workers) else None
 

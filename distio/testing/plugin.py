@@ -1,4 +1,4 @@
-"""What pytest gains where distio is installed: a fixture, a marker and an option."""
+"""The plugin for pytest that comes with distio: a fixture, a marker and an option."""
 
 from __future__ import annotations
 

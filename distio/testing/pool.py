@@ -68,7 +68,7 @@ class Pool:
         self._executors.append((executor, (actor, self.settle, executor)))
 
     def clear(self) -> None:
-        """No executor has a turn any more."""
+        """Drop all executors: none has a turn any more."""
         self._executors.clear()
 
     @property

@@ -61,7 +61,7 @@ class Process(Services):
         super().__init__(world, name)
         self.kind = kind
         self.serial = serial
-        """Which of all processes it is."""
+        """The number of the process among all."""
         self.pid = pid
         """The id of the process that this one replaces: the system may give it again."""
         self.lines = Lines(world, f"{name}, life {serial},", self)
@@ -75,19 +75,21 @@ class Process(Services):
         self._has_rung = False
         """Whether handles of fibers that have failed died."""
         self.is_to_return = False
-        """Whether it is to be started anew, once, whatever befalls it until then."""
+        """Whether the process is to be started anew, once, whatever befalls it until then."""
         self.returns_after: float | None = None
-        """In how many seconds from its end it is started anew; None: that isn't planned."""
+        """The seconds from its end after which the process is started anew; None: that isn't
+        planned."""
         self._ends_because = ""
         self._early: list[m.MemberMessage] = []
-        """What is to be said as soon as it has joined."""
+        """The messages to send as soon as the process has joined."""
         self._checks = CheckRate()
         self.is_stale = True
-        """What it could do has to be found out anew."""
+        """Whether the actions have to be found out anew."""
         self.actions: list[Action] = []
-        """What it could do."""
+        """The actions that are possible now."""
         self.next_moment = inf
-        """If there is nothing that it could do: when there will be, whatever others do."""
+        """The time at which there will be something to do, whatever others do, if there is nothing
+        now."""
         # workers share what they have opened with nobody, and the client is this process
         space = current_space() if kind == "client" else ObjectSpace()
         self._pool = Pool(world, self, name, space, self._check)
@@ -167,7 +169,7 @@ class Process(Services):
 
     @property
     def ask_at(self) -> float:
-        """When it asks for its lease, if there is still something to do."""
+        """The time at which the process asks for its lease, if there is still something to do."""
         member = self._member
         if self.has_ended or self.is_paused or self._standalone is not None or member is None:
             return inf
@@ -207,7 +209,7 @@ class Process(Services):
         self._check()
 
     def begin_task(self, fiber: Fiber) -> Callable[[Result[Any, Any]], None]:
-        """What the task logs is the fiber's."""
+        """Mark log records of the task as the fiber's."""
         end = begin_task(fiber, self)
         return lambda result: end()
 
@@ -229,7 +231,7 @@ class Process(Services):
         self.is_stale = True
 
     def cancel_run(self, run: int) -> None:
-        """As the one who waits for it may ask."""
+        """Cancel a run, as the thread that waits for it may."""
         self.member.cancel_run(run)
         self.is_stale = True
 
@@ -278,7 +280,8 @@ class Process(Services):
         self._pool.note_woken(before)
 
     def fail(self, reason: str) -> None:
-        """Its machinery fails: it says its last words, which end its membership, and ends."""
+        """Let the machinery fail: the process says its last words, which end its membership, and
+        ends."""
         said = [] if self._member is None else last_words(reason)
         self._world.note(self.name, *story_of_batch("says", said))
         if said:
@@ -411,7 +414,7 @@ class Process(Services):
             self.report_failures()
 
     def _lose_coordinator(self, reason: str, *, is_fenced: bool = True) -> None:
-        """What fibers hold that go on nowhere else is released; then the process ends."""
+        """Release what fibers hold that go on nowhere else; then end the process."""
         if self._member is None or not self._member.hosts_fibers:
             self.end(reason)
             return

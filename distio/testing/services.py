@@ -58,7 +58,7 @@ class AtOnce:
         """The function of the fiber has run its program."""
 
     def compare_code(self, records: Records) -> Comparison:
-        """With that of this process, which is that of all that are simulated."""
+        """Compare the code with that of this process, which is that of all that are simulated."""
         return compare(records)
 
     def use_archives(self, archives: Sequence[bytes], attachments: dict[bytes, Bytes]) -> None:
@@ -90,17 +90,17 @@ class Services(AtOnce):
         return self._world.wall_clock()
 
     def random(self) -> float:
-        """By the world's seed."""
+        """Draw a number by the world's seed."""
         return self._world.random()
 
     def on_unpicklable(self, fiber: Fiber) -> None:
-        """Kept for the one who asked for the simulation."""
+        """Note the fiber for the caller of the simulation."""
         reason = why_it_cannot_ship(fiber)
         self._world.stayed[reason] = None
         self._world.note(self.name, "fiber {} can't be pickled and stays", (fiber.id,))
 
     def copied(self, fibers: Sequence[Fiber], generators: Sequence[Any]) -> None:
-        """Kept likewise, if several fibers take one of the generators along."""
+        """Note that several fibers take one of the generators along."""
         shared = shared_by_fibers(fibers, self._departures.note(generators))
         if shared is not None:
             self._world.copied[why_numbers_repeat(*shared)] = None

@@ -56,7 +56,8 @@ class Simulation(Generic[E, A]):
     history: History
     """The events, line by line."""
     stayed: tuple[str, ...]
-    """For each fiber that should have travelled and stayed: which part of it can't be pickled."""
+    """The fibers that should have travelled and stayed, each with the part that can't be
+    pickled."""
     copied: tuple[str, ...] = ()
     """Generators of random numbers that were copied for several fibers: they draw equal numbers."""
     left_open: int = 0
@@ -152,7 +153,7 @@ def plan_for(
     snapshots: Snapshots = SNAPSHOTS,
     invariant: Callable[[], object] | None = None,
 ) -> Plan:
-    """What a world is to be like.
+    """Make the plan of a world.
 
     Raises:
         MatchError: it can't be like that.
@@ -227,7 +228,7 @@ def program_of(main: IO[Any, E, A] | Callable[[], IO[Any, E, A]]) -> IO[Any, E, 
 
 @contextmanager
 def refcounts_only() -> Iterator[None]:
-    """When garbage is collected must not depend on what this process did before."""
+    """A context without garbage collection, whose times depend on what the process did before."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""What fibers ask and processes say, as lines of a history."""
+"""The lines of a history: requests of fibers, and messages of processes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Story = tuple[str, Sequence[int]]
 
 
 def story_of_request(fiber: Fiber) -> Story:
-    """What a fiber asked for when it was stepped."""
+    """The line for the request of a fiber that was stepped."""
     request = fiber.request
     if request is not None and request.action:
         return f"steps fiber {{}}, which {request.action}", (fiber.id,)
@@ -47,7 +47,7 @@ _ENDS: Final[dict[type, str]] = {
 
 
 def story_of_batch(method: str, batch: Sequence[Any]) -> Story:
-    """What was said in one batch: the names of the messages, and the fibers they are about."""
+    """The line for the messages of one batch: their names, and the fibers they are about."""
     if len(batch) == 1:
         fibers = _fibers_of(batch[0])
         return f"{method} {type(batch[0]).__name__}{_in_brackets(fibers)}", fibers

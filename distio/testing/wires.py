@@ -16,7 +16,7 @@ class Reader(Protocol):
     """The process at the end of a wire."""
 
     is_stale: bool
-    """What it could do has to be found out anew."""
+    """Whether its actions have to be found out anew."""
 
 
 @final
@@ -46,10 +46,10 @@ class Wire:
         self.queue: deque[tuple[float, Frames | None]] = deque()
         """(when it arrives, what)."""
         self.arrival = inf
-        """When something arrives next; inf: nothing does, as things are."""
+        """The time at which something arrives next; inf: nothing does, as things are."""
         self._is_cut = False
         self.is_broken = False
-        """What is sent is lost."""
+        """Whether frames that are sent get lost."""
         self._latest = 0.0
 
     def send(self, frames: Frames | None, arrival: float) -> None:
@@ -79,18 +79,19 @@ class Wire:
         self._changed()
 
     def close(self) -> None:
-        """Its end is no more: nothing arrives, and nobody sees that."""
+        """Close the end of the wire: nothing arrives, and nobody sees that."""
         self.queue.clear()
         self.is_broken = True
         self._changed()
 
     def cut(self, is_cut: bool) -> None:
-        """Nothing comes through for now, and nothing is lost; or everything does again."""
+        """Let nothing come through for now, and nothing get lost; or let everything through
+        again."""
         self._is_cut = is_cut
         self._changed()
 
     def take(self) -> Frames | None:
-        """What has arrived."""
+        """Take the frames that have arrived."""
         frames = self.queue.popleft()[1]
         self._changed()
         return frames

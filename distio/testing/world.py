@@ -44,7 +44,7 @@ from distio.testing.processes import FAMILY, Process
 __all__ = ["EPOCH", "LATENCIES", "World"]
 
 EPOCH: Final = 946_684_800.0
-"""What the virtual wall clock shows when a simulation begins: the year 2000 (UTC)."""
+"""The time on the virtual wall clock when a simulation begins: the year 2000 (UTC)."""
 
 _FINE_STEPS: Final = 255
 """Into how many steps the range of latencies is divided."""
@@ -66,13 +66,13 @@ class World:
         self.messages = 0
         self.events = 0
         self._idle_events = 0
-        """How many there were since a fiber was stepped."""
+        """The number of events since a fiber was stepped."""
         self.is_over = False
         """Whether the run has ended, or its client."""
         self.stayed: dict[str, None] = {}
-        """Why fibers that were to travel could not."""
+        """The reasons why fibers that were to travel could not."""
         self.copied: dict[str, None] = {}
-        """Which generators of random numbers were copied for several fibers."""
+        """The generators of random numbers that were copied for several fibers."""
         self.history = History()
         self.ledger = Ledger(self.history)
         self.calls = Calls(self.history)
@@ -113,11 +113,11 @@ class World:
             self._injector.stepped(fiber, process)
 
     def wall_clock(self) -> float:
-        """What the virtual wall clock shows."""
+        """The time on the virtual wall clock."""
         return EPOCH + self.now
 
     def arrival(self) -> float:
-        """When what is being sent now will arrive, at the choices' choice."""
+        """The time at which a batch that is sent now arrives, at the choices' choice."""
         low, high = self._plan.latency
         # half of them are as fast as can be: they compete with what else can happen now
         share = self.pick(LATENCIES) - _FINE_STEPS
@@ -128,7 +128,7 @@ class World:
         return self._outside.is_foreign()
 
     def equipment_of(self, name: str) -> Worker | None:
-        """What the process of this name is like."""
+        """The options of the process of this name."""
         return self._plan.worker_named(name)
 
     def connect(self, process: Process) -> None:
@@ -136,7 +136,7 @@ class World:
         self.hub.connect(process)
 
     def call_in(self, call: Any) -> None:
-        """Such a thread called a callback."""
+        """Take in a call that another thread has made of a callback."""
         self._outside.put(call)
 
     def joined(self, process: Process) -> None:
@@ -206,7 +206,7 @@ class World:
             process.end("no coordinator answers")
 
     def _is_obsolete(self, action: Action) -> bool:
-        """Whether it gives up a handshake that is over."""
+        """Whether the action gives up a handshake that is over."""
         _, act, subject = action
         return act == self._give_up and (subject.has_joined or subject.has_ended)
 
@@ -362,7 +362,7 @@ class World:
         return True
 
     def _look_around(self) -> None:
-        """Nothing can happen: see whether a callback is dead, or will come from outside."""
+        """Look whether a callback is dead, or will come from outside: nothing else can happen."""
         gc.collect()
         if self._find_actions():
             return
@@ -398,7 +398,7 @@ class World:
     # -- the end --------------------------------------------------------------------------
 
     def _check_rest(self) -> None:
-        """Nothing of a run may be left after its end."""
+        """Check that nothing of a run is left after its end."""
         try:
             self.hub.validate()
             self.hub.machine.validate_rest()

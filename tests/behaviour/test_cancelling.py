@@ -238,7 +238,7 @@ def test_failure_of_a_finalizer_is_added_to_the_cancellation(run: Run) -> None:
 def test_context_manager_that_swallows_failures_does_not_swallow_a_cancellation(run: Run) -> None:
     class Swallower:
         def __enter__(self) -> None:
-            """Nothing to do."""
+            """Do nothing."""
 
         def __exit__(self, *failure: Any) -> bool:
             return True

@@ -196,12 +196,12 @@ async def waits_for_an_event() -> None:
 
 async def opens_a_nursery() -> None:
     async with trio.open_nursery():
-        """It isn't opened."""
+        """The nursery isn't opened."""
 
 
 async def has_a_time_limit() -> None:
     async with asyncio.timeout(1):
-        """It never begins."""
+        """The body never begins."""
 
 
 @pytest.mark.parametrize("f", [sleeps, waits_for_an_event, opens_a_nursery, has_a_time_limit])
@@ -231,7 +231,7 @@ def test_future_that_a_function_of_io_do_awaits_says_what_to_write() -> None:
 def test_exception_of_a_coroutine_that_has_its_loop_is_given_no_advice() -> None:
     async def too_late() -> None:
         async with asyncio.timeout(1) as limit:
-            """It is over."""
+            """The time is over."""
         limit.reschedule(1)
 
     @io.do

@@ -30,7 +30,7 @@ Place = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[distio.Cluster]:
-    """One for these tests: a function that was cancelled may still run when its test is over."""
+    """One cluster for these tests: a cancelled function may still run when its test is over."""
     with distio.Cluster.local(workers=2) as cluster:
         yield cluster
 
@@ -450,7 +450,7 @@ def test_function_that_returns_a_coroutine_fails_at_its_item(place: Place) -> No
 
 
 async def a_coroutine() -> None:
-    """Nobody would await it."""
+    """Do nothing: nobody would await the coroutine."""
 
 
 def run_script(text: str, *, interrupt_at: bytes = b"") -> tuple[int, bytes, bytes]:

@@ -127,7 +127,7 @@ class Seen(Surface):
 
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
-    """What the bars of a test show, each at least once."""
+    """The lines that the bars of a test show, each at least once."""
     surface = Seen()
     display = Display(lambda: surface, shows_all=True)
     monkeypatch.setattr("distio._display.display.shared", display)

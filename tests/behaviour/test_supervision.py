@@ -22,7 +22,7 @@ Program = IO[Any, Any, Any]
 Notes = Var[Any]
 
 MANY: Final = 1_000_000
-"""So many restarts that no supervisor gives up."""
+"""A number of restarts at which no supervisor gives up."""
 
 
 def quiet(name: str, result: Result[Any, Any], attempt: int) -> Program:

@@ -19,7 +19,7 @@ HOOKS = [
 
 
 class Silent(CoordinatorFeature):
-    """Has no say in anything."""
+    """A feature that has no say in anything."""
 
 
 class Counts(CoordinatorFeature):

@@ -1,8 +1,8 @@
 """The coordinator is a function of its inputs: it can be stopped and loaded between any two events.
 
-What is checked of a simulation: with a coordinator that is pickled and loaded before each event,
-the history is the same; and a fresh coordinator that is given the recorded inputs says the same,
-and comes to the same state.
+A simulation is checked in two ways: with a coordinator that is pickled and loaded before each
+event, the history is the same; and a fresh coordinator that is given the recorded inputs says the
+same, and comes to the same state.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def describe(value: Any, known: dict[int, int] | None = None, *, opaque: bool = 
 
 
 class Input(NamedTuple):
-    """What a coordinator was given, and what it said to that."""
+    """An input of a coordinator, and the commands that followed."""
 
     now: float
     event: Event
@@ -88,7 +88,7 @@ class Input(NamedTuple):
 
 
 class Coordinators:
-    """Those of simulations, each behind its gate, and what they were given."""
+    """The coordinators of simulations, each behind its gate, and their inputs."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.is_reloading = False
@@ -99,7 +99,7 @@ class Coordinators:
         monkeypatch.setattr(Gate, "handle", lambda gate, now, event: self.take(gate, now, event))
 
     def take(self, gate: Gate, now: float, event: Event) -> list[Send]:
-        """What takes the place of `Gate.handle`."""
+        """Stands in for `Gate.handle`, and may load the machine anew first."""
         self.machine = gate._machine
         if self.is_reloading:
             gate._machine.__setstate__(pickle.loads(pickle.dumps(gate._machine)).__getstate__())
@@ -138,7 +138,7 @@ class Coordinators:
             copied = pickle.loads(pickle.dumps(event))  # nothing depends on what is shared
             assert self._handle(gate, now, copied) == commands
         for each in (machine, self.machine):
-            each.features.timers.count_anew()  # whoever looks at the heap clears it
+            each.features.timers.count_anew()  # a look at the heap clears it
         assert describe(machine) == describe(self.machine)
 
 

@@ -1,4 +1,4 @@
-"""What the coordinator computes for an event doesn't grow with what the event isn't about.
+"""The effort of the coordinator for an event doesn't grow with what the event isn't about.
 
 Bytecodes are counted, not time. A loop in C (`[*fibers]`) isn't seen; all others are.
 """

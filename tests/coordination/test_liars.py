@@ -35,7 +35,8 @@ KINDS: Final[list[type[m.MemberMessage]]] = [
     kind for kind in m.MemberMessage.__subclasses__() if kind not in (*m.HANDSHAKE, m.RenewLease)
 ]
 LIES: Final = [kind for kind in KINDS if kind not in (m.DrainMember, AskToCancel)]
-"""What is told; a client may have workers leave, and may cancel each run."""
+"""The kinds of lies, without those that are rights: a client may have workers leave, or cancel
+runs."""
 WORDS: Final = ["", "door", "nightly", "x\ny", "worker 2", "2", "3", "put", "lost", "w" * 3_000]
 BYTES: Final = [b"", b"junk", b"d" * 16, b"\x80\x05K\x63."]
 SECONDS: Final = [0.0, 0.0, 0.001, 70.0, 1e300]
@@ -143,7 +144,7 @@ def _fits(value: Any, limits: msgspec.Meta) -> bool:
 
 
 def half_true(rng: Random, lies: Lies, liar: int) -> list[m.MemberMessage]:
-    """What comes further: messages about the liar's own run, that the next lies build upon."""
+    """Messages about the liar's own run, that the next lies build upon."""
     run, key = fiber_id(liar, 0), fiber_id(liar, rng.randrange(1, 6))
     return [
         rng.choice(

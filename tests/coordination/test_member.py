@@ -171,7 +171,7 @@ def test_run_ended_empties_the_queue_of_fibers_parcels_and_postings() -> None:
 
 
 def test_client_takes_no_fibers_of_runs_that_others_have_started() -> None:
-    """Whoever listens at the address that it was given could have it run them."""
+    """A client runs nothing for others, which could listen at the address that it was given."""
     payload, _ = dump_fibers([Fiber(fiber_id(9, 0), fiber_id(9, 0), io.pure(1), None)])
     member = Member(2, offers_children=True)
     member.receive(m.Place(m.Chunk(fiber_id(9, 0), [(fiber_id(9, 0), 1)], payload)))

@@ -1,4 +1,4 @@
-"""What CONTRIBUTING names is there: files, targets of make, and the names in its code.
+"""The names in CONTRIBUTING exist: files, targets of make, and the names in its code.
 
 The examples add what isn't there. So their code is executed as definitions, chapter by chapter, in
 a process of its own: the tables of handlers of this process must not see their types.

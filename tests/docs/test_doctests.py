@@ -37,7 +37,7 @@ SLOW = {
 
 
 def modules() -> list[str]:
-    """Those with an example in their source."""
+    """The modules with an example in their source."""
     found = set()
     for path in (ROOT / "distio").glob("**/*.py"):
         if ">>> " in path.read_text():

@@ -1,4 +1,4 @@
-"""What is handed out: the sdist, the wheel, their metadata, and how to cite them.
+"""The packages that users get: the sdist, the wheel, their metadata, and how to cite them.
 
 `make wheel-test` installs the wheel and tries it; here its content is compared with the repository.
 """

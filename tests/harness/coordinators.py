@@ -30,9 +30,9 @@ class Scene:
         self.machine = Coordinator(grace, max_losses, put_away)
         self.now = 0.0
         self.commands: Commands = []
-        """What it has said because of the last event."""
+        """The commands of the machine because of the last event."""
         self.reports: list[m.LossReported] = []
-        """Those of losses; they aren't among what `happens` returns."""
+        """The reports on losses; they aren't among what `happens` returns."""
         self.client = self.join("client", family=family)
         self.workers = [self.join("worker", threads) for _ in range(workers)]
 

@@ -58,7 +58,7 @@ class JournaledCoordinator:
 
     @property
     def said(self) -> str:
-        """What it has written to stderr so far."""
+        """The lines that the process has written to stderr so far."""
         with self._has_said:
             return "".join(self._lines)
 
@@ -142,7 +142,7 @@ def counting(started: Path, rounds: int = ROUNDS) -> IO[object, object, int]:
 
 
 def total_of(rounds: int = ROUNDS) -> int:
-    """What `counting` comes to."""
+    """The value of `counting`."""
     return FIBERS * rounds
 
 

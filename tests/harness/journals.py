@@ -48,11 +48,11 @@ def make(keep: Keep) -> Handshakes:
 
 
 def ignore(text: str) -> None:
-    """Nobody reads this."""
+    """Drop a line that nobody reads."""
 
 
 def never(seconds: float) -> bool:
-    """Nothing is to be waited for: the disk has room."""
+    """Fail instead of waiting: the disk has room."""
     raise AssertionError("the journal can't be written")
 
 
@@ -152,7 +152,7 @@ def state_of(board: Handshakes) -> Any:
     dump(board, file)
     file.seek(0)
     copy, blobs = load(file, lambda number: b"")
-    copy.machine.features.timers.count_anew()  # whoever looks at the heap clears it
+    copy.machine.features.timers.count_anew()  # a look at the heap clears it
     assert blobs.next_number == board.machine.state.keep.next_number  # type: ignore[attr-defined]
     blobs._read = None  # type: ignore[assignment]
     return describe(copy)

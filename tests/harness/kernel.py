@@ -19,15 +19,15 @@ __all__ = ["Cell", "Kernel"]
 
 @dataclass
 class Cell:
-    """What has become of one cell."""
+    """The outcome of one cell."""
 
     id: str
     streams: str = ""
-    """What was printed there."""
+    """The text that was printed there."""
     outputs: dict[str, list[dict[str, str]]] = field(default_factory=dict)
     """By output that can be changed: what it showed, in order."""
     value: dict[str, str] = field(default_factory=dict)
-    """What it computed, by kind of text."""
+    """The value of the cell, by kind of text."""
     error: str = ""
     """The name of the exception."""
 

@@ -167,7 +167,7 @@ class Several(Program):
 
 @dataclass(frozen=True)
 class AtMost(Program):
-    """So many at a time: `traverse_par` of a "list" or of an "iterable", or "zip_par"."""
+    """A traversal of so many items at a time: of a "list" or an "iterable", or "zip_par"."""
 
     how: str
     items: tuple[Any, ...]
@@ -995,7 +995,7 @@ def _programs_of(depth: int, threads: bool) -> Strategy:
 
 
 def _raised(program: Program, layer: tuple[tuple[Program, ...], Program]) -> Program:
-    """One more level: the program becomes a child, with siblings."""
+    """Add a level: the program becomes a child, with siblings."""
     siblings, body = layer
     return Start((program, *siblings), body)
 

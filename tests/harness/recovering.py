@@ -1,7 +1,8 @@
 """Small programs that a lost worker must not harm, each with the Results that it can have.
 
-What a program can have without faults is found by running it under seeds. With faults it may have
-one of these, or end because a worker was lost; where nothing may be lost, it may not end so.
+The Results that a program can have without faults are found by running it under seeds. With faults
+it may have one of these, or end because a worker was lost; where nothing may be lost, it may not
+end so.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Generated programs whose fibers talk: by queues, values, barriers, latches, topics, under locks.
 
-Each fiber does some things in turn, some of them with a time limit, some in fibers of workers. What
-comes of it depends on the schedule, so no Result is wrong; what fibers are told is checked by the
+Each fiber does some things in turn, some of them with a time limit, some in fibers of workers. The
+outcome depends on the schedule, so no Result is wrong; what fibers are told is checked by the
 simulation.
 """
 
@@ -21,7 +21,7 @@ _LATE: Final = io.pure("late")
 
 
 class Things(NamedTuple):
-    """What the fibers of one program share."""
+    """The primitives that the fibers of one program share."""
 
     queue: Queue[Any]
     other: Queue[Any]

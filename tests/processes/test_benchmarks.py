@@ -47,7 +47,7 @@ def test_question_without_peers_prints_what_each_candidate_took(
 
 
 def test_report_takes_up_each_file_once() -> None:
-    """One that has no questions runs as a script, but for those with a target of their own."""
+    """A file that has no questions runs as a script, unless it has a target of its own."""
     asked = {Path(question.file).stem for question in find_questions().values()}
     scripts = find_scripts()
     assert {"tiny_calls", "loss"} <= asked

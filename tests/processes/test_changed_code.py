@@ -70,7 +70,7 @@ class Place:
         return self.says(path, "check", *options)
 
     def says(self, path: Path, command: str, *options: str) -> tuple[int, str]:
-        """What a command says, with the code in this directory."""
+        """The exit code and the output of a command, with the code in this directory."""
         options = *options, "--journal", str(self.journal)
         done = subprocess.run(
             [sys.executable, "-m", "distio.cli.main", command, *options],

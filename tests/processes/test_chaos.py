@@ -39,7 +39,7 @@ WORKERS: Final = 3
 KILLS_IN_A_RUN: Final = 2
 """A fiber that is lost with a third worker is given up."""
 KILLS_IN_A_CLUSTER: Final = 12
-"""Then another one is begun: workers that end again and again are started later and later."""
+"""The kills before another cluster begins: workers that end often are started later and later."""
 KILLS_OF_A_COORDINATOR: Final = 4
 """A coordinator that ends again soon is started later each time."""
 LONGEST_SECONDS: Final = 0.25

@@ -1,4 +1,4 @@
-"""What both commands do besides: the shell completes `distio`, and the daemon has a version."""
+"""Commands besides their work: the shell completes `distio`, and the daemon has a version."""
 
 from __future__ import annotations
 

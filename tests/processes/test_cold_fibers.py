@@ -17,7 +17,7 @@ LARGE = 20_000
 
 
 def sleeper(n: int, released: Queue[int]) -> Program:
-    """It takes along more bytes than the coordinator is to keep in memory."""
+    """A fiber that takes along more bytes than the coordinator is to keep in memory."""
     captured = bytes([n % 256]) * LARGE + str(n).encode()
 
     def release(_: Any) -> Program:

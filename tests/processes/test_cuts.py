@@ -51,7 +51,7 @@ def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def says(code: Path, *arguments: object) -> tuple[int, str, str]:
-    """What a command says, where the code is."""
+    """The exit code and the output of a command, run where the code is."""
     command = code / "command.py"
     command.write_text("from distio.cli.main import main; main()")
     done = run_script([str(command), *map(str, arguments)], code, PATIENCE)

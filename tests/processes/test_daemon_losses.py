@@ -23,7 +23,7 @@ from tests.harness.daemons import hear_joinings
 pytestmark = pytest.mark.slow
 
 FOR_EVER: Final = 10_000.0
-"""Nobody waits for a connection that comes back, if the process is known to have ended."""
+"""A time that no test waits out: the coordinator knows that the process has ended."""
 
 
 class Daemon:

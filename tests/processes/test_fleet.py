@@ -119,7 +119,7 @@ def test_host_that_is_gone_keeps_no_other_place_empty() -> None:
 @pytest.mark.slow
 def test_wait_for_more_workers_than_will_come_ends_with_the_reason() -> None:
     class Half(Scripted):
-        """One place never has a worker that joins."""
+        """A provider with a place that never has a worker that joins."""
 
         def start(self, command: Command, count: int) -> list[str]:
             self.ends = [BOOM] if list(command.places) == [1] else []

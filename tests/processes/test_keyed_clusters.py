@@ -45,7 +45,7 @@ def url(keys: Path) -> Iterator[str]:
 
 
 def quickly(url: str, keys: Path | None, error: type[ClusterError]) -> str:
-    """What a client is told that is refused, long before it would give up waiting."""
+    """The reason that a refused client is told, long before it would give up waiting."""
     begun = time.monotonic()
     with pytest.raises(error) as told:
         Cluster.connect(url, keys=keys, timeout=PATIENCE)

@@ -57,7 +57,7 @@ def shared(program: int | None = None) -> dict[int, int]:
 
 
 def names() -> list[Path]:
-    """Those of parts in the directories of clusters of this program."""
+    """The files of parts in the directories of clusters of this program."""
     roots = directories_of(os.getpid())
     assert roots
     return [path for root in roots for path in root.glob("*/*")]
@@ -84,7 +84,7 @@ def arrive(queue: Queue[float], go: Deferred[bool], use: Callable[[Any], float],
 
 
 def while_used(cluster: Cluster, calls: list[tuple[Any, Any]], look: Callable[[], Any]) -> Any:
-    """What is seen here while all of these calls are made, and what comes of these."""
+    """The result of `look` here while all of these calls are made, and those of the calls."""
 
     def main(queue: Queue[float], go: Deferred[bool]) -> Any:
         async def meet() -> Any:

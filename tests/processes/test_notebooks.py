@@ -31,7 +31,7 @@ def kernel() -> Iterator[Kernel]:
 
 
 def text_of(cell: Cell) -> str:
-    """What a cell without an error has computed."""
+    """The text of a cell's value, if the cell had no error."""
     assert cell.error == ""
     return cell.value["text/plain"]
 

@@ -21,7 +21,7 @@ CHILDREN = 4
 
 
 class Notes:
-    """What fibers tell the test, line by line, through a pipe."""
+    """The notes that fibers send to the test, line by line, through a pipe."""
 
     def __init__(self, path: Path) -> None:
         os.mkfifo(path)

@@ -1,4 +1,4 @@
-"""What a shell and a notebook show of clusters, their members, and runs."""
+"""The views of clusters, their members and runs in a shell and a notebook."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def test_program_that_handles_the_signal_keeps_its_handler(tmp_path: Path) -> No
 
 
 def asked(process: subprocess.Popen[str], last: str) -> str:
-    """What a process prints when it is asked, up to a line that matches."""
+    """The output of a process that is asked for it, up to a line that matches."""
     os.kill(process.pid, signal.SIGUSR1)
     assert process.stderr is not None
     text = ""

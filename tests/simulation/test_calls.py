@@ -1,4 +1,4 @@
-"""What fibers were told by primitives and locks: a simulation finds out if it can't be."""
+"""The answers of primitives and locks to fibers: a simulation finds out if they can't be."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def counted(var: Var[int]) -> Program:
 
 
 def at_once() -> Program:
-    """All kinds of primitives, by fibers that meet at them."""
+    """A program with all kinds of primitives, whose fibers meet at them."""
 
     def meet(made: Sequence[Any]) -> Program:
         value, barrier, latch, news = made
@@ -262,7 +262,7 @@ class Scene:
         return asking
 
     def told(self, fiber: Fiber, value: Any = None) -> None:
-        """It goes on with this answer."""
+        """Let the fiber go on with this answer."""
         fiber.value = PackedValue(value) if isinstance(value, bytes) else value
         self.calls.resumed(fiber)
 
@@ -431,7 +431,7 @@ class Door:
         self.calls.kept(fiber)
 
     def is_lost(self) -> None:
-        """All fibers that were here go on there."""
+        """Lose this process: all fibers that were here go on in another one."""
         self.calls.lost(self.here)
 
     def come_back(self, *fibers: int) -> None:

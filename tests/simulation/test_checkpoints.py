@@ -1,4 +1,5 @@
-"""What must not be done again isn't, though workers are lost: many seeds, two losses in each."""
+"""Work that must not be done again isn't, though workers are lost: many seeds, two losses in
+each."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from distio.testing import MOVE_ON_WAKE, Crash, Disconnect, Fault, simulate
 Program = IO[Any, Any, Any]
 
 WRITTEN: list[Any] = []
-"""What fibers have written outside of distio: all processes of a simulation are this one."""
+"""The words that fibers have written outside of distio: all processes of a simulation are one."""
 
 LOSSES: tuple[Sequence[Fault], ...] = (
     [Crash("worker-1", at=0.006), Crash()],
@@ -94,7 +95,7 @@ def test_doubt_is_handled_by_looking() -> None:
 
 @pytest.mark.slow
 def test_step_is_made_again_only_before_its_snapshot_has_left() -> None:
-    """What a fiber does a moment later is a sign that the snapshot has left."""
+    """A later action of the fiber is a sign that the snapshot has left."""
 
     def call(key: int) -> Program:
         return io.step(write, ("step", key)).then(LATER, io.defer(write, ("then", key)))

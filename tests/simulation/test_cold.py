@@ -43,7 +43,7 @@ def timed(program: Program) -> Program:
 
 
 def sleepers() -> Program:
-    """They sleep for different times, and go on to do something."""
+    """Fibers that sleep for different times, and go on to do something."""
     return io.zip_par([io.sleep(2 + n % 3).then(io.pure(n)) for n in range(6)])
 
 

@@ -118,7 +118,7 @@ def sends_in_spite_of_a_failed_commit(patch: Patch) -> None:
 
 
 def takes_back_who_knows_more(patch: Patch) -> None:
-    """Nobody is fenced for what the coordinator has forgotten."""
+    """Let no member be fenced for what the coordinator has forgotten."""
     resume, forget = NumberedSession.resume, NumberedSession._forget
 
     def take_back(session: NumberedSession[Any, Any], heard: int) -> list[Any]:

@@ -281,7 +281,7 @@ class LeavesAtOnce(Drain):
     """The goodbye is said before the snapshots are taken."""
 
     def _look_later(self) -> None:
-        """No snapshot is ever taken."""
+        """Take no snapshot."""
 
     def is_over(self) -> bool:
         return True

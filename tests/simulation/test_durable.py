@@ -44,7 +44,7 @@ def counts() -> Program:
 
 
 def days() -> Program:
-    """It sleeps for days, as a cold fiber: no worker has anything of it meanwhile."""
+    """A program that sleeps for days, as a cold fiber: no worker has anything of it meanwhile."""
     return io.zip([io.sleep(DAY).then(io.pure(n)) for n in (1, 2, 3)])
 
 
@@ -163,7 +163,8 @@ def broken_by(
     fault: Any,
     snapshots: Snapshots = SNAPSHOTS,
 ) -> str:
-    """What the simulation says of a mistake, in some seed; without snapshots, no worker is lost."""
+    """The message of the simulation about a mistake, in some seed; without snapshots, no worker is
+    lost."""
     monkeypatch.setattr(feature, name, fault)
     for seed in range(60):
         workers = [] if snapshots == "off" else WORKERS[seed // 5 % 5]

@@ -1,4 +1,4 @@
-"""Whoever dies, alone or with all others, a program has the outcome that it must have.
+"""A program has the outcome that it must have, whichever process dies, alone or with all others.
 
 `pytest --seeds N` tries N programs, each under a seed of its own. `make campaign` does.
 """
@@ -66,7 +66,7 @@ _BESIDES: Final = st.lists(
     ),
     max_size=2,
 )
-"""What doesn't end any process."""
+"""Faults that don't end any process."""
 _DEATHS: Final = st.one_of(_at_once(), _one_by_one())
 
 

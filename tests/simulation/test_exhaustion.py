@@ -19,7 +19,7 @@ PAIR: Final = io.zip_par(io.pure(1), io.pure(2))
 
 
 class Notes:
-    """What fibers write down in the process where it is."""
+    """Notes that fibers write in the process where they are."""
 
     def __init__(self) -> None:
         self.lines: list[int] = []

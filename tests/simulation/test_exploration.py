@@ -109,7 +109,7 @@ def failure_of(*arguments: Any, **options: Any) -> CheckFailed:
 
 
 def repeat(line: str, main: Any, context: Any = None, components: Components | None = None) -> Seen:
-    """What somebody does who pastes the line."""
+    """The simulation that follows from pasting the line."""
     repeated = partial(simulate, components=components) if components else simulate
     faults = {kind.__name__: kind for kind in (Disconnect, Crash, Partition, Pause)}
     simulation = eval(line, {"simulate": repeated, "main": main, "context": context, **faults})
@@ -381,7 +381,7 @@ class HeavySleeper(Timers):
     """Asks nobody to wake its fibers."""
 
     def _start(self, fiber: Fiber, request: rq.Sleep) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 class Doubler(Placement):

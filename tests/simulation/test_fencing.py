@@ -84,7 +84,8 @@ def test_worker_that_was_held_for_lost_steps_nothing_and_its_fibers_go_on(
 def test_member_that_was_cut_off_for_long_is_fenced_and_its_fibers_go_on_elsewhere(
     fault: type[Partition | Stop],
 ) -> None:
-    """It is fenced for good, even if nobody has taken its fibers yet when it is there again."""
+    """The member is fenced for good, even if its fibers have no place yet when it is there
+    again."""
     for seed in range(5):
         faults = [fault("worker-1", at=5.5, seconds=60)]
         simulation = simulate(toils, seed=seed, members=2, threads=1, faults=faults)
@@ -102,7 +103,7 @@ def test_member_that_was_cut_off_for_long_is_fenced_and_its_fibers_go_on_elsewhe
 def test_worker_that_was_cut_off_for_longer_than_its_lease_goes_on_if_it_was_not_lost(
     fault: type[Partition | Stop],
 ) -> None:
-    """It rests until it is told that it still is a member."""
+    """The worker rests until it is told that it still is a member."""
     seconds = (LEASE + PATIENCE_SECONDS) / 2
     for seed in range(5):
         faults = [fault("worker-1", at=5.5, seconds=seconds)]

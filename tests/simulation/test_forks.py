@@ -30,7 +30,8 @@ LARGE: Final[dict[str, tuple[Callable[[], IO[Any, Any, Any]], Any]]] = {
 
 @pytest.fixture
 def forks(monkeypatch: Patch) -> list[int]:
-    """Whoever takes up a journal is a fork of its writer; how many fibers each of them has."""
+    """The number of fibers in each fork: a process that takes up a journal is a fork of its
+    writer."""
     found: list[int] = []
     recover = MemoryJournal.recover
 

@@ -14,7 +14,7 @@ Program = IO[Any, Any, Any]
 Lock = Resource[Any, Any, None]
 
 WRITTEN: list[tuple[int, str]] = []
-"""What sections have written outside of distio: all processes of a simulation are this one."""
+"""The words that sections have written outside of distio: all processes of a simulation are one."""
 
 LOSSES: tuple[Sequence[Fault], ...] = (
     [Crash("worker-1", at=0.01), Crash()],

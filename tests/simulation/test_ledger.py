@@ -280,7 +280,7 @@ def test_ledger_refuses_a_fiber_that_comes_back_when_its_end_is_known(
 def test_ledger_refuses_a_fiber_that_ends_in_two_ways(placed: Ledger) -> None:
     placed.told(FIBER, b"1")
     placed.told(FIBER, b"1")
-    placed.told(FIBER, None)  # whoever asks when its process is lost
+    placed.told(FIBER, None)  # told to a member that asks when its process is lost
     with pytest.raises(InvariantBroken, match="has ended in two ways"):
         placed.told(FIBER, b"2")
 

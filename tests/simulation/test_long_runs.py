@@ -63,7 +63,7 @@ def requests(questions: Queue[Any], n: int) -> Program:
 
 
 def server(rounds: int) -> Program:
-    """So many rounds of requests; the value is the sizes of collections when all is quiet again."""
+    """Serve so many rounds of requests; the value is the sizes of collections when all is quiet."""
 
     def go_on(questions: Queue[Any], n: int) -> Program:
         if n < rounds:

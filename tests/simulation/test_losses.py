@@ -1,4 +1,4 @@
-"""What the loss of a worker does to a run, at each level of snapshots."""
+"""The loss of a worker and what it does to a run, at each level of snapshots."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def all_or_nothing(children: Sequence[Io]) -> Io:
 
 
 def in_an_inner_scope(children: Sequence[Io]) -> Io:
-    """Those that are lost were started by another fiber of the scope."""
+    """Children that were started by another fiber of the scope."""
 
     def start(scope: Any) -> Io:
         inner = started(scope, children).then(io.sleep(LONG))
@@ -92,7 +92,7 @@ def test_scope_ends_when_one_of_its_fibers_is_lost_for_good(
 
 
 def test_scope_hears_of_a_fiber_that_could_not_be_saved_and_was_lost_beside_its_owner() -> None:
-    """Both are at one worker; the owner goes on elsewhere."""
+    """The fiber and its owner are at one worker; the owner goes on elsewhere."""
 
     def child(seen: Var[int]) -> Io:
         def with_a_lock(lock: Any) -> Io:

@@ -82,12 +82,12 @@ def test_fiber_waits_for_a_fitting_worker_in_its_status() -> None:
 
 
 def keeps_what_was_held(patch: pytest.MonkeyPatch) -> None:
-    """What a lost member had given isn't given back."""
+    """The amounts that a lost member had given aren't given back."""
     patch.setattr(Places, "member_lost", lambda places, member: None)
 
 
 def gives_more_than_there_is(patch: pytest.MonkeyPatch) -> None:
-    """Nobody looks whether something is free."""
+    """Let placed fibers have what isn't free."""
     patch.setattr(Places, "_has_free", lambda places, member, needs: True)
 
 

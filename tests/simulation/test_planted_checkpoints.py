@@ -29,7 +29,7 @@ Patch = pytest.MonkeyPatch
 Check = Callable[[Simulation[Any, Any]], object]
 
 WRITTEN: list[Any] = []
-"""What fibers have written outside of distio: all processes of a simulation are this one."""
+"""The words that fibers have written outside of distio: all processes of a simulation are one."""
 
 
 # -- programs ---------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """The simulation finds mistakes: each is planted in a copy of a machine, and found.
 
-What the simulation would not find here, it would not find in the machines themselves.
+A mistake that the simulation would not find here, it would not find in the machines themselves.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ class TellsTwice(LocalEndings):
 
 
 class ShipsAndKeeps(LocalPlacement):
-    """What leaves also stays."""
+    """Fibers that leave also stay."""
 
     def pickled(
         self,
@@ -189,7 +189,7 @@ class KeepsTimers(Timers):
     """The timers of a run outlive it."""
 
     def run_ended(self, id: int, run: Run) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 class ForgetsToRelease(Endings):
@@ -229,14 +229,14 @@ class ForgetsWaiters(Outcomes):
         return False
 
     def fibers_placed(self, member: MemberRecord, chunk: m.Chunk) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 class NeverLosesAnyone(Outcomes):
     """A member that waits for a lost fiber isn't told."""
 
     def fiber_lost(self, fiber: int, record: FiberRecord, worker: str, reason: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 class LosesTheSuccessor(Coordinator):
@@ -282,10 +282,10 @@ class SettlesOnlyOnce(Executor):
 
 
 class NeverFrees(Locks):
-    """What a member that is gone has held stays taken."""
+    """The locks that a lost member has held stay taken."""
 
     def member_lost(self, lost: MemberRecord, reason: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 class LetsTwoIn(Locks):
@@ -322,7 +322,7 @@ class LeavesTokensBehind(Locks):
     """A fiber goes elsewhere, and what it holds isn't said to have moved."""
 
     def move(self, held: Sequence[tuple[int | str, int, int]], origin: int, target: int) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 class KeepsRecalledDelegations(LocalLocks):
@@ -330,11 +330,11 @@ class KeepsRecalledDelegations(LocalLocks):
 
     @handles
     def recall(self, message: m.RecallTokens) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 class DropsCrossingItems(LocalPrimitives):
-    """Who is cancelled doesn't look whether it was answered before."""
+    """A cancelled fiber doesn't look whether it was answered before."""
 
     @handles
     def replied(self, message: m.Replied) -> None:
@@ -354,7 +354,7 @@ class ServesWithdrawnCalls(Primitives):
 
 
 class GivesTakenItemsAgain(Delegations):
-    """What was given ahead comes back whole, taken or not."""
+    """Items that were given ahead come back whole, taken or not."""
 
     def take_back(self, member: int, taken: int) -> None:
         super().take_back(member, 0)
@@ -385,7 +385,7 @@ class KeepsARecalledQueue(LocalPrimitives):
 
     @handles
     def recall(self, message: m.RecallDelegation) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 def answers_while_recalled(monkeypatch: pytest.MonkeyPatch) -> Components:
@@ -417,7 +417,7 @@ class KeepsUnverifiedWaits(UnverifiedWaits):
 
 
 def expels_late_members(monkeypatch: pytest.MonkeyPatch) -> Components:
-    """What is said of a run that is over is taken for a lie."""
+    """A message about a run that is over is taken for a lie."""
 
     def part_of(state: CoordinatorState, member: MemberRecord, id: int) -> Run | None:
         require(id in state.runs, "there is no such run")
@@ -457,17 +457,17 @@ def with_delegations(delegations: type[Delegations]) -> Plant:
 
 
 class ForgetsPayloads(References):
-    """What refers to a key in the backlog, or in a queue, doesn't count."""
+    """The references of payloads in the backlog, or in a queue, don't count."""
 
     def came(self, keys: Iterable[int], within: int | None = None) -> None:
-        """Nothing is counted."""
+        """Count nothing."""
 
     def gone(self, keys: Sequence[int], within: int | None = None) -> None:
-        """Nothing was."""
+        """Count nothing."""
 
 
 class ForgetsUnderWay(References):
-    """What a member gives back crosses what is sent there, and counts for that as well."""
+    """The keys that a member gives back cross what is sent there, and count for that as well."""
 
     def given_back(self, member: int, counts: Iterable[tuple[int, int]]) -> None:
         for key, _ in counts:
@@ -492,7 +492,7 @@ class ForgetsMovedHandles(References):
 
 
 class ForgetsReferencesInOutcomes(Coordinator):
-    """What an outcome refers to doesn't count."""
+    """The references in an outcome don't count."""
 
     def handle(self, now: float, event: Event) -> list[Send]:
         if type(event) is Received and type(event.message) is m.OutcomesReady:
@@ -569,7 +569,7 @@ def leaves_entries_unseen(monkeypatch: pytest.MonkeyPatch) -> Components:
 
 
 class LeavesRuns(LocalOutcomes):
-    """What a member knows of a run outlives it."""
+    """The member's knowledge of a run outlives the run."""
 
     def run_ended(self, run: LocalRun) -> None:
         hosted = dict(self._state.hosted)

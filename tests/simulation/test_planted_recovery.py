@@ -171,7 +171,7 @@ def strikes_out_who_asks_again(patch: Patch) -> None:
 
 
 def believes_the_lost(patch: Patch) -> None:
-    """What a member says of a fiber that has moved on is taken for true."""
+    """A member's word about a fiber that has moved on is taken for true."""
 
     def find(recovery: Recovery, sender: MemberRecord, id: int, fiber: int, epoch: int) -> Any:
         return recovery._state.fibers.get(fiber) or recovery._enter(sender, id, fiber)
@@ -183,7 +183,7 @@ def believes_the_lost(patch: Patch) -> None:
 
 
 class Mistake(NamedTuple):
-    """What is planted, and the program that finds it."""
+    """The mistake to plant, and the program that finds it."""
 
     plant: Plant
     case: str
@@ -326,7 +326,7 @@ def explore_in_turns(faults: Sequence[Fault], seeds: int) -> None:
 def test_locks_of_a_worker_have_no_more_holders_than_tokens_when_it_is_lost(
     faults: Sequence[Fault],
 ) -> None:
-    """What a fiber has got there from another one, and isn't saved, has never been."""
+    """A token that one unsaved fiber has got from another was never given."""
     explore_in_turns(faults, 150)
 
 

@@ -113,12 +113,13 @@ ALL_DIE: Final[Sequence[Fault]] = [
     Restart(at=1.0, seconds=9.0),
     *[Crash(f"worker-{n}", at=1.0, returns_after=15.0) for n in (1, 2)],
 ]
-"""Nobody lives for some time; then the coordinator does, and later workers do."""
+"""Faults after which no process lives for some time; then the coordinator does, later workers
+do."""
 
 
 @pytest.mark.slow
 def test_winner_of_a_race_that_is_decided_while_nobody_lives_stays_the_winner() -> None:
-    """Both are due meanwhile; whoever wins, wins once, and it is so after the next restart."""
+    """Both sides are due meanwhile; one wins, once, and stays the winner after the next restart."""
 
     def race(value: Deferred[str], winners: Var[list[str]]) -> IO[Any, Any, Any]:
         late = io.sleep(5.0).then(io.pure("late"))
@@ -265,7 +266,7 @@ def numbers_blobs_anew(patch: Patch) -> None:
 
 
 def says_nothing_again(patch: Patch) -> None:
-    """What a member hasn't heard is lost with the connection."""
+    """A message that a member hasn't heard is lost with the connection."""
     right = NumberedSession.resume
 
     def resume(session: NumberedSession[Any, Any], heard: int) -> list[Any]:

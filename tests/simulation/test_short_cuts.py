@@ -103,7 +103,7 @@ def test_process_whose_connection_broke_makes_others_and_says_again_what_was_los
 
 @pytest.mark.slow
 def test_process_that_is_cut_off_for_too_long_is_lost_on_both_sides() -> None:
-    """It gives up before the coordinator does."""
+    """The process gives up before the coordinator does."""
     cut = Disconnect("worker-1", at=1.0, seconds=60.0)
     for seed in range(10):
         main = io.zip_par([io.sleep(100)] * 6)
@@ -134,7 +134,8 @@ ZOMBIE: Final[Sequence[Fault]] = [
 
 @pytest.mark.slow
 def test_member_that_comes_back_after_it_was_held_for_lost_is_fenced() -> None:
-    """It stood still, and doesn't know for how long: to itself it is absent for a moment."""
+    """The member stood still for a time that it doesn't know: to itself it is absent for a
+    moment."""
     main = io.zip_par([io.sleep(50)] * 6)  # too short to be put away: it has nothing to say
     told = []
     for seed in range(20):

@@ -915,7 +915,7 @@ def test_fiber_that_sleeps_while_workers_are_lost_is_not_blamed_for_that() -> No
     breaks = [
         Disconnect(f"worker-{1 + n % 2}", at=10.0 * (n + 1), returns_after=5.0) for n in range(6)
     ]
-    # who sleeps for longer than a minute is with the coordinator, and no worker's loss concerns it
+    # a fiber that sleeps longer than a minute is with the coordinator: no loss concerns it
     main = io.parallel(io.sleep(59)).flat_map(
         lambda started: io.wait(started).map(lambda results: (started[0], results[0]))
     )

@@ -39,7 +39,7 @@ def test_long_sleep_ends_in_time_though_worker_after_worker_is_lost() -> None:
 
 
 def test_long_sleep_begins_anew_where_only_births_are_kept() -> None:
-    """Nothing is kept of the sleep; nothing is lost either."""
+    """No snapshot is kept of the sleep, and nothing is lost either."""
     sleepers = io.zip_par([io.sleep(1000).then(io.pure(1))] * 3)
     simulation = lost(sleepers, 1, 600, snapshots="births")
     assert simulation.result == Ok([1, 1, 1])

@@ -47,7 +47,7 @@ class HasCount(Protocol):
 
 
 class HasBoth(HasUrl, HasCount, Protocol):
-    """All of the context."""
+    """The whole context."""
 
 
 class NotFound(Exception):
@@ -59,7 +59,7 @@ class Busy(Exception):
 
 
 class Words:
-    """What an actor holds."""
+    """The object that an actor holds."""
 
     def add(self, word: str, times: int = 1) -> int:
         return times

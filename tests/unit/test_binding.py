@@ -130,7 +130,7 @@ def test_file_that_is_no_socket_is_left_alone(path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user, too")
 def test_coordinator_of_another_user_at_an_ipc_address_is_not_joined() -> None:
-    """It could have this process run anything."""
+    """Such a coordinator could have this process run anything."""
     with tempfile.TemporaryDirectory(dir="/tmp") as directory:
         os.chmod(directory, 0o777)
         url = f"ipc://{directory}/c"

@@ -1,4 +1,4 @@
-"""What a coordinator's process is told, and what its machine has to know of that."""
+"""The options of a coordinator's process, and what its machine has to know of them."""
 
 from __future__ import annotations
 

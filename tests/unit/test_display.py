@@ -169,7 +169,7 @@ def test_bars_on_a_terminal_keep_what_is_printed_out_of_it_if_it_goes_elsewhere(
 
 
 class Output:
-    """What one output of a notebook has shown."""
+    """The data that one output of a notebook has shown."""
 
     def __init__(self, data: dict[str, str]) -> None:
         self.shown = [data]

@@ -19,7 +19,7 @@ from tests.conftest import PATIENCE
 
 
 class Clock:
-    """What the fence takes for the clock of the system."""
+    """The clock that the fence takes for that of the system."""
 
     def __init__(self) -> None:
         self.now = 0.0

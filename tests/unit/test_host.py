@@ -16,7 +16,7 @@ class TimerLink:
         self.promises = 0
 
     def outbox_changed(self, *, more_follows: bool = False) -> None:
-        """Nothing is carried."""
+        """Carry nothing."""
 
     def idle(self) -> float | None:
         self.promises += 1

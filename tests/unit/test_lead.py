@@ -1,4 +1,4 @@
-"""Who listens when: a thread of the pool that is idle, or the link thread."""
+"""The leader listens to the coordinator: an idle thread of the pool, or the link thread."""
 
 from __future__ import annotations
 

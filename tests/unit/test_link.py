@@ -127,7 +127,7 @@ def test_pool_does_not_listen_before_what_it_has_handed_over_was_taken_up() -> N
 def test_member_whose_connection_breaks_while_it_leaves_waits_no_longer_than_its_grace(
     hosts_fibers: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is lost if a fiber is still there, whether the break or the request was seen first."""
+    """The member is lost if a fiber is still there, whether the break or the request came first."""
     if hosts_fibers:
         monkeypatch.setattr(Member, "hosts_fibers", True)
         monkeypatch.setattr(Endings, "after_flush", lambda endings: None)

@@ -6,7 +6,7 @@ from distio.runtime.pace import Advice, Pace
 
 
 def in_a_burst(frames: int) -> Pace:
-    """So many frames have gone out, the last one at 1.0."""
+    """A pace after so many frames that have gone out, the last one at 1.0."""
     pace = Pace()
     for left in reversed(range(frames)):
         pace.sent(1.0 - 0.002 * left)

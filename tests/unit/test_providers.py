@@ -1,4 +1,4 @@
-"""What providers run: command lines, scripts, manifests; and what they make of the answers."""
+"""The commands of providers: command lines, scripts, manifests; and how answers are read."""
 
 from __future__ import annotations
 

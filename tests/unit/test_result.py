@@ -227,7 +227,7 @@ def test_map_panic_traces_exceptions_that_are_not_traced() -> None:
 
 def test_result_of_a_fourth_kind_is_a_match_error() -> None:
     class Fourth(BaseResult[Any, Any]):
-        """Not one of the three."""
+        """A class that isn't one of the three."""
 
     fourth: BaseResult[Any, Any] = Fourth()
     for method, arity in ((fourth.unsafe_fold, 3), (fourth.unsafe_fold_raise, 2)):

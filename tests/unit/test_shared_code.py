@@ -40,7 +40,7 @@ class Member:
         self.attachments: dict[bytes, Bytes] = {}
 
     def opens(self, dumped: Dumped) -> Any:
-        """What came, if all that lies apart comes along the first time only."""
+        """The opened payload, if all that lies apart comes along the first time only."""
         fresh = dumped.attachments.keys() - self.attachments.keys()
         self.attachments.update({digest: dumped.attachments[digest] for digest in fresh})
         return self.opens_without(dumped)

@@ -54,7 +54,7 @@ def put(memory: MemberMemory, data: bytes = DATA) -> SharedPart:
 
 
 def given(part: SharedPart, cluster: Cluster) -> SharedPart:
-    """What the second member gets of a part of the first one, by way of the coordinator."""
+    """The part that the second member gets for one of the first, by way of the coordinator."""
     told = cluster.first.share(part)
     assert told is not None
     kept = cluster.coordinator.taker(1)(told)

@@ -1,4 +1,4 @@
-"""What a run on threads leaves behind."""
+"""The leftovers of a run on threads."""
 
 from __future__ import annotations
 

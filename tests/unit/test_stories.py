@@ -1,4 +1,4 @@
-"""What `distio inspect` shows of a run of a coordinator that lives."""
+"""The stories of `distio inspect` for a run of a coordinator that lives."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def approve(order: Order) -> None:
 
 
 class Cluster:
-    """What an observer of a cluster would be told, page by page; its client is `client 2`."""
+    """The pages that an observer of a cluster would be told; its client is `client 2`."""
 
     def __init__(self, *pages: dict[str, Any], keeps: str = "suspensions") -> None:
         told: dict[str, Any] = {"is_known": True, "is_last": True, "owner": "client 2", "alive": 2}

@@ -1,4 +1,4 @@
-"""What observers are shown: trees, graphs, tables."""
+"""The views of observers: trees, graphs, tables."""
 
 from __future__ import annotations
 

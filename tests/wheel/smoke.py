@@ -1,4 +1,5 @@
-"""What newcomers do first with the wheel: in an environment of its own, with no checkout near."""
+"""The first steps of newcomers with the wheel: in an environment of its own, with no checkout
+near."""
 
 from __future__ import annotations
 

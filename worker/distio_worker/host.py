@@ -44,7 +44,7 @@ FAILED: Final = 1
 """The exit code of a worker that had to leave, because something in it failed."""
 
 GRACE_SECONDS: Final = 10.0
-"""For how long a worker that is told to end may take, unless another time is set."""
+"""The time that a worker that is told to end may take, unless another time is set."""
 
 _MAIN_THREAD_MAY_TAKE_SECONDS: Final = 1.0
 

@@ -59,7 +59,7 @@ def _version_and_exit(is_asked: bool) -> None:
 def _worker(
     threads: int, name: str, tags: list[str], resources: list[str], memory_limit: str
 ) -> Worker:
-    """What the options say of each process."""
+    """The options of each process."""
     try:
         given = pairs(resources, "--resource").items()
         amounts = {key: _amount(key, value) for key, value in given}
@@ -265,7 +265,7 @@ def worker(
         leave_interrupts_to_program()
     prepare_streams()
     set_up_logs(log_level, log_format)
-    # whatever levels the programs have whose fibers come here
+    # this level holds, whatever levels the programs have whose fibers come here
     log.setLevel(logging.WARNING if tethered else log_level.number)
     os.environ.update(thread_limits(blas_threads, share_of_cores(processes), os.environ))
 

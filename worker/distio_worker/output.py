@@ -1,4 +1,4 @@
-"""What fibers print arrives in whole lines, whoever else prints.
+"""The output of fibers, which arrives in whole lines, whatever else is printed.
 
 Several workers write to one pipe, terminal or file, and each has several threads. So a line is
 kept until it is complete, thread by thread, and is then written by one call of the system. A pipe
@@ -32,7 +32,7 @@ _notes: Final[list[Callable[[bytes], None]]] = []
 
 
 class Turns:
-    """Which thread of this process writes to a file."""
+    """The turns of threads of this process to write to a file."""
 
     def __init__(self) -> None:
         self.renew()
@@ -111,7 +111,7 @@ class WholeLines(TextIOWrapper):
     def _emit(self, thread: int) -> None:
         """Write what is kept for a thread, with the mutex held."""
         kept = self._partial.pop(thread, None)
-        self.buffer.flush()  # what was written as bytes comes before
+        self.buffer.flush()  # text that was written as bytes comes before
         if kept is not None:
             text = kept.getvalue().encode(self.encoding, self.errors or "strict")
             for note in _notes:
@@ -145,7 +145,7 @@ def _lock(descriptor: int) -> bool:
 
 
 def pieces_of(text: bytes, at_most: int) -> Iterator[bytes]:
-    """As many lines at a time as have room in so many bytes; a longer line is one piece.
+    """Cut a text into pieces of as many lines as have room; a line that is too long is one piece.
 
     >>> list(pieces_of(b"a\\nb\\nlonger\\nc", 4))
     [b'a\\nb\\n', b'longer\\n', b'c']

@@ -1,4 +1,4 @@
-"""What makes of a process one in which other people's functions run as in their own program."""
+"""The set-up of a process in which other people's functions run as in their own program."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ class Supervisor:
         self._code = 0
 
     def run(self) -> int:
-        """Keep them; return the exit code of the daemon.
+        """Keep the processes; return the exit code of the daemon.
 
         Raises:
             ClusterError: they can't be started.
@@ -126,10 +126,10 @@ class Supervisor:
         self._code = 0
 
     def started(self, child: Child) -> None:
-        """Each says itself that it has joined."""
+        """Do nothing: each worker says itself that it has joined."""
 
     def ended(self, child: Child, code: int, lived: float) -> float | None:
-        """One that was told to end, or can't join, isn't started again."""
+        """Decide whether to start a worker again: not one that was told to end, or can't join."""
         assert child.process is not None
         name = f"worker process {child.process.pid}"
         is_lost = code == LOST
@@ -172,7 +172,7 @@ class Supervisor:
         return seconds
 
     def killed(self, child: Child) -> None:
-        """Its time is over."""
+        """The time of the child is over."""
         assert child.process is not None
         log.error(
             "worker process %d hasn't ended within %g s of being told to, and is killed",

@@ -29,7 +29,7 @@ TOLD_TO_LEAVE: Final = b"T"
 _MOST_AT_ONCE: Final = 4096
 _SHORTEST_DOUBT_SECONDS: Final = 0.5
 _held: Final[list[object]] = []
-"""What has to live as long as this process: its descriptors are in use."""
+"""Objects that have to live as long as this process: their descriptors are in use."""
 
 
 def hold_tether(patience: float) -> int:

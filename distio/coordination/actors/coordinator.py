@@ -135,14 +135,14 @@ class Actors(CoordinatorFeature):
         self._state.send(member.id, CallsHeld())
 
     def member_lost(self, lost: MemberRecord, reason: str) -> None:
-        """Its objects are lost, and those who call them."""
+        """The objects of the member are lost, and so are the fibers that call them."""
         self._keeps.pop(lost.id, None)
         for key, chunks in list(self._state.held.items()):
             if any(self._homes.get(key, chunk.target) == lost.id for chunk in chunks):
                 self._free(key)
 
     def run_ended(self, id: int, run: Run) -> None:
-        """Nobody calls its actors any more, and none of its fibers calls any."""
+        """Drop the run's objects, and the calls that wait for them."""
         for key in self._of_run.pop(id, ()):
             self._homes.pop(key, None)
             self._staying.pop(key, None)

@@ -5,10 +5,10 @@ Rules
 - An object is kept where it was made until its run ends, or until the member leaves. A fiber that
   calls the object is *bound* to the member.
 - When the member leaves, each object goes on elsewhere, as the value of a fiber, its carrier. That
-  starts when no more calls come (`CallsHeld`), and none is left here. What calls the object from
-  here after that is sent after it.
-- What fibers here have done by calls of an object is seen by others as soon as the object leaves:
-  these fibers are saved before.
+  starts when no more calls come (`CallsHeld`), and none is left here. Calls of the object from here
+  after that are sent after it.
+- The effects that fibers here have by calls of an object are seen by others as soon as the object
+  leaves: these fibers are saved before.
 - The object stays, and the coordinator is told, if it can't be pickled or isn't to move. It also
   stays if its run is ending, or was started here: its fibers end here, too.
 """
@@ -185,7 +185,7 @@ class Actors(MemberFeature):
     # -- hooks ----------------------------------------------------------------------------
 
     def fibers_left(self, departure: Departure) -> None:
-        """One of them may carry an object."""
+        """An object that one of the fibers carries leaves this member."""
         target, key = departure.destination
         if key and not target:
             del self._objects[key]

@@ -177,7 +177,7 @@ class AwaitedCall:
         self.variables = variables
 
     def coroutine(self, *, is_noted: bool = False) -> Coroutine[Any, Any, Result[Any, Any]]:
-        """What the loop runs, in a context of these variables; it never raises.
+        """The coroutine that the loop runs, in a context of these variables; it never raises.
 
         Args:
             is_noted: whether the loop is the one for which the host has a hand.
@@ -237,7 +237,7 @@ class CancelBlockingCall(Task):
         self._request = request
 
     def run(self, host: HostServices) -> None:
-        """Stop it; the fiber goes on when it has ended."""
+        """Stop the call; the fiber goes on when the call has ended."""
         self._request.is_stopped = True
         if self._request.stop is not None:
             self._request.stop()

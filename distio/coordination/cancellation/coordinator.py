@@ -33,7 +33,7 @@ __all__ = ["Cancellation"]
 _ALL: Final = 0
 """The region that is all of a fiber's program."""
 _MOST_REGIONS: Final = 1_000
-"""So many regions of one fiber may be cancelled of which its host hasn't heard."""
+"""The most cancelled regions of one fiber of which its host hasn't heard."""
 
 
 class Cancellation(CoordinatorFeature):

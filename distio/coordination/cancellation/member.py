@@ -5,7 +5,7 @@ Rules
 - A fiber that is parked wakes at once, and is struck out wherever it waits; unless it can't be
   cancelled there, then it is only marked. One that is ready or with an executor is told when it is
   taken, or before it is parked.
-- What can't be stopped (a call on another thread) is waited for, unless it is to be abandoned.
+- A call that can't be stopped (on another thread) is waited for, unless it is to be abandoned.
 - A fiber that isn't here is the coordinator's business: it finds the host, or remembers the
   cancellation until there is one. A fiber that leaves before it was told is told there.
 - A fiber with an executor may wait for a run of its own, in a function. Then that run is stopped
@@ -136,7 +136,7 @@ class Cancellation(MemberFeature):
         return run in self._runs
 
     def _is_cancelled(self, fiber: Fiber) -> bool:
-        """Whether it is cancelled together with others."""
+        """Whether the fiber is cancelled together with others."""
         if fiber.exempt_from_run_cancel:
             return False
         if fiber.run in self._runs:

@@ -19,7 +19,7 @@ __all__ = ["Checkpoints"]
 
 
 class Checkpoints(CoordinatorFeature):
-    """Answers fibers that wait until they are stored; nothing has to be remembered for it."""
+    """The half that answers fibers once they are stored; nothing has to be remembered for it."""
 
     def __init__(self, state: CoordinatorState) -> None:
         self._state = state

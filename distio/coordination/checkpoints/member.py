@@ -53,7 +53,7 @@ class Checkpoints(MemberFeature):
         self._recovery = recovery
         self._cancellation = cancellation
         self._waits = 0
-        """How many there were."""
+        """The number of waits so far."""
 
     # -- where nothing is kept ------------------------------------------------------------
 
@@ -87,7 +87,7 @@ class Checkpoints(MemberFeature):
         self._state.send(m.AwaitStored(fiber.run, fiber.id, request.number))
 
     def _refuse(self, fiber: Fiber, request: rq.Checkpoint, reason: str) -> Fiber:
-        """There is no snapshot of the fiber, which goes on as before."""
+        """Let the fiber, of which there is no snapshot, fail at the checkpoint."""
         refusal = NotPicklable(f"a checkpoint can't be stored: {reason}")
         fiber.failure = Panic([TracedException(refusal, str(refusal))], [])
         return fiber

@@ -40,5 +40,5 @@ class GoOn(Task):
         return self._tell(self.fiber)
 
     def dropped(self) -> bool:
-        """Nobody wants the fiber any more."""
+        """Drop the task: the run needs the fiber no more."""
         return True

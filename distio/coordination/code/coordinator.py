@@ -5,8 +5,8 @@ Rules
 - A chunk names the manifest of the code that its pickle refers to, by a digest. A worker whose code
   is another gives the chunk back. From then on it gets no chunk of this manifest: the chunks wait
   for another worker, and hold up no others.
-- What differs is told once for each worker and manifest: to the operator, and to the client whose
-  fibers came back. When no worker that is there takes them, that is told as well.
+- The differences are told once for each worker and manifest: to the operator, and to the client
+  whose fibers came back. When no worker that is there takes them, that is told as well.
 - A worker that has joined anew is asked anew: its code may be that of before.
 """
 
@@ -28,13 +28,14 @@ from distio.protocol.messages import code as m
 __all__ = ["OtherCode"]
 
 _MOST_DIFFERENCES: Final = 1_000
-"""So many of them are told of one manifest."""
+"""The most differences that are told of one manifest."""
 _MOST_REFUSED: Final = 1_000
-"""So many manifests are kept of a worker whose code is another."""
+"""The most manifests that are kept of a worker whose code is another."""
 
 
 class OtherCode(CoordinatorFeature):
-    """What workers don't take is in their records; here is what was told of it."""
+    """The reports on workers with other code; a worker's record has the code that it doesn't
+    take."""
 
     def __init__(
         self,

@@ -27,7 +27,7 @@ __all__ = ["OtherCode"]
 
 
 class OtherCode(MemberFeature):
-    """What one member is told of workers with other code."""
+    """The fibers that one member gives back, and the reports on workers with other code."""
 
     def __init__(self, state: MemberState) -> None:
         self._state = state

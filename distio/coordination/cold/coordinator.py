@@ -46,12 +46,13 @@ _ENDED: Final = "it was cancelled with its run while it slept"
 
 
 class PutAwayPolicy(NamedTuple):
-    """Which sleepers are put away."""
+    """The policy that says which sleepers are put away."""
 
     after_seconds: float = 1.0
-    """For how long they have slept: a sleep may be a time limit that will soon be cancelled."""
+    """The time for which they have slept: a sleep may be a time limit that will soon be
+    cancelled."""
     least_seconds: float = 60.0
-    """For how long they would sleep at least, when they fall asleep."""
+    """The time for which they would sleep at least, when they fall asleep."""
 
 
 PUT_AWAY: Final = PutAwayPolicy()
@@ -98,7 +99,8 @@ class Cold(CoordinatorFeature):
         self._policy = policy
         self._asleep: deque[_Asleep] = deque()
         self._heap: list[tuple[float, int, ColdGroup]] = []
-        """By when the next of its fibers wakes; groups without fibers may be left over."""
+        """Groups in the order in which the next of their fibers wakes; groups without fibers may be
+        left over."""
         self._order = 0
         self._left_over = 0
         """How many groups in the heap have no fibers."""

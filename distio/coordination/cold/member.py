@@ -32,7 +32,7 @@ from distio.protocol.text import sendable
 __all__ = ["Cold"]
 
 _MOST_TOGETHER: Final = 64
-"""So many fibers share a pickle at most: to wake one of them is to open it all."""
+"""The most fibers that share a pickle: to wake one of them is to open it all."""
 
 Sleeper = tuple[int, int]
 """(fiber, timer)"""

@@ -39,7 +39,7 @@ class PutAwaySleepers(Task):
 
     @property
     def run_id(self) -> int:
-        """Their run."""
+        """The run of the sleepers."""
         return self._run
 
     def commit(self) -> Task | None:
@@ -47,5 +47,5 @@ class PutAwaySleepers(Task):
         return self._next(self._sleepers)
 
     def dropped(self) -> bool:
-        """Nobody wants the fibers any more."""
+        """Drop the task: the run needs the fibers no more."""
         return True

@@ -14,7 +14,7 @@ Rules
   then all of them were waiting at the moment at which the second probe was sent, and nothing
   can ever wake one of them.
 - One run of a knot ends: among those whose fibers wait for each other in a cycle, the one that was
-  started last. What it holds is released, so the others go on.
+  started last. Its locks are released, so the others go on.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ class DeadlockDetector(CoordinatorFeature):
 
     @admits
     def admit_answer(self, sender: MemberRecord, message: m.WaitGraph) -> None:
-        """What fibers there hold was lent to the member."""
+        """Refuse the answer unless the locks that fibers there hold were lent to the member."""
         for key, fibers in message.held:
             if not self._has_tokens(sender.id, key, fibers):
                 raise Inadmissible(f"fibers hold {key!r:.100}, which wasn't lent")
@@ -209,7 +209,7 @@ class DeadlockDetector(CoordinatorFeature):
         run = self._state.runs[id]
         waits = explain(edges, calls) + why
         lost = "; ".join(f"{worker}: {reason}" for worker, reason in run.losses.items())
-        if lost:  # what would have woken it, most likely
+        if lost:  # a lost fiber would have woken it, most likely
             waits += f"; fibers of it were lost with {lost}"
         self._end_run(id, run, waits)
 
@@ -236,7 +236,8 @@ class DeadlockDetector(CoordinatorFeature):
             self._tie(_Knot(found))
 
     def _stuck_run(self, id: int) -> Run | None:
-        """This run, if nothing has moved in it since it was stuck; else it is no more."""
+        """Return this run, if nothing has moved in it since it was stuck; else it isn't stuck any
+        more."""
         run = self._state.runs.get(id)
         if run is None or not run.waits_on_other_runs:
             self._stuck.discard(id)

@@ -1,4 +1,4 @@
-"""What the coordinator keeps of one named run: its program, how it ended, its last log records."""
+"""The coordinator's books on one named run: its program, how it ended, its last log records."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Share:
         self.count = 0
         """How many records are kept."""
         self.left_out = 0
-        """How many aren't."""
+        """The number of older records, which aren't kept."""
 
     def add(self, worker: int, message: m.RelayLogs) -> None:
         """Records have come; they may take the place of older ones."""
@@ -47,7 +47,7 @@ class Share:
             self.left_out += count
 
     def messages(self, run: int) -> list[m.LogsRelayed]:
-        """What a client hears that hasn't been there."""
+        """The messages for a client that wasn't there when the records came."""
         said = [m.LogsRelayed(worker, run, records) for worker, records, _ in self._kept]
         if self.left_out:
             said.insert(0, m.LogsRelayed(0, run, b"", self.left_out))
@@ -75,9 +75,9 @@ class End:
         """The outcome of the root, if there is one."""
         self.cause = cause
         self.reason = reason
-        """Why the outcome doesn't count; empty if it does."""
+        """The reason why the outcome doesn't count; empty if it does."""
         self.lost = lost
-        """With which worker the root was lost, and why, if it was."""
+        """The worker with which the root was lost, and why, if it was."""
 
 
 @final

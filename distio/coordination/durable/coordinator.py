@@ -11,7 +11,7 @@ Rules
 - The coordinator itself waits for the outcome of the root (as member `NOBODY`), so its host sends
   the outcome before the end, and it is kept as any that was sent.
 - The outcome is kept for as long as was asked for when the run was submitted, and counted from the
-  end of the run. Who attaches in that time gets it at once.
+  end of the run. A client that attaches in that time gets it at once.
 - Any client may attach to a run, cancel it, or have an outcome forgotten.
 - The last log records are kept with the run; a client that attaches hears them first.
 """

@@ -38,12 +38,12 @@ class NamedRuns(MemberFeature):
 
     @handles
     def found(self, message: m.NamedRunFound) -> None:
-        """What was asked for is done."""
+        """Tell the host that the action is done."""
         self._state.tell_host(message)
 
     @handles
     def refused(self, message: m.NamedRunRefused) -> None:
-        """What was asked for can't be done."""
+        """Tell the host that the action can't be done."""
         self._state.tell_host(message)
 
     @handles

@@ -51,7 +51,7 @@ _STOPPED: Final = 2
 
 
 class _Limit(NamedTuple):
-    """Until when a run, or a member, may take."""
+    """The time that a run, or a member, has left."""
 
     deadline: float
     kind: int
@@ -81,7 +81,7 @@ class Endings(CoordinatorFeature):
         self._ending: dict[int, None] = {}
         """The runs that are ending."""
         self._closing = ""
-        """Why the coordinator closes; empty if it doesn't."""
+        """The reason why the coordinator closes; empty if it doesn't."""
 
     # -- runs -----------------------------------------------------------------------------
 
@@ -128,7 +128,7 @@ class Endings(CoordinatorFeature):
             self._state.end_run(id, run, overdue=reason)
 
     def lose_track(self, id: int, run: Run, reason: str) -> None:
-        """What is known of this run is spoilt; it may be ending already, or have begun to."""
+        """End a run whose books are spoilt; it may be ending already, or have begun to."""
         run.ending = run.ending or (Cause.FAILED, reason)
         self._ending[id] = None
         self._limit(_RUN, id, self.grace)
@@ -202,7 +202,7 @@ class Endings(CoordinatorFeature):
             self._state.send(worker, m.Leave(message.seconds, reason))
 
     def empty(self, reason: str, grace: float) -> None:
-        """All workers are to leave."""
+        """Ask all workers to leave."""
         for id, member in self._state.members.items():
             if member.is_worker and not member.is_leaving:
                 self._state.send(id, m.Leave(grace, reason))
@@ -293,5 +293,5 @@ class Endings(CoordinatorFeature):
 
 
 def _names(member: MemberRecord) -> tuple[str, ...]:
-    """What a member is called by who asks for it to leave."""
+    """The names by which a member can be asked to leave."""
     return str(member.id), member.hello.name, member.name()

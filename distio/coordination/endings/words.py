@@ -1,4 +1,4 @@
-"""What a run has not released, in words."""
+"""The fibers that a run had to drop at its end, in words."""
 
 from __future__ import annotations
 

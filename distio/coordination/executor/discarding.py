@@ -15,11 +15,11 @@ class DropObjects(Task):
     """Drops objects that no fiber can reach any more."""
 
     __slots__ = ("_objects",)
-    is_chore = True  # whatever dies with the host runs its code then
+    is_chore = True  # objects that die with the host run their code then
 
     def __init__(self, objects: list[Any]) -> None:
         self._objects = objects
 
     def run(self, host: HostServices) -> None:
-        """Drop them."""
+        """Drop the objects."""
         self._objects.clear()

@@ -206,7 +206,7 @@ class Executor:
         return True
 
     def _queued(self, work: Task, following: Fiber | Task | None) -> Task | None:
-        """What follows from a task, if the member leaves: a fiber doesn't go on at once."""
+        """The work that follows a task; a fiber doesn't go on at once if the member leaves."""
         fiber = getattr(work, "fiber", None)
         if isinstance(fiber, Fiber):
             self._drain.note(fiber)

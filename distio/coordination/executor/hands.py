@@ -17,7 +17,7 @@ __all__ = ["Hand", "NotedCoroutine", "work_in_hand"]
 
 
 class Hand(Protocol):
-    """Where one executor notes its work."""
+    """The place where one executor notes its work."""
 
     def take(self, work: Any) -> None:
         """The executor is about to run this `Work`."""
@@ -30,7 +30,7 @@ class Hand(Protocol):
 
 
 def work_in_hand(work: Any) -> InHand | None:
-    """What is told of this `Work` if its process ends meanwhile; None: it is no fiber's."""
+    """The fiber to be reported if the process ends during this `Work`; None: it is no fiber's."""
     fiber: Any = work if isinstance(work, Fiber) else getattr(work, "fiber", None)
     if isinstance(fiber, Fiber):
         return InHand(fiber.id, fiber.id if fiber.tree is None else fiber.tree.head.id)
@@ -54,7 +54,7 @@ class NotedCoroutine(Coroutine[Any, Any, Any]):
         self._hand = hand
 
     def send(self, value: Any) -> Any:
-        """Step it."""
+        """Step the coroutine."""
         self._hand.take(self._fiber)
         try:
             return self._coroutine.send(value)
@@ -62,7 +62,7 @@ class NotedCoroutine(Coroutine[Any, Any, Any]):
             self._hand.put_down()
 
     def throw(self, *exception: Any) -> Any:
-        """Step it by an exception."""
+        """Step the coroutine by an exception."""
         self._hand.take(self._fiber)
         try:
             return self._coroutine.throw(*exception)
@@ -70,11 +70,11 @@ class NotedCoroutine(Coroutine[Any, Any, Any]):
             self._hand.put_down()
 
     def close(self) -> None:
-        """Step it for the last time."""
+        """Step the coroutine for the last time."""
         self._coroutine.close()
 
     def __await__(self) -> Any:
         return self._coroutine.__await__()
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._coroutine, name)  # what asyncio shows of it
+        return getattr(self._coroutine, name)  # asyncio shows some attributes

@@ -24,7 +24,7 @@ class OnLoop(Protocol):
     variables: Context
 
     def coroutine(self, *, is_noted: bool = False) -> Coroutine[Any, Any, Result[Any, Any]]:
-        """What the loop runs, in a context of these variables; it never raises.
+        """The coroutine that the loop runs, in a context of these variables; it never raises.
 
         Args:
             is_noted: whether the loop is the one for which the host has a hand.
@@ -44,7 +44,8 @@ class HostServices(Answering, Protocol):
         """A place where a new executor notes its work; None: nobody would read it."""
 
     def loop_hand(self) -> Hand | None:
-        """Where the event loop notes the fiber whose coroutine it steps; None: nobody reads it."""
+        """The hand in which the event loop notes the fiber whose coroutine it steps; None: nobody
+        reads it."""
 
     def tank(self) -> Tank | None:
         """Gives a new executor the fuel of its steps; None: each step gets all it may use."""
@@ -72,7 +73,7 @@ class HostServices(Answering, Protocol):
             fiber: on whose behalf.
 
         Returns:
-            What withdraws the call if it hasn't begun.
+            A function that withdraws the call if it hasn't begun.
         """
 
     def on_main_thread(
@@ -86,7 +87,8 @@ class HostServices(Answering, Protocol):
             fiber: on whose behalf.
 
         Returns:
-            What withdraws the call; it returns whether neither of the two is called any more.
+            A function that withdraws the call; it returns whether neither of the two is called any
+            more.
         """
 
     def begin_task(self, fiber: Fiber) -> Callable[[Result[Any, Any]], None]:
@@ -124,7 +126,7 @@ class HostServices(Answering, Protocol):
         """
 
     def on_unpicklable(self, fiber: Fiber) -> None:
-        """This fiber was to travel, but it can't be pickled."""
+        """Hear that this fiber was to travel, but can't be pickled."""
 
     def on_large_payload(self, fibers: Sequence[Fiber]) -> None:
         """The payload of these fibers is large: one may have captured a large value."""

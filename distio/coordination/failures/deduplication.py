@@ -25,7 +25,7 @@ class Omitted(NamedTuple):
 
     number: int
     since: float
-    """When the last one like them was logged, in seconds on the caller's clock."""
+    """The time of the last failure like these that was logged, in seconds on the caller's clock."""
     like: str
     """The last one that was logged, in short."""
 

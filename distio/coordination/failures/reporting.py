@@ -42,7 +42,7 @@ class ReportFailures(Task):
         return [] if self.fiber is None else [self.fiber.id]
 
     def run(self, host: HostServices) -> None:
-        """Report them."""
+        """Report the failures."""
         host.report_failures()
 
     def commit(self) -> None:

@@ -6,7 +6,7 @@ Rules
   or methods that it needs, when it is made; none knows the coordinator itself.
 - A method with `@handles` handles a message of a member; one with `@admits` checks before whether
   the member can truthfully say it.
-- What a feature needs of all others goes through the hooks below. A feature has those in its class
+- A feature asks something of all others through the hooks below. A feature has those in its class
   in which it has a say. For each event, all features are called in the order of one list.
 - A hook is called in the middle of an event: it may send messages and call verbs of the state, but
   it must leave what it doesn't own as it is.
@@ -25,7 +25,7 @@ from distio.protocol.messages import Chunk, MemberMessage
 __all__ = ["CoordinatorFeature", "Hooks", "Key"]
 
 Key = int | str
-"""Of a lock: that of a variable or of a lock of one program is a number, others have names."""
+"""The key of a lock: a number for a variable or a lock of one program, a name for others."""
 
 _NOBODY: Final[Mapping[int, int]] = {}
 
@@ -124,7 +124,8 @@ class CoordinatorFeature:
         """A member has reported its progress, which the state has taken up."""
 
     def member_slow(self, member: MemberRecord) -> None:
-        """This member has too much before it that it has not read; called again if it gets more."""
+        """This member has too many bytes before it that it has not read; called again if it gets
+        more."""
 
     def member_leaves(self, member: MemberRecord) -> None:
         """This member has said that it is about to leave."""
@@ -196,7 +197,7 @@ F = CoordinatorFeature
 
 @final
 class Hooks(HookTable):
-    """For each hook: the methods of the features that have a say in it, in order."""
+    """The methods of the features that have a say in each hook, in order."""
 
     fibers_left = Hook(F.fibers_left)
     before_placing = Hook(F.before_placing)

@@ -25,7 +25,7 @@ from distio.protocol import messages as m
 __all__ = ["Departure", "Hooks", "MemberFeature", "WaitsOfRun"]
 
 Key = int | str
-"""Of a lock: that of a variable or of a lock of one program is a number, others have names."""
+"""The key of a lock: a number for a variable or a lock of one program, a name for others."""
 
 _NOTHING: Final[Mapping[type, Any]] = {}
 
@@ -38,7 +38,7 @@ class Departure:
     run: LocalRun
     fibers: Sequence[Fiber]
     destination: Destination
-    """Where the fibers go."""
+    """The destination of the fibers."""
     held: list[tuple[Key, int, int]] = field(default_factory=list)
     """(lock, its tokens, how many of them) that leave with the fibers."""
 
@@ -125,7 +125,7 @@ F = MemberFeature
 
 @final
 class Hooks(HookTable):
-    """For each hook: the methods of the features that have a say in it, in order."""
+    """The methods of the features that have a say in each hook, in order."""
 
     fibers_leave = Hook(F.fibers_leave)
     fibers_left = Hook(F.fibers_left)

@@ -14,7 +14,7 @@ __all__ = ["check", "check_at_rest", "wrong_runs"]
 
 
 def check(state: CoordinatorState) -> None:
-    """Counts are right, each fiber is somewhere, and nothing outlives what it belongs to.
+    """Check that counts are right, each fiber is somewhere, and nothing outlives its owner.
 
     Raises:
         DistioBug: one of it doesn't hold.

@@ -129,7 +129,7 @@ class Blobs:
         self.dropped: list[int] = []
         """The blobs in the journal that nobody needs any more, but for checkpoints."""
         self._parts: WeakValueDictionary[bytes, KeptPart] = WeakValueDictionary()
-        """By label."""
+        """The parts that are alive, by label."""
         self._came: list[KeptPart] = []
         """The parts of the turn that is under way: it mentions their blobs."""
         self._leaving: list[SharedPart] = []
@@ -152,7 +152,7 @@ class Blobs:
 
     @property
     def parts(self) -> list[KeptPart]:
-        """All parts that somebody needs."""
+        """All parts that are needed."""
         return [*self._parts.values()]
 
     def keep_part(self, part: SharedPart) -> KeptPart:
@@ -195,11 +195,11 @@ class Blobs:
         return self._read(number) if payload is None else payload
 
     def drop(self, number: int, shared: SharedPart | None = None) -> None:
-        """Nobody needs this blob any more.
+        """Drop a blob: nothing refers to it any more.
 
         Args:
-            number: which.
-            shared: where it is in shared memory.
+            number: its number.
+            shared: its place in shared memory.
         """
         self.alive.discard(number)
         if shared is not None:

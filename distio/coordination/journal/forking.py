@@ -81,4 +81,4 @@ def fork(machine: Coordinator, run: int, name: str) -> Handshakes:
 
 
 def _nobody(text: str) -> None:
-    """Nobody is told of members that are lost to the copy alone."""
+    """Drop the message: members that are lost to the copy alone are told nothing."""

@@ -7,8 +7,8 @@ Rules
   inputs, and no feature has to know that there is one.
 - The inputs between two sendings are a *turn*. A turn is in the journal, whole, before any message
   that follows from it is sent. So nobody knows more of the coordinator than its journal does.
-- Whatever was on its way when a coordinator ended is void: connections are gone. Sessions say again
-  what the other side has not heard; see `membership.session`.
+- Messages that were on their way when a coordinator ended are void: connections are gone. Sessions
+  say again what the other side has not heard; see `membership.session`.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Heard(_Input, frozen=True, array_like=True, tag=True, gc=False):
     address: bytes
     frames: Sequence[Frame]
     identity: Identity = ANYBODY
-    """Whose key the connection has."""
+    """The identity of the key that the connection has."""
 
     def take_up(self, board: Handshakes, take: Take | None = None) -> None:
         """Tell the coordinator.
@@ -74,7 +74,7 @@ class Heard(_Input, frozen=True, array_like=True, tag=True, gc=False):
 
 
 class Refused(_Input, frozen=True, array_like=True, tag=True, gc=False):
-    """What came from this address is not to be taken up."""
+    """A batch from this address is not to be taken up."""
 
     address: bytes
     reason: str
@@ -107,7 +107,7 @@ class CutOff(_Input, frozen=True, array_like=True, tag=True, gc=False):
 
 
 class GaveUp(_Input, frozen=True, array_like=True, tag=True, gc=False):
-    """This member is held for lost."""
+    """The shell holds this member for lost."""
 
     member: int
     reason: str
@@ -178,8 +178,8 @@ class Turn(msgspec.Struct, frozen=True, array_like=True):
     """The wall clock of the host then, in seconds since 1970."""
     inputs: Sequence[Input]
     said: int
-    """How many messages the coordinator had said to members by its end. Whoever takes the turn up
-    again must have said as many, or isn't the same."""
+    """How many messages the coordinator had said to members by its end. A coordinator that takes
+    the turn up again must have said as many, or isn't the same."""
 
 
 _encoder: Final = msgspec.msgpack.Encoder()

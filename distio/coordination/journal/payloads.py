@@ -29,7 +29,7 @@ __all__ = ["detached_of", "with_bytes", "with_numbers"]
 
 
 def detached_of(batch: Batch[MemberMessage], blobs: Blobs) -> list[bytes]:
-    """What of the payloads of a batch that was read came in frames of its own, in this order.
+    """The parts of a read batch's payloads that came in frames of their own, in this order.
 
     Pieces are in the batch as the very bytes that are returned: so they are found as blobs. Of a
     part in shared memory that is how a turn refers to it.

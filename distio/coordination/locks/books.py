@@ -33,7 +33,7 @@ class LockBooks:
         """By member and lock: how many of its fibers wait, and one more if it has tokens."""
 
     def lend(self, key: Key, lock: LockRecord, member: int, count: int) -> None:
-        """So many tokens go to a member; they come back if `count` is negative."""
+        """Lend so many tokens to a member; they come back if `count` is negative."""
         had = member in lock.lent
         lock.lend(member, count)
         self._note(key, member, (member in lock.lent) - had)

@@ -159,7 +159,7 @@ class Locks(CoordinatorFeature):
             self._state.stale += 1
 
     def take_back(self, member: int, key: Key, count: int, value: Bytes | None = None) -> bool:
-        """This member returns tokens; False if it had none."""
+        """Take back tokens that this member returns; False if it had none."""
         lock = self._locks.get(key)
         if lock is None or lock.lent.get(member, 0) < count:
             return False
@@ -220,17 +220,17 @@ class Locks(CoordinatorFeature):
     # -- what becomes of fibers, members and runs -----------------------------------------
 
     def fibers_left(self, member: MemberRecord, chunk: m.Chunk) -> None:
-        """What the fibers hold is on its way with them."""
+        """The locks that the fibers hold are on their way with them."""
         if chunk.held:
             self.move(chunk.held, member.id, NOWHERE)
 
     def fibers_placed(self, member: MemberRecord, chunk: m.Chunk) -> None:
-        """What the fibers hold arrives with them."""
+        """The locks that the fibers hold arrive with them."""
         if chunk.held:
             self.move(chunk.held, NOWHERE, member.id)
 
     def fibers_dropped(self, host: int, chunk: m.Chunk) -> None:
-        """What the fibers held is free."""
+        """The locks that the fibers held are free."""
         for key, _, count in chunk.held:
             self.take_back(host, key, count)
 
@@ -400,7 +400,7 @@ class Locks(CoordinatorFeature):
         return self._books.waiting
 
     def in_use(self) -> Iterator[tuple[Key, int, int, int]]:
-        """Of the first locks that have tokens out or fibers waiting: key, tokens, lent, waiting."""
+        """The first locks that have tokens out or fibers waiting: key, tokens, lent, waiting."""
         for key, lock in islice(self._locks.items(), _MOST_LOOKED_AT):
             if lock.lent or lock.queue:
                 yield key, lock.tokens, sum(lock.lent.values()), len(lock.queue)

@@ -1,4 +1,4 @@
-"""What a member knows of one lock."""
+"""A member's record of one lock."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Key = int | str
 
 @final
 class LocalLock:
-    """One lock, as far as it is here."""
+    """One lock, as far as it is known to this member."""
 
     __slots__ = (
         "asked",
@@ -34,7 +34,7 @@ class LocalLock:
     def __init__(self, key: Key, tokens: int, per_seconds: float) -> None:
         self.key = key
         self.tokens = tokens
-        """As in `requests.Lock`: 0 if it is reentrant."""
+        """The tokens as in `requests.Lock`: 0 if the lock is reentrant."""
         self.per_seconds = per_seconds
         self.free = 0
         """How many tokens are here and in nobody's hands."""
@@ -46,7 +46,7 @@ class LocalLock:
         self.is_delegated = False
         """Whether there is no need to ask it: all of them are."""
         self.value: Bytes = b""
-        """Of a variable; empty while there is no token here."""
+        """The value of a variable; empty while there is no token here."""
         self.is_changed = False
         """Whether the coordinator doesn't know the value yet."""
         self.runs: set[int] = set()

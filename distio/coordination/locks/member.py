@@ -8,8 +8,8 @@ Rules
   and no message is sent. Otherwise each fiber that waits is told to the coordinator, which gives
   turns in the order in which it hears of them; a token without a turn goes back.
 - The locks that a fiber holds are in the fiber (`Fiber.holds`) and travel with it, tokens and all.
-- The value of a variable comes with its token, as bytes, and goes back with it. What is set in
-  between is told at once, so that it outlives this member.
+- The value of a variable comes with its token, as bytes, and goes back with it. A value that is set
+  in between is told at once, so that it outlives this member.
 - A lock that no fiber here uses is kept for a while, for the next that does; not more than
   `_MOST_IDLE` of them, and none longer than the runs that have used it.
 """
@@ -58,7 +58,7 @@ class Locks(MemberFeature):
         self._withdrawals = 0
         """How many `WithdrawAcquire` were sent."""
         self.values: dict[Key, Any] = {}
-        """Of a member that is alone: the values of variables, as they are."""
+        """The values of variables, as they are, at a member that is alone."""
 
     # -- what fibers ask ------------------------------------------------------------------
 
@@ -167,7 +167,7 @@ class Locks(MemberFeature):
         self._have_turns(lock, turns)
         if message.is_delegated:
             lock.is_delegated = True
-            if late := list(lock.asked):  # what it asked for them crossed this message
+            if late := list(lock.asked):  # the question for them crossed this message
                 self._send_withdrawal(lock, late)
                 self._have_turns(lock, late)
         lock.free += message.count
@@ -185,7 +185,7 @@ class Locks(MemberFeature):
 
     @handles
     def refuse(self, message: m.LockRefused) -> None:
-        """Nobody here can have this lock."""
+        """Refuse the lock to all fibers here that wait for it."""
         lock = self._locks.get(message.lock)
         if lock is None:
             self._state.stale += 1
@@ -277,7 +277,7 @@ class Locks(MemberFeature):
         return self.values.pop(key, None)
 
     def run_ended(self, run: LocalRun) -> None:
-        """Nothing of this run has anything to do with locks any more."""
+        """Take the run's fibers and values out of all locks."""
         for value in run.values:
             self.values.pop(value, None)
         for key in list(run.locks):
@@ -292,7 +292,7 @@ class Locks(MemberFeature):
             self._serve(lock)
 
     def coordinator_lost(self, reason: str) -> None:
-        """No lock that the coordinator was asked for is to be had."""
+        """Refuse all locks that the coordinator was asked for."""
         for lock in [lock for lock in self._locks.values() if lock.asked]:
             self._refuse(lock, ClusterClosed(reason))
 
@@ -387,7 +387,8 @@ class Locks(MemberFeature):
         fiber.value = value
 
     def _tidy(self, lock: LocalLock) -> None:
-        """Forget it if nobody needs it; keep it for the next if it is kept, but not too many."""
+        """Forget the lock if nobody needs it; keep it for the next if it is kept, but not too
+        many."""
         if not lock.is_idle:
             return
         if not lock.is_delegated:

@@ -20,7 +20,7 @@ class Places:
     def __init__(self) -> None:
         self._given = 0
         self._given_ahead = 0
-        """How many of them before all others."""
+        """The number of these places that come before all others."""
         self._kept: dict[int, dict[Key, LockRecord]] = {}
         """By fiber that goes on after a loss: the locks in which it has a place."""
 

@@ -52,7 +52,7 @@ class LockQueue:
             self._latest = place
 
     def get(self, fiber: int) -> Waiting | None:
-        """Where a fiber waits, if it does."""
+        """The place of a fiber in the queue, if it waits."""
         return self._in_order.get(fiber) or self._early_of.get(fiber)
 
     def remove(self, fiber: int) -> None:

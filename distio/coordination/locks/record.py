@@ -1,4 +1,4 @@
-"""What the coordinator knows of one lock."""
+"""The coordinator's record of one lock."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["LockRecord"]
 
 @final
 class LockRecord:
-    """One lock: its tokens, where they are, and who waits for them."""
+    """One lock: its tokens, the members that have them, and the fibers that wait for them."""
 
     __slots__ = (
         "awaited",
@@ -33,12 +33,12 @@ class LockRecord:
 
     def __init__(self, tokens: int, per_seconds: float) -> None:
         self.tokens = tokens
-        """As fibers ask for it: 0 is a reentrant lock."""
+        """The tokens as fibers ask for them: 0 is a reentrant lock."""
         self.per_seconds = per_seconds
         self.free = tokens or 1
         """How many tokens are here; of a limit, they never leave."""
         self.lent: dict[int, int] = {}
-        """How many are at each member."""
+        """The number of tokens at each member."""
         self.delegate: int | None = None
         """The member to which they are delegated until they are recalled."""
         self.queue = LockQueue()
@@ -48,10 +48,10 @@ class LockRecord:
         self.awaited: dict[int, int] = {}
         """By fiber that is to ask again: its place."""
         self.starts: deque[float] = deque()
-        """Of a limit: when the last ones started."""
+        """The times of the last starts that a limit has let through."""
         self.value: Bytes | None = None
         self.run = 0
-        """Of a variable: the run to which it belongs."""
+        """The run to which a variable belongs."""
 
     def room(self, now: float) -> int:
         """How many turns can be given now."""
@@ -62,7 +62,7 @@ class LockRecord:
         return self.tokens - len(self.starts)
 
     def lend(self, member: int, count: int) -> None:
-        """So many tokens go there; they come back if `count` is negative."""
+        """Lend so many tokens to a member; they come back if `count` is negative."""
         self.free -= count
         left = self.lent.get(member, 0) + count
         if left:
@@ -79,7 +79,7 @@ class LockRecord:
         self.turns[member] = turns[-self.lent[member] :] if self.tokens else turns
 
     def loan_for(self, turns: list[Waiting]) -> tuple[int, bool]:
-        """What to lend so that these, the first in the queue, have turns.
+        """The tokens to lend so that these fibers, the first in the queue, have turns.
 
         Returns:
             How many tokens, and whether they are all that are here, delegated to the member of

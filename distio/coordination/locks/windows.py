@@ -16,7 +16,7 @@ class Windows:
 
     def __init__(self) -> None:
         self._ends: list[tuple[float, int, Key]] = []
-        """When each ends, in which order they began, and whose it is.
+        """The end of each window, the order in which they began, and the key of the limit.
 
         Keys are numbers and names, which can't be compared; the order decides before they would be.
         """
@@ -29,7 +29,7 @@ class Windows:
 
     @property
     def next_end(self) -> float | None:
-        """When the next one ends; None: there is none."""
+        """The end of the next window; None: there is none."""
         return self._ends[0][0] if self._ends else None
 
     def take_ended(self, now: float) -> Key | None:

@@ -56,7 +56,7 @@ class Logs(CoordinatorFeature):
         self.dropped = 0
         """How many messages with records came too late to be of use to anybody."""
         self._levels: dict[int, LogLevels] = {}
-        """By client."""
+        """The log levels of each client."""
         self._known: dict[int, dict[int, LogLevels]] = {}
         """By worker and client: the levels that the worker knows."""
         self._on_their_way: dict[int, int] = {}
@@ -120,7 +120,7 @@ class Logs(CoordinatorFeature):
 
     @admits
     def admit_heard(self, sender: MemberRecord, message: LogsHeard) -> None:
-        """So many bytes were sent to the client."""
+        """Refuse the message unless so many bytes were sent to the client."""
         on_their_way = self._on_their_way.get(sender.id, 0)
         require(message.bytes <= on_their_way, "more log records were heard than were sent")
 

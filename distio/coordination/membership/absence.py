@@ -33,7 +33,7 @@ class Absence:
         self._since: float | None = None
         self._redial_at = 0.0
         self._ends_by = inf
-        """When it gives up in any case."""
+        """The time at which the member gives up in any case."""
         self._is_told = False
 
     @property

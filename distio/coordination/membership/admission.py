@@ -33,12 +33,13 @@ WENT_BACK: Final = "the coordinator has gone back to an earlier state of its jou
 
 
 class Refusal(NamedTuple):
-    """Why a peer is refused."""
+    """A refusal of a peer, and its reason."""
 
     reason: str
-    """What it is told."""
+    """The reason that the peer is told."""
     kind: str = ""
-    """As what the refusal is counted; empty: by the words of the reason before a bracket."""
+    """The name under which the refusal is counted; empty: the words of the reason before a
+    bracket."""
     may_retry: bool = False
     """Whether the peer may try again, on other connections."""
 

@@ -27,7 +27,7 @@ class Caller:
         self.identity: Final = identity
         """The identity of both halves."""
         self.overdue_at = now + _LONGEST_SECONDS
-        """When the other half comes too late."""
+        """The time at which the other half comes too late."""
         self.begins: m.Hello | m.Resume | None = None
         self.speaks_from = b""
         self.listens_at = b""
@@ -106,7 +106,7 @@ class Callers:
         return None
 
     def forget(self, address: bytes) -> None:
-        """This handshake is complete, or comes to nothing."""
+        """Forget this handshake, which is complete, or comes to nothing."""
         token = self._token_of.get(address)
         if token is not None:
             for each in self._by_token.pop(token).addresses:

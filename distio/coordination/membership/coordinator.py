@@ -81,7 +81,7 @@ class Membership(CoordinatorFeature):
         self._state.send_uncounted(id, m.Shutdown(reason, is_for_all=False))
 
     def dismiss(self, id: int, reason: str) -> None:
-        """This member has taken too long to leave."""
+        """Lose this member, which has taken too long to leave."""
         self._state.send(id, m.Shutdown(reason, is_for_all=False))
         self._lose(id, reason)
 
@@ -106,7 +106,7 @@ class Membership(CoordinatorFeature):
             self._lose(id, why)
 
     def lose_all(self, reason: str) -> None:
-        """No member is there any more, and nothing that they ran is to blame."""
+        """Lose all members; nothing that they ran is to blame."""
         for member in list(self._state.members.values()):
             member.is_blameless, member.gone_because = True, reason
             if member.id in self._state.members:  # it may have been lost with another one
@@ -129,7 +129,7 @@ class Membership(CoordinatorFeature):
             self._state.stale += 1
 
     def has_ended(self, member: MemberRecord) -> bool:
-        """Whether it is known that the process of this member has exited."""
+        """Whether the process of this member is known to have exited."""
         return self.exits.report_of(member) is not None
 
     def _leave(self, member: MemberRecord, reason: str) -> None:

@@ -71,7 +71,7 @@ class ProcessExits:
         return None if known is None else known[0]
 
     def forget(self, member: MemberRecord) -> None:
-        """This member is lost, and what it had reported is of no use any more."""
+        """Forget the reports of this member, which is lost."""
         if member.is_worker:
             self._reports.pop(process_of(member), None)
         else:

@@ -116,7 +116,8 @@ class Handshakes(Memberships):
         heard: int = 0,
         identity: Identity = ANYBODY,
     ) -> None:
-        """One batch came from this address, with this header, of a peer with this key."""
+        """Take up one batch that came from this address, with this header, of a peer with this
+        key."""
         self._now = now
         link = self._links.at(address)
         if link is not None and link.identity != identity:
@@ -148,7 +149,7 @@ class Handshakes(Memberships):
             self._lose_ended(now)
 
     def _drop(self, address: bytes) -> None:
-        """Nothing follows from a message of a peer that is no member."""
+        """Drop a message of a peer that is no member."""
         if self.unknown.count_message(address):
             what = "dropped a message of a process that is no member any more"
             self._log.log_limited(self._now, "such messages", what)

@@ -6,8 +6,8 @@ Rules
   an input like the batch itself, so a coordinator that goes on from a journal decides the same.
 - A peer without a key has the role `any`: its coordinator listens where this user alone can
   connect, or its operator has chosen to have no keys.
-- Which roles may send a message is a trait of the message (`MemberMessage.roles`). What its sender
-  can truthfully say is another question, which the gate answers.
+- Which roles may send a message is a trait of the message (`MemberMessage.roles`). Whether its
+  sender can truthfully say it is another question, which the gate answers.
 """
 
 from __future__ import annotations

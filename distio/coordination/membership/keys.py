@@ -59,14 +59,14 @@ class AllowedKey(NamedTuple):
     name: str
     role: KeyRole
     public: str
-    """In hexadecimal digits."""
+    """The public key, in hexadecimal digits."""
 
     def __str__(self) -> str:
         return f"{self.name} {self.role} {self.public}"
 
     @property
     def identity(self) -> Identity | None:
-        """What it is to the coordinator; None: it was revoked."""
+        """The identity that the key gives its process; None: the key was revoked."""
         return None if self.role == "revoked" else Identity(self.role, self.name)
 
 
@@ -179,7 +179,7 @@ class Verdict(NamedTuple):
 
     reply: list[bytes]
     complaint: str = ""
-    """What the operator is to know; empty: the peer was let in."""
+    """The complaint for the operator; empty: the peer was let in."""
 
 
 def answer(request: Sequence[bytes], allowed: AllowList) -> Verdict:

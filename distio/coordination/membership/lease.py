@@ -56,9 +56,9 @@ class Lease:
     def __init__(self, seconds: float, asked_at: float) -> None:
         self.seconds: Final = seconds
         self.ends_at = asked_at + seconds
-        """When it ends, unless it is renewed."""
+        """The end of the lease, unless it is renewed."""
         self.ask_at = asked_at + seconds / _QUESTIONS
-        """When to ask next."""
+        """The time at which to ask next."""
 
     def is_open(self, now: float) -> bool:
         """Whether the member may step its fibers."""

@@ -28,13 +28,13 @@ class Link:
         self._given = given_name(member, hello.pid, hello.host, hello.name)
         self.is_worker = hello.kind == "worker"
         self.proof = hello.proof
-        """By which it proves that it is itself."""
+        """The proof that the member is itself."""
         self.attempt = hello.attempt
-        """Which of its attempts to shake hands has led to the connections that it has."""
+        """The attempt to shake hands that has led to the present connections."""
         self.session = session
         self.speaks_from = b""
         self.listens_at = b""
-        """Where it is told something; empty: nowhere, as this connection broke."""
+        """The address where the member is told something; empty: none, as this connection broke."""
 
     @property
     def label(self) -> str:
@@ -104,7 +104,8 @@ class Links:
     # -- absence --------------------------------------------------------------------------
 
     def cut(self, link: Link, address: bytes, lost_at: float) -> None:
-        """One of its connections broke: the member is absent, and lost at this moment."""
+        """Cut one of the connections of a member, which is absent from now on, and lost at this
+        moment."""
         del self._at[address]
         if address == link.listens_at:
             link.listens_at = b""
@@ -125,7 +126,7 @@ class Links:
     # -- acknowledgements -----------------------------------------------------------------
 
     def owes(self, link: Link) -> None:
-        """This member is owed an acknowledgement."""
+        """Note that this member is owed an acknowledgement."""
         due = link.session.acknowledge_at
         if due is not None and link.listens_at:
             self._acknowledge_at.setdefault(link.member, due)

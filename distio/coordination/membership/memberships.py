@@ -2,8 +2,8 @@
 
 Rules
 -----
-- What the machine says to a member goes into the member's session, and out if the member listens.
-  What it says to its operator is logged.
+- Messages of the machine to a member go into the member's session, and out if the member listens.
+  Messages to its operator are logged.
 - A member is lost when the shell says that its process has ended, or that the member was silent for
   too long; and when the member has had too much before it for too long, and reads nothing (see
   `pressure`). If it still listens, it is fenced: it is told that it is no member any more.
@@ -62,7 +62,8 @@ class Memberships:
         self.machine = machine
         self.gate = Gate(machine)
         self.outgoing: dict[bytes, list[m.CoordinatorMessage]] = {}
-        """What is to be sent, in order, to each address; the shell takes it out, with `header`."""
+        """The messages to send to each address, in order; the shell takes them out, with
+        `header`."""
         self.messages_said = 0
         """How many messages were said to members."""
         self.incidents: deque[Incident] = deque(maxlen=_MOST_INCIDENTS)
@@ -127,7 +128,7 @@ class Memberships:
     # -- losses ---------------------------------------------------------------------------
 
     def give_up(self, now: float, member: int, reason: str) -> None:
-        """This member is lost, though its connections are there; if it goes on, it is told."""
+        """Lose this member, though its connections are there; if it goes on, it is told."""
         self._now = now
         link = self._links.of(member)
         if link is not None:
@@ -194,7 +195,7 @@ class Memberships:
             self.unknown.spend(link.addresses)
             self._links.forget(link)
             left = self.outgoing.pop(link.listens_at, ())
-            for message in left:  # what has a number is of no use to it any more
+            for message in left:  # one with a number is of no use to it any more
                 if not message.is_numbered:
                     self._say(link.listens_at, message)
 
@@ -245,9 +246,9 @@ def _placed_in_vain(link: Link) -> frozenset[int]:
 
 
 def fence_of(reason: str) -> m.Shutdown:
-    """What a member is told that may go on only without the cluster."""
+    """The message to a member that may go on only without the cluster."""
     return m.Shutdown(reason, is_for_all=False)
 
 
 def _nobody(text: str) -> None:
-    """Nobody is told."""
+    """Drop the message."""

@@ -19,9 +19,9 @@ __all__ = ["Note", "RateLimitedLog"]
 
 _INTERVAL_SECONDS: Final = 1.0
 _MAX_LENGTH: Final = 500
-"""In characters of a line: a peer may have chosen some of them."""
+"""The most characters of a line: a peer may have chosen some of them."""
 _LONGEST_OWN: Final = 4_000
-"""In characters of a line that is written once, for an event that no peer can repeat."""
+"""The most characters of a line that is written once, for an event that no peer can repeat."""
 
 
 @final
@@ -37,7 +37,7 @@ class Note(str):
     facts: Mapping[str, int | str]
 
     def __new__(cls, text: str, **facts: int | str) -> Self:
-        """Make it of the line."""
+        """Make a note: the line with its facts."""
         note = super().__new__(cls, text)
         note.facts = facts
         return note

@@ -1,4 +1,4 @@
-"""One side of what a member and the coordinator say to each other, whatever connections carry it.
+"""One side of the session of a member and the coordinator, whatever connections carry it.
 
 Rules
 -----
@@ -10,10 +10,10 @@ Rules
   have broken and others were made, each side says again what the other one has not heard, in order.
 - A message that was heard before is dropped, whether it comes twice or late. A gap is a breach: on
   one connection nothing is lost, so whoever leaves one lies, or has gone wrong.
-- What was heard is acknowledged by whatever is said next. If nothing is said, an empty batch says
-  it: `ACKNOWLEDGE_SECONDS` after the first message that wasn't acknowledged, or when there are
-  `ACKNOWLEDGE_AT_MOST` of them. An empty batch has no number, so it isn't acknowledged itself, and
-  two sides that have nothing to say are silent.
+- Messages that were heard are acknowledged by the next message in return. If nothing is said, an
+  empty batch says it: `ACKNOWLEDGE_SECONDS` after the first message that wasn't acknowledged, or
+  when there are `ACKNOWLEDGE_AT_MOST` of them. An empty batch has no number, so it isn't
+  acknowledged itself, and two sides that have nothing to say are silent.
 - Members that are lost as soon as their connection breaks have an `UnnumberedSession`: one
   connection carries all that they say and hear, so nothing is kept, numbered or acknowledged.
 - A coordinator that goes on from a journal may have gone back, so it says other messages under
@@ -109,7 +109,8 @@ class NumberedSession(Generic[Out, In]):
         self._said += len(messages)
 
     def take_back(self, messages: Sequence[Out]) -> None:
-        """These, which were said last, can't be carried: it is as if they had not been said."""
+        """Take back these messages, said last, which can't be carried: as if they had not been
+        said."""
         for _ in messages:
             self._kept.pop()
         self._said -= len(messages)
@@ -186,10 +187,10 @@ class NumberedSession(Generic[Out, In]):
             self._said_before = self._said
 
     def resume(self, heard: int) -> list[Out]:
-        """There are connections again, and the other side says how much it has heard.
+        """Go on over new connections; the other side says how much it has heard.
 
         Returns:
-            What it has not heard, in order: this is to be sent next.
+            The messages that it has not heard, in order: they are to be sent next.
 
         Raises:
             Breach: it has heard more than was said, or less than it had acknowledged.
@@ -212,32 +213,32 @@ class UnnumberedSession(Generic[Out, In]):
     has_heard_enough: ClassVar[bool] = False
 
     def say(self, message: Out) -> None:
-        """Nothing is kept."""
+        """Keep nothing."""
 
     def say_all(self, messages: Sequence[Out]) -> None:
-        """Nothing is kept."""
+        """Keep nothing."""
 
     def take_back(self, messages: Sequence[Out]) -> None:
-        """Nothing was kept."""
+        """Do nothing: the message wasn't kept."""
 
     def header(self) -> tuple[int, int]:
-        """No message has a number."""
+        """The header without numbers: no message has one."""
         return 0, 0
 
     def acknowledge(self) -> int:
-        """Nothing is acknowledged."""
+        """Acknowledge nothing."""
         return 0
 
     def hear(self, now: float, first: int, heard: int, messages: Sequence[In]) -> Sequence[In]:
-        """No message comes twice."""
+        """Return all messages: none comes twice."""
         return messages
 
     def unheard(self, first: int, messages: Sequence[In]) -> Sequence[In]:
-        """No message was heard before."""
+        """Return all messages: none was heard before."""
         return messages
 
     def restart(self) -> None:
-        """Its connections are gone, and it with them."""
+        """End the session: its connections are gone."""
 
     def resume(self, heard: int) -> list[Out]:
         """Raise a Breach: nothing is known of what the other side has not heard."""

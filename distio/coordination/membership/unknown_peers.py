@@ -29,11 +29,11 @@ class UnknownPeers:
         self.messages = 0
         """How many messages came from unknown peers."""
         self.outdated = 0
-        """How many of them came from processes that had been members."""
+        """The number of messages that came from processes which had been members."""
         self._refused: set[bytes] = set()
-        """Of those that were told that they are refused."""
+        """The addresses of peers that were told that they are refused."""
         self._spent: set[bytes] = set()
-        """Of those that were members, or of connections that a member has given up."""
+        """The addresses of former members, or of connections that a member has given up."""
 
     def count_message(self, address: bytes) -> bool:
         """A message came from this unknown peer; return whether that has been a member."""
@@ -43,7 +43,8 @@ class UnknownPeers:
         return is_outdated
 
     def refuse(self, address: bytes) -> bool:
-        """This peer is refused, and will be seen to hang up; return whether it is to be told."""
+        """Note that this peer is refused, and will be seen to hang up; return whether it is to be
+        told."""
         if address in self._refused or len(self._refused) >= _MOST_REFUSED:
             return False
         self._refused.add(address)

@@ -1,4 +1,4 @@
-"""What the log of the coordinator tells its operator of members, in words."""
+"""Messages about members in the coordinator's log, in words for its operator."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def describe_joined(link: Link, hello: m.Hello) -> Note:
 
 
 def describe_for_operator(message: m.CoordinatorMessage) -> str | None:
-    """What the machine says to its operator; None: nothing that a person has to know."""
+    """The message in words for the operator; None: nothing that a person has to know."""
     if isinstance(message, m.LossReported):
         return Note(describe_loss(message), member=message.worker)
     if isinstance(message, m.NoWorkerFits):

@@ -36,19 +36,19 @@ class CrossRunWaits:
 
     def __init__(self) -> None:
         self._waits: dict[int, dict[Waiter, None]] = {}
-        """By the run that is waited for."""
+        """The waits, by the run that is waited for."""
 
     def __len__(self) -> int:
         return len(self._waits)
 
     def enter(self, waiter: Waiter, runs: Iterable[int]) -> None:
-        """This wait is for fibers of these other runs."""
+        """Enter a wait for fibers of these other runs."""
         waiter.others = tuple(dict.fromkeys(runs))
         for run in waiter.others:
             self._waits.setdefault(run, {})[waiter] = None
 
     def leave(self, waiter: Waiter) -> None:
-        """This wait is over."""
+        """Remove a wait that is over."""
         for run in waiter.others:
             waits = self._waits.get(run)
             if waits is not None and waits.pop(waiter, True) is None and not waits:

@@ -101,7 +101,7 @@ class Outcomes(MemberFeature):
 
     @handles
     def drop_outcomes(self, message: m.DropOutcomes) -> None:
-        """No fiber can ask for these outcomes any more."""
+        """Drop these outcomes: no fiber can ask for them any more."""
         state = self._state
         for fiber, exposed in message.fibers:
             if fiber not in state.hosted or not self._references.is_dropped(fiber, exposed):

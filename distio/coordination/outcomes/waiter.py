@@ -21,10 +21,10 @@ class Waiter:
         self.handles = handles
         """The handles in which this member keeps the outcomes."""
         self.missing = missing
-        """How many of them have yet to end before the fiber goes on."""
+        """The number of fibers that have yet to end before the waiting fiber goes on."""
         self.alone: dict[Any, int] = {self: 1}
-        """What all handles share that have no other wait, and are named once. It is never changed:
-        a fiber may wait for a million others."""
+        """The entry that all handles share which have no other wait and are named once. It is never
+        changed: a fiber may wait for a million others."""
         self.others: tuple[int, ...] = ()
         """The other runs to which some of those fibers belong."""
 

@@ -2,7 +2,7 @@
 
 Rules
 -----
-- Whoever looks at a cluster changes nothing of it, but may cancel a run if it is a client.
+- An observer changes nothing of a cluster; a client that looks may cancel a run.
 - An answer is bounded: lists have the first ones, with the number of all; fibers come in pages.
 - A page of fibers is bytes that only the observer opens.
 - A member that doesn't answer harms nobody: its observer says when it waits no longer. If the
@@ -54,7 +54,7 @@ class LocksInUse(Protocol):
         """How many fibers wait for locks."""
 
     def in_use(self) -> Iterable[tuple[Key, int, int, int]]:
-        """Of locks that have tokens out or fibers waiting: key, tokens, lent, waiting."""
+        """The locks that have tokens out or fibers waiting: key, tokens, lent, waiting."""
 
 
 class Overview(CoordinatorFeature):
@@ -82,7 +82,7 @@ class Overview(CoordinatorFeature):
         self._listings: dict[int, _Listing] = {}
         self._number_of: dict[_Listing, int] = {}
         self._here: dict[_Listing, deque[int]] = {}
-        """Of listings of the fibers that are at no member: those that aren't told yet."""
+        """The fibers at no member that each listing hasn't told yet."""
 
     # -- what goes on ---------------------------------------------------------------------
 
@@ -93,7 +93,7 @@ class Overview(CoordinatorFeature):
         self._state.send(sender.id, self.overview(self._state.now, message.question))
 
     def overview(self, now: float, question: int = 0) -> m.OverviewTold:
-        """What the coordinator knows at this moment, as the answer to this question."""
+        """The overview of this moment, as the answer to this question."""
         state = self._state
         fibers, nowhere = self._fibers_by_member()
         told = self.numbers(nowhere)

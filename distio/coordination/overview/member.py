@@ -52,7 +52,7 @@ class Overview(MemberFeature):
         self._state = state
         self._listings: dict[int, deque[Work | m.FiberTold]] = {}
         self.in_hand: Callable[[], Sequence[InHandNow]] = tuple
-        """Says what the threads of the pool have; the host knows."""
+        """The function that says what the threads of the pool have; the host knows."""
 
     @handles
     def list_fibers(self, message: m.ListFibers) -> None:
@@ -125,7 +125,7 @@ class Overview(MemberFeature):
     # -- hooks ----------------------------------------------------------------------------
 
     def run_ended(self, run: LocalRun) -> None:
-        """What the run had is dropped."""
+        """The listings drop the fibers of the run."""
         for id, listing in [*self._listings.items()]:
             fibers = [each for each in listing if _run_of(each) == run.id]
             if fibers:
@@ -133,7 +133,7 @@ class Overview(MemberFeature):
                 self._drop(fibers)
 
     def coordinator_lost(self, reason: str) -> None:
-        """Nobody asks any more."""
+        """End all listings: there is no coordinator that asks."""
         for listing in [*self._listings]:
             self._end(listing)
 

@@ -2,7 +2,7 @@
 
 Rules
 -----
-- What is kept has values of users, so the question is for clients; observers don't see them.
+- Snapshots have values of users, so the question is for clients; observers don't see them.
 - The coordinator opens nothing: snapshots and attachments are bytes that the asking process opens.
 - A page costs as much as it has: some fibers, and a MiB; its last payload may go beyond that. The
   next page is made when it is asked for, which a process does when it has read the one before.
@@ -41,7 +41,7 @@ _GONE: Final = "a member that is gone"
 
 @final
 class _Listing:
-    """What of a run isn't told yet."""
+    """The fibers of a run that aren't told yet."""
 
     __slots__ = ("due", "given", "left", "numbers", "page", "question", "run")
 
@@ -88,7 +88,7 @@ class SavedState(CoordinatorFeature):
         self._state = state
         self._deadline_of = deadline_of
         self._listings: dict[int, _Listing] = {}
-        """By client."""
+        """The listing of each client."""
 
     @handles
     @unchecked
@@ -162,7 +162,7 @@ class SavedState(CoordinatorFeature):
             fibers.append(self.tell(fiber, record, listing.number_of(record.snapshot)))
 
     def tell(self, fiber: int, record: FiberRecord, snapshot: int) -> m.FiberSaved:
-        """What is known of a fiber, whose snapshot has this number."""
+        """The report on a fiber whose snapshot has this number."""
         state, rare, group = self._state, record.rare, record.rare.group
         deadline = rare.wakes_at if group is None else group.deadline_of(fiber)
         timer = self._deadline_of(fiber) if group is None else None
@@ -190,7 +190,7 @@ class SavedState(CoordinatorFeature):
     # -- hooks ----------------------------------------------------------------------------
 
     def run_ended(self, id: int, run: Run) -> None:
-        """Nothing is kept of the run any more."""
+        """Drop the listings of the run."""
         self._keep_only(lambda _, listing: listing.run != id)
 
     def member_lost(self, lost: MemberRecord, reason: str) -> None:

@@ -1,4 +1,4 @@
-"""What observers are told, as lines for people."""
+"""The answers to observers, as lines for people."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LATE: Final = "messages too late"
 _HOSTS: Final = frozenset({"worker", "client"})
 """The kinds of members that host fibers."""
 _MOST_LOCKS: Final = 20
-"""So many locks are shown."""
+"""The most locks that are shown."""
 
 
 def shown(text: str) -> str:
@@ -38,7 +38,7 @@ def key_of(key: int | str) -> str:
 
 
 def lines_of_overview(told: OverviewTold, sort: str = "") -> Iterator[str]:
-    """What goes on, for people.
+    """The lines that show people the overview of a cluster.
 
     Args:
         told: what the coordinator has told.
@@ -89,7 +89,7 @@ def lines_of_overview(told: OverviewTold, sort: str = "") -> Iterator[str]:
 
 
 def _what_went_wrong(counts: Mapping[str, int]) -> Iterator[tuple[str, str, int]]:
-    """What is counted, like "members lost", in two parts.
+    """The counts of mishaps, like "members lost", each name in two parts.
 
     Messages that came too late are left out: in any cluster, two say something at one moment.
     """
@@ -180,7 +180,7 @@ def line_of_fiber(fiber: FiberTold, at: str = "") -> str:
 
 
 def wait_of(fiber: FiberTold) -> str:
-    """What a fiber does or waits for, in words."""
+    """The state of a fiber in words, with what it waits for."""
     said = shown(fiber.state)
     if fiber.lock is not None:
         said += f" {key_of(fiber.lock)}"

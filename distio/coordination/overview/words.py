@@ -1,4 +1,4 @@
-"""What is told of a fiber at a member, in words."""
+"""The report on a fiber at a member, in words."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ READY: Final = "is ready"
 _LONGEST: Final = 300
 """Characters of a name or of a place."""
 _MOST_FIBERS: Final = 100
-"""So many of the fibers for which one waits are told."""
+"""The most fibers that are told of those for which one waits."""
 _MOST_LOCKS: Final = 100
 
 

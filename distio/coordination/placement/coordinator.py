@@ -441,7 +441,7 @@ class Placement(CoordinatorFeature):
         self._note_loads()
 
     def _may_steal_placed(self) -> None:
-        """There may be somebody now for placed fibers that others couldn't take."""
+        """Let members be asked again for placed fibers: another member may take these by now."""
         for member in filter(None, map(self._state.members.get, self._state.places.hosts())):
             member.nothing_to_steal = False
             self._workers.note(member)

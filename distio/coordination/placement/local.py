@@ -30,7 +30,7 @@ Wants: TypeAlias = tuple[tuple[str, int], ...]
 """How much of what, in units."""
 
 _UNITS: Final = 1_000_000
-"""So many units are an amount of 1: whole numbers have exact sums."""
+"""The units of an amount of 1: whole numbers have exact sums."""
 
 
 @final
@@ -114,12 +114,12 @@ class LocalPlaces(MemberFeature):
             waits.for_primitives.append((fiber.id, str(fiber.request and fiber.request.describe())))
 
     def run_ended(self, run: LocalRun) -> None:
-        """Nobody waits any more: the run is the only one."""
+        """Forget the fibers that wait: the run is the only one."""
         self._waiting.clear()
 
     @property
     def counts(self) -> bool:
-        """Whether it is said what the process has."""
+        """Whether the amounts that the process has were given."""
         return self._has is not None
 
     def leftovers(self) -> Mapping[str, Sized]:

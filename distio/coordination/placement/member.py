@@ -52,11 +52,12 @@ __all__ = ["MOST_READY", "Placement"]
 GiveBack = Callable[[m.Chunk, Sequence[Fiber], Sequence[str]], None]
 
 MOST_READY: Final = 10_000
-"""If more is ready, a fiber that starts others goes on when these have begun."""
+"""The most ready fibers: if there are more, a fiber that starts others goes on when these have
+begun."""
 
 
 class Placement(MemberFeature):
-    """Where the fibers of one member come from, and where they go."""
+    """The half of a member in placement: where its fibers come from, and where they go."""
 
     def __init__(
         self,

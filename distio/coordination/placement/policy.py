@@ -25,7 +25,7 @@ def least_suited(member: MemberRecord, needs: Needs) -> tuple[int, float, int]:
 
 
 def thieves(members: Iterable[MemberRecord], places: Places) -> list[Thief]:
-    """What the workers that have nothing to do can give to placed fibers."""
+    """The workers that have nothing to do, with the tags and amounts that placed fibers can get."""
     idle = [each for each in members if each.is_worker and each.takes_fibers and not each.load]
     return [
         Thief(each.hello.tags, places.free(each))

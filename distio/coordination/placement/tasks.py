@@ -108,7 +108,7 @@ class BeginFibers(Task):
         return self._parent.run
 
     def fiber_ids(self) -> list[int]:
-        """All of them."""
+        """The ids of the children, and of the fiber that has started them."""
         return [self._parent.id, *[child.id for child in self._children]]
 
     def commit(self) -> Fiber | None:
@@ -165,7 +165,7 @@ class UnpickleChunk(Task):
         self._refused = refused
         self._dropped = dropped
         self._differences: Sequence[str] = ()
-        """In which way the code here isn't that which the fibers need."""
+        """The differences between the code here and that which the fibers need."""
 
     @property
     def run_id(self) -> int:
@@ -177,7 +177,7 @@ class UnpickleChunk(Task):
         return [fiber for fiber, _ in self.chunk.fibers]
 
     def run(self, host: HostServices) -> None:
-        """Unpickle it."""
+        """Unpickle the chunk."""
         chunk = self.chunk
         try:
             host.use_log_levels(self._log_levels)
@@ -222,7 +222,7 @@ class UnpickleChunk(Task):
 
 
 def fibers_that_fail(chunk: m.Chunk, reason: TracedException) -> list[Fiber]:
-    """In place of the fibers of a chunk: some that do nothing but fail."""
+    """The stand-ins for the fibers of a chunk, which do nothing but fail."""
     failure = Fail([], [reason])
     fibers = [Fiber(id, chunk.run, failure, None) for id, _ in chunk.fibers]
     for fiber, (_, epoch) in zip(fibers, chunk.fibers):
@@ -290,7 +290,7 @@ class PickleFibers(Task):
     ) -> None:
         size = max(1, min(len(fibers) // (pieces or _CHUNKS), _MOST_IN_CHUNK))
         if size > 1 and any(fiber.holds or fiber.needs for fiber in fibers):
-            size = 1  # what one of them has or needs is its alone, also if it is to go on elsewhere
+            size = 1  # locks and needs are of one fiber alone, also if it is to go on elsewhere
         starts = range((len(fibers) - 1) // size * size, -1, -size)
         self._chunks = [fibers[start : start + size] for start in starts]
         """The last one goes first."""

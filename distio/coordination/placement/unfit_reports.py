@@ -4,8 +4,8 @@ Rules
 -----
 - Such a fiber is reported after a moment in which a worker may join, and again looked at when a
   worker leaves or is lost, which may have been the last one that fits.
-- What fibers of a run need is reported once: to the operator of the coordinator, and to the client
-  of the run. That of a named run is reported to the clients that are attached to it.
+- The needs of a run's fibers are reported once: to the operator of the coordinator, and to the
+  client of the run. Those of a named run are reported to the clients that are attached to it.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class UnfitReports(CoordinatorFeature):
         self._state.send_uncounted(OPERATOR, message)
 
     def run_ended(self, id: int, run: Run) -> None:
-        """What the fibers of the run needed is forgotten."""
+        """The reports about the fibers of the run are forgotten."""
         self._reported.pop(id, None)
 
     def leftovers(self) -> Mapping[str, Sized]:

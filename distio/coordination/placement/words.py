@@ -1,4 +1,4 @@
-"""What placed fibers need, in words."""
+"""The needs of placed fibers, in words."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def describe_unfit(message: NoWorkerFits) -> str:
 
 
 def describe_worker(name: str, tags: Mapping[str, str], resources: Mapping[str, float]) -> str:
-    """What a worker has, in words.
+    """The name of a worker, with its tags and resources.
 
     >>> describe_worker("gpu-1", {}, {"gpu": 1.0})
     'gpu-1 (gpu=1)'

@@ -6,8 +6,8 @@ Rules
   entries stay, and are dropped when they come to the top: an entry counts only if it says what is
   true of its worker now.
 - Of workers with equal loads the one with the lowest number comes first.
-- What an entry doesn't say (whether the worker stays, or has refused some code) is asked of the
-  worker. So nothing has to be noted when a worker takes less than before.
+- Facts that an entry doesn't have (whether the worker stays, or has refused some code) are asked of
+  the worker. So nothing has to be noted when a worker takes less than before.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class WorkerIndex:
         self._by_surplus = _Heap(members, _surplus_rank)
 
     def note(self, member: MemberRecord) -> None:
-        """What is known of the member has changed."""
+        """Give the member its new place, now that its record has changed."""
         if member.is_worker:
             self._by_room.note(member)
             self._by_surplus.note(member)
@@ -84,7 +84,7 @@ def _room_rank(worker: MemberRecord) -> float | None:
 
 
 def _surplus_rank(worker: MemberRecord) -> float | None:
-    """Only of a worker that may have something to give."""
+    """The rank of a worker that may have something to give; None for others."""
     may_give = worker.load > worker.hello.threads and not (
         worker.was_asked_to_share or worker.nothing_to_steal
     )

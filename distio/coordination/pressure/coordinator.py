@@ -4,13 +4,13 @@ Rules
 -----
 - Messages of a member are handled in order. So when a member asks how much of what it has said is
   heard, all that was said before is heard, and the answer may be sent.
-- What is said to a member and not read by it is in memory here. So the member is asked, every so
-  many bytes, to tell when it has read them. While it has more than a limit before it, it is *slow*:
-  it is given no fibers.
+- Messages that were said to a member and not read by it are in memory here. So the member is asked,
+  every so many bytes, to tell when it has read them. While it has more than a limit before it, it
+  is *slow*: it is given no fibers.
 - When something of a run is sent to a slow member, the run is *held*. All members that host fibers
-  of it are told, and outcomes stay where they ended. What they had said before may still come; that
-  is bounded, too, since the answer to a member that asks how much is heard follows what it was
-  told. Fibers that put an item are answered later. Other runs are not slowed.
+  of it are told, and outcomes stay where they ended. Messages that they had said before may still
+  come; that is bounded, too, since the answer to a member that asks how much is heard follows what
+  it was told. Fibers that put an item are answered later. Other runs are not slowed.
 - A client that has offered many fibers of a run asks when few of them are left that wait for a
   place; the others stay with the client, as they are.
 - When the member has read the half of it, or is lost, output is released.
@@ -58,7 +58,7 @@ class _Held:
         self.told: dict[int, None] = {}
         """The members that were told."""
         self.delayed: list[tuple[int, CoordinatorMessage]] = []
-        """What is to be said to members when it is held no more."""
+        """The messages that members get once the run is held no more."""
 
 
 class Pressure(CoordinatorFeature):
@@ -69,7 +69,7 @@ class Pressure(CoordinatorFeature):
         self._slow: dict[int, float] = {}
         """By slow member: when it is lost, if it reads nothing until then."""
         self._held: dict[int, _Held] = {}
-        """By run."""
+        """The runs whose output is held."""
         self._offering: dict[int, int] = {}
         """By run: the client that has more fibers to offer when few of them wait for a place."""
 
@@ -127,7 +127,8 @@ class Pressure(CoordinatorFeature):
     # -- slow members ---------------------------------------------------------------------
 
     def member_slow(self, member: MemberRecord) -> None:
-        """This member has too much before it."""
+        """Wait a while for this member to read, or give it up if it has too many messages before
+        it."""
         if member.unread.messages > MOST_MESSAGES:
             self._give_up(member)
         elif member.id not in self._slow:
@@ -199,7 +200,7 @@ class Pressure(CoordinatorFeature):
         return True
 
     def member_leaves(self, member: MemberRecord) -> None:
-        """What it would be told later is told now: its fibers are saved as they are then."""
+        """The member gets its delayed messages now: its fibers are saved as they are then."""
         for held in self._held.values():
             delayed, held.delayed = held.delayed, []
             for each in delayed:
@@ -228,7 +229,7 @@ class Pressure(CoordinatorFeature):
         self._offering.pop(id, None)
 
     def member_lost(self, lost: MemberRecord, reason: str) -> None:
-        """Nobody waits for the member any more."""
+        """Forget the member: no run waits for it any more."""
         self._state.overdue.pop(lost.id, None)
         self._forget(lost.id)
 

@@ -3,7 +3,8 @@
 Rules
 -----
 - A member may say things faster than the coordinator hears them: each fiber that it starts makes
-  messages, and an outcome may be large. What isn't heard is in memory somewhere between them.
+  messages, and an outcome may be large. Messages that aren't heard are in memory somewhere between
+  them.
 - So the member asks, every some thousand messages and every MiB, to be told when these are heard.
   While too many are unheard, a fiber that asks to start others is parked, and none is started.
   While too many bytes are unheard, outcomes stay where they ended, too: their fibers end later.
@@ -11,7 +12,8 @@ Rules
 - A client offers no more fibers of a run while many of them wait for a place. The others stay as
   they are, unpickled; the fiber that has started them goes on.
 - All other fibers go on: those that end relieve the pressure, and those that wait may be needed.
-- What was said to the member before a question of the coordinator is read when the member answers.
+- Messages that were said to the member before a question of the coordinator are read when the
+  member answers.
 """
 
 from __future__ import annotations
@@ -123,7 +125,7 @@ class Pressure(MemberFeature):
     def offers_later(self, id: int, task: PickleFibers, count: int) -> bool:
         """Keep a task that has just offered so many fibers, if it has more, and many were offered.
 
-        What the same thread goes on with doesn't wait for that.
+        The next work of the same thread doesn't wait for that.
 
         Args:
             id: the run of the fibers.
@@ -176,7 +178,7 @@ class Pressure(MemberFeature):
     # -- hooks ----------------------------------------------------------------------------
 
     def run_is_cancelled(self, run: LocalRun) -> None:
-        """Its fibers are to end, whoever reads that."""
+        """Let the held outcomes of the run go: its fibers are to end, whoever reads that."""
         self._held_runs.discard(run.id)
         self._let_outcomes_go()
 
@@ -189,7 +191,8 @@ class Pressure(MemberFeature):
         self._state.unoffered.pop(run.id, None)
 
     def coordinator_lost(self, reason: str) -> None:
-        """Another one begins anew, and has heard all that it is to hear."""
+        """Let all go that was held: another coordinator begins anew, and has heard all that it is
+        to hear."""
         self._state.begin_to_say()
         self._held_runs.clear()
         self._let_go()

@@ -40,7 +40,7 @@ class AskAgain(Task):
         return self._ask(self.fiber)
 
     def dropped(self) -> bool:
-        """Nobody wants the fiber any more."""
+        """Drop the task: the run needs the fiber no more."""
         return True
 
 

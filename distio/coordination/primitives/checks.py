@@ -1,4 +1,4 @@
-"""What must hold of all primitives, the fibers that wait at them, and what is delegated."""
+"""The invariants of all primitives, of the fibers that wait at them, and of delegations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Books"]
 
 
 class Books(NamedTuple):
-    """What the coordinator knows of primitives."""
+    """The coordinator's books of primitives."""
 
     state: CoordinatorState
     primitives: Mapping[int, tuple[int, Primitive]]

@@ -10,7 +10,7 @@ Rules
   be both.
 - The fibers of a lost member wait no longer, unless they go on elsewhere from a snapshot. The reply
   for which a snapshot waits is kept, also that to a call which its member has answered itself.
-- What members may do without asking is in `delegations`, and how that is recalled in
+- The rights of members to act without asking are in `delegations`, and their recall in
   `delegated_queues`.
 """
 
@@ -80,7 +80,7 @@ class Primitives(CoordinatorFeature):
         self._held: list[int] = []
         """Runs from whose queues all that was delegated is to come back."""
         self._keys: dict[int, dict[int, None]] = {}
-        """By run."""
+        """The keys of each run."""
         self._waiters = Waiters()
         self._kept = KeptReplies(state, references)
 
@@ -250,7 +250,7 @@ class Primitives(CoordinatorFeature):
             self._delegations.recall_all(self._keys.get(run, ()))
 
     def member_leaves(self, member: MemberRecord) -> None:
-        """What it has done without asking is to be known, for its fibers go on elsewhere."""
+        """The member's delegations are recalled, for its fibers go on elsewhere."""
         self._delegations.recall_from(member.id)
 
     @admits
@@ -299,7 +299,7 @@ class Primitives(CoordinatorFeature):
         self._admit(message.key)
 
     def _admit(self, key: int) -> None:
-        """There may be room again in a queue, for fibers that wait for that."""
+        """Let fibers put what a queue has room for again."""
         _, queue = self._primitives[key]
         assert isinstance(queue, Queue)
         for reply in queue.admit():
@@ -410,7 +410,7 @@ class Primitives(CoordinatorFeature):
             else:
                 self._withdraw(fiber, waiter)
         for key in self._delegations.take_queues_of(lost.id):
-            if key in self._delegations:  # what came back may have freed it
+            if key in self._delegations:  # an item that came back may have freed it
                 self._take_back(key, lost.id, 0)
 
     def run_ended(self, id: int, run: Run) -> None:

@@ -1,10 +1,11 @@
-"""What is delegated of all queues of a cluster: to whom, and what is on its way back.
+"""The delegations of all queues of a cluster: to which members, and what is on its way back.
 
 Rules
 -----
-- What can be delegated of one queue, and what has to come back before a call is answered, is in
-  `delegations`. Here is the recall itself: each member that holds something is told once, and the
-  calls that come meanwhile are kept, until the last of the members has given it back or is lost.
+- The rules for one queue, what can be delegated and has to come back before a call is answered, are
+  in `delegations`. Here is the recall itself: each member that holds something is told once, and
+  the calls that come meanwhile are kept, until the last of the members has given it back or is
+  lost.
 - A run of which something is on its way back is not deadlocked: its fibers may wait for that alone.
 - The queues of a member are those that were ever delegated to it: it is told when one is freed.
 """

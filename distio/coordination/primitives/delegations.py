@@ -42,14 +42,15 @@ class _Streak:
         self._length = 0
 
     def next(self, member: int) -> int:
-        """This member calls: how much it may have without asking; nothing the first time."""
+        """Count a call of this member; return how much it may have without asking: 0 the first
+        time."""
         self._length = self._length + 1 if member == self._member else 0
         self._member = member
         return min(2**self._length, _MOST_AHEAD) if self._length else 0
 
 
 class Delegations:
-    """What members may do with one queue without asking."""
+    """The rights of members to use one queue without asking."""
 
     def __init__(self, run: int, queue: Queue) -> None:
         self.run = run
@@ -90,7 +91,7 @@ class Delegations:
         return readers | self._writers.keys() if call.method == "close" else readers
 
     def take_back(self, member: int, taken: int) -> None:
-        """This member, which is lost or was asked to, has given back what it has."""
+        """Take back what this member has, which is lost or has given it back."""
         self.recalled.discard(member)
         self._queue.lend(-max(0, self._writers.pop(member, 0)))
         if member == self._reader:
@@ -101,7 +102,7 @@ class Delegations:
             self._ahead.clear()
 
     def note_taken(self, member: int, serial: int, taken: int) -> list[Bytes]:
-        """This member has taken so many of the items that it was given ahead with this serial.
+        """Note that this member has taken so many of the items that it was given with this serial.
 
         Returns:
             Those that weren't known to be taken; none if it was given others since, or has none.
@@ -115,7 +116,7 @@ class Delegations:
         return items
 
     def note_put(self, member: int) -> None:
-        """This member has put an item without asking: its place is there for that now."""
+        """Note that this member has put an item without asking, which takes one of its places."""
         places = self._writers.get(member, NO_LIMIT)
         if places == NO_LIMIT:
             return

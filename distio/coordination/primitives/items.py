@@ -23,7 +23,7 @@ class Item(NamedTuple):
     references: Sequence[int]
 
     def load(self) -> Bytes:
-        """Its bytes."""
+        """The bytes of the item."""
         return self.payload if isinstance(self.payload, bytes) else self.payload.load()
 
 

@@ -49,11 +49,11 @@ class _Delegation:
         """Whether fibers elsewhere may wait for room, so that they are told of each that is taken.
         """
         self.puts = 0
-        """How many items may be put; NO_LIMIT: any number."""
+        """The number of items that may be put; NO_LIMIT: any number."""
         self.items: deque[Bytes] = deque()
         """The items that are next to be taken."""
         self.taken = 0
-        """How many were, of those that came last."""
+        """The number of items taken, of those that came last."""
         self.serial = 0
         """How often such items came."""
 
@@ -65,7 +65,7 @@ class Primitives(MemberFeature):
         self._state = state
         self._references = references
         self._primitives: dict[int, tuple[int, Primitive]] = {}
-        """Of a member that is alone: by key, the run, and the primitive itself."""
+        """The primitives by key, with their runs, at a member that is alone."""
         self._delegations: dict[int, _Delegation] = {}
         """By key: what fibers here may do without asking the coordinator."""
         self._untold: dict[int, _Delegation] = {}
@@ -209,7 +209,7 @@ class Primitives(MemberFeature):
 
     @handles
     def recall(self, message: m.RecallDelegation) -> None:
-        """From now on the coordinator is asked again."""
+        """Ask the coordinator again from now on."""
         delegation = self._delegations.get(message.key)
         if delegation is None:  # the run is over
             self._state.stale += 1
@@ -266,7 +266,7 @@ class Primitives(MemberFeature):
 
     @handles
     def freed(self, message: m.PrimitivesFreed) -> None:
-        """Nobody can reach these any more."""
+        """Drop these primitives: no fiber can reach them any more."""
         for key in message.keys:
             delegation = self._delegations.pop(key, None)
             self._untold.pop(key, None)

@@ -1,4 +1,4 @@
-"""What all primitives have in common: calls of fibers, and when they are answered.
+"""The base of all primitives: calls of fibers, and when they are answered.
 
 Rules
 -----
@@ -25,7 +25,7 @@ NOT_OURS: Final = (
     "that run can use it; this one belongs to another run, or to one that is over: make another in "
     "this run"
 )
-"""What a fiber is told that uses a primitive of another run."""
+"""The message for a fiber that uses a primitive of another run."""
 
 
 class Reply(NamedTuple):

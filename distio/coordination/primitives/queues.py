@@ -35,7 +35,7 @@ class Queue:
         self._items: deque[Any] = deque()
         self._takers: OrderedDict[int, None] = OrderedDict()
         self._putters: OrderedDict[int, Any] = OrderedDict()
-        """With what each of them puts."""
+        """The fibers that wait to put, each with its item."""
         self._lent = 0
         """How many places members have."""
         self._is_closed = False
@@ -104,7 +104,7 @@ class Queue:
 
     @property
     def room(self) -> float:
-        """For how many items there is room."""
+        """The number of items for which there is room."""
         return self._capacity - len(self._items) - self._lent if self.has_limit else inf
 
     @property
@@ -235,7 +235,7 @@ class Topic:
         return [*answers, Reply(fiber)]
 
     def _note_room(self, number: int) -> None:
-        """This subscription has changed: it may have room now, or no longer."""
+        """Note whether this subscription, which has changed, has room."""
         subscription = self._subscriptions[number]
         has_room = self._capacity == NO_LIMIT or len(subscription.items) < self._capacity
         if has_room or subscription.takers:

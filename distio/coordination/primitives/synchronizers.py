@@ -12,11 +12,11 @@ __all__ = ["Barrier", "Deferred", "Latch"]
 
 
 class _Synchronizer:
-    """Some fibers wait, and go on together."""
+    """A primitive at which some fibers wait, and go on together."""
 
     def __init__(self) -> None:
         self._waiting: dict[int, None] = {}
-        """In the order in which they came."""
+        """The fibers that wait, in the order in which they came."""
 
     def withdraw(self, fiber: int) -> Sequence[Reply]:
         del self._waiting[fiber]
@@ -61,7 +61,7 @@ class Deferred(_Synchronizer):
 
 @final
 class Barrier(_Synchronizer):
-    """So many fibers wait for one another, again and again."""
+    """A barrier: so many fibers wait for one another, again and again."""
 
     def __init__(self, parties: int) -> None:
         super().__init__()

@@ -20,7 +20,7 @@ class Waiter(NamedTuple):
 
 @final
 class Waiters(Mapping[int, Waiter]):
-    """By fiber."""
+    """The waiting fibers, by id."""
 
     def __init__(self) -> None:
         self._of: dict[int, Waiter] = {}

@@ -1,4 +1,4 @@
-"""What is captured of fibers for their snapshots, and which of them share a pickle.
+"""Captures of fibers for their snapshots, and which of the fibers share a pickle.
 
 Rules
 -----
@@ -32,7 +32,7 @@ HeldBy = Callable[[Fiber, Key | None], list[tuple[Key, int, int]]]
 ANYWHERE_ALL: Final[Mapping[int, Destination]] = {}
 """The destinations of fibers all of which may go on anywhere."""
 _MOST_TOGETHER: Final = 256
-"""So many fibers that have not begun share a pickle at most."""
+"""The most fibers that have not begun and share a pickle."""
 _BOUND: Final = "it uses an object that is kept in the worker"
 _THREADS: Final = "other threads of the worker may have been at fibers of its tree"
 
@@ -101,7 +101,8 @@ class Capturing:
         return fiber.id in reachable or (state.is_leaving and is_put_aside)
 
     def sleeps_on(self, captured: Captured) -> bool:
-        """Whether it has not woken meanwhile, if it matters: else it may have been stepped."""
+        """Whether the sleeper has not woken meanwhile, if it matters: else it may have been
+        stepped."""
         if not captured.timer:
             return True
         fiber = self._state.parked.get(captured.fiber.id)

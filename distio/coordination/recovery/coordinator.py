@@ -13,9 +13,9 @@ Rules
 - A fiber that waits in its snapshot asks again where it is placed. The reply to its call is kept
   for that; so is what it was told to cancel, and each outcome for which somebody may ask.
 - A fiber that was in hand when too many workers were lost isn't placed again: it may be what ends
-  them. Whoever watches a process reports the work that it had in hand. Of several fibers in hand
-  those count that have counted most before. Each of them goes on apart from the others, first the
-  one whose thread was the first to take work. Where nobody watches, each fiber of the process
+  them. A parent that watches a process reports the work that it had in hand. Of several fibers in
+  hand those count that have counted most before. Each of them goes on apart from the others, first
+  the one whose thread was the first to take work. Where nobody watches, each fiber of the process
   counts that may have been running. A member that leaves in order has lost nothing to its fibers.
 - In a run that keeps births, no reply is kept for a fiber that is where it was born. When its
   member leaves and saves it, the reply to its call may be on its way there. Then the snapshot is of

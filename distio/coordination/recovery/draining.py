@@ -8,8 +8,8 @@ Rules
   fiber has asked for is answered as ever. A call on another thread is waited for; so is a callback,
   and a call of an actor.
 - A tree is at rest when none of this is left in it. Then its fibers are saved, each on its own.
-- What was sent to such a fiber before the coordinator had its snapshot comes before the answer to
-  that. The fiber is saved again. What is sent later is told to it again elsewhere.
+- Messages that were sent to such a fiber before the coordinator had its snapshot come before the
+  answer to that. The fiber is saved again. Later messages are told to it again elsewhere.
 - A fiber that comes when the member leaves is saved already. One that calls an actor here is made
   to its end, before the object of the actor goes on elsewhere.
 - The fibers of a run that is cancelled release here: there may be no other member for them.
@@ -41,14 +41,14 @@ _MOST_REASONS: Final = 3
 
 
 class Drained(NamedTuple):
-    """What has become of the fibers of a member that leaves."""
+    """The fate of the fibers of a member that leaves."""
 
     moved: int
     """How many go on elsewhere."""
     left_behind: int
     """How many could not be saved."""
     reasons: Sequence[str]
-    """Why not: the first few different reasons."""
+    """The reasons why fibers could not be saved: the first few different ones."""
 
     def __str__(self) -> str:
         moved = "1 fiber goes on" if self.moved == 1 else f"{self.moved} fibers go on"
@@ -139,7 +139,7 @@ class Drain(MemberFeature):
 
     @property
     def drained(self) -> Drained:
-        """What has become of the fibers here so far."""
+        """The fate of the fibers here so far."""
         return Drained(len(self._saved), self._left_behind, [*self._reasons][:_MOST_REASONS])
 
     # -- trees at rest --------------------------------------------------------------------
@@ -225,7 +225,7 @@ class Drain(MemberFeature):
             self._saved.pop(fiber.id, None)
 
     def run_is_cancelled(self, run: LocalRun) -> None:
-        """Its fibers release what they hold here."""
+        """Let the fibers of the run release what they hold here."""
         aside = self._state.set_aside.values()
         for fiber in [*map(_fiber_of, aside)]:
             if fiber.run == run.id and fiber.id not in self._in_hand:
@@ -233,7 +233,7 @@ class Drain(MemberFeature):
         self._forget(run)
 
     def run_ended(self, run: LocalRun) -> None:
-        """Nobody wants its fibers any more."""
+        """Drop the fibers of the run that were set aside."""
         if self._state.is_leaving:
             self._state.set_aside = {
                 id: work
@@ -247,7 +247,7 @@ class Drain(MemberFeature):
         self._unsaved = {id: each for id, each in self._unsaved.items() if each.run != run.id}
 
     def coordinator_lost(self, reason: str) -> None:
-        """No fiber can go elsewhere any more."""
+        """Let the fibers that were set aside go on here: they can't go elsewhere any more."""
         self._state.ready.extend(self._state.set_aside.values())
         self._state.set_aside.clear()
         self._saved.clear()

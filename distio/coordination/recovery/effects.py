@@ -1,4 +1,4 @@
-"""What others see of the requests of fibers, in words.
+"""The effects of requests that others see, in words.
 
 A request whose type `is_visible` is here, so that a fiber is saved before it is answered; or its
 fiber is saved when what it does leaves the process. Else the import fails.
@@ -17,7 +17,8 @@ from distio.protocol import requests as rq
 __all__ = ["EFFECTS", "Effect", "require_all"]
 
 Effect = Callable[[Fiber, Any, MemberState], str]
-"""Says what others see of this request of a fiber that is in a tree; empty: nothing."""
+"""A function of a request of a fiber in a tree: the effect that others see, in words; empty:
+none."""
 
 
 def _of_a_call(fiber: Fiber, request: rq.CallPrimitive, state: MemberState) -> str:

@@ -8,7 +8,7 @@ Rules
 - That is right as long as nobody has seen what a fiber of the tree has done. So before one of them
   does what others see, new snapshots are taken of all fibers in the tree. They leave in one batch
   with the effect. From then on each of them is the top of a tree of its own.
-- What others see: calls of primitives; a changed variable; a lock given back that the snapshot
+- Others see these: calls of primitives; a changed variable; a lock given back that the snapshot
   holds; the cancellation, the leaving and the end of a fiber that the coordinator knows.
 - A fiber that can't be captured (see `recovery/capturing.py`) or pickled has no snapshot of that
   moment, and the coordinator is told so: an older one would do the same again.
@@ -96,7 +96,7 @@ class Recovery(MemberFeature):
         fiber.tree = run.trees[fiber.id] = Tree(fiber, held, is_unsaved=is_unsaved)
 
     def fibers_left(self, departure: Departure) -> None:
-        """What is left of their trees is on its own."""
+        """The fibers leave their trees, and the trees go on without them."""
         for fiber in departure.fibers:
             if fiber.tree is not None:
                 departure.run.trees.pop(fiber.id, None)
@@ -141,7 +141,7 @@ class Recovery(MemberFeature):
             condition: under which snapshots are sent, of this fiber and of others; None: they are.
 
         Returns:
-            What the executor goes on with.
+            The work with which the executor goes on.
         """
         if self._state.runs[fiber.run].snapshots == "births":
             self._unsave(fiber.tree, effect)
@@ -431,5 +431,5 @@ def _stay(then: Task) -> None:
 
 
 def _go_on_all_the_same(then: Task) -> Task:
-    """Nobody has seen the fibers yet, so they need no snapshots."""
+    """Go on without snapshots: no other process has seen the fibers yet."""
     return then

@@ -72,7 +72,7 @@ class LossReports(CoordinatorFeature):
         self._told: list[_Loss] = []
         """The losses of which a first part was reported."""
         self._loss_of: dict[int, _Loss] = {}
-        """By fiber that has no place yet."""
+        """The losses by fiber that has no place yet."""
 
     def restored(self, fiber: int, run: Run, lost: MemberRecord, reason: str, saved: bool) -> None:
         """A fiber goes on elsewhere.
@@ -123,7 +123,7 @@ class LossReports(CoordinatorFeature):
                 loss.places[member.name()] = loss.places.get(member.name(), 0) + 1
 
     def run_ended(self, id: int, run: Run) -> None:
-        """Nobody waits for its fibers any more."""
+        """Take the run's fibers out of the losses that wait for them."""
         for fiber in run.fibers:
             loss = self._loss_of.pop(fiber, None)
             if loss is not None:
@@ -152,7 +152,7 @@ class LossReports(CoordinatorFeature):
             self._state.send_if_member(client, report)
 
     def fiber_lost(self, fiber: int, record: FiberRecord, worker: str, reason: str) -> None:
-        """Such a fiber was lost for good meanwhile."""
+        """A fiber that was to go on after a loss is lost for good."""
         loss = self._loss_of.pop(fiber, None)
         if loss is not None:
             loss.waiting.discard(fiber)

@@ -59,7 +59,8 @@ class Captured:
         refusal: str = "",
     ) -> None:
         self.destination: Destination = ANYWHERE
-        """Where it goes on: a call of an actor does where the object is."""
+        """The destination at which the fiber goes on: a call of an actor does where the object
+        is."""
         self.fiber = fiber
         self.tree = fiber.tree
         """The tree that it was in: it is in another one when it has been saved since."""
@@ -69,12 +70,12 @@ class Captured:
         self.held = held
         self.is_waiting = is_waiting
         self.is_calling = is_waiting and type(fiber.request) is CallPrimitive
-        """Whether that is the reply of a primitive."""
+        """Whether the fiber waits for the reply of a primitive."""
         self.refusal = refusal
 
 
 class Condition(NamedTuple):
-    """What holds for snapshots that are taken though nobody sees anything yet: they may be none."""
+    """The condition for snapshots taken though nobody sees anything yet: there may be none."""
 
     refused: Callable[..., Following]
     """Called if there are none. It answers the fiber that asks for them:
@@ -90,7 +91,7 @@ class Taken(NamedTuple):
     received: int
     """How many messages the member had handled when the fibers were captured."""
     effect: str
-    """What others see then, in words."""
+    """The effect that others see then, in words."""
     snapshots: Sequence[tuple[Sequence[Captured], Dumped | None, str]]
     """(fibers, their pickle or None, why there is none)."""
     outcomes: Sequence[tuple[int, Leaving]]
@@ -98,7 +99,7 @@ class Taken(NamedTuple):
     fiber: Fiber | None
     """The fiber that does what others see."""
     then: Any
-    """What answers it, or the task that comes next."""
+    """The action that answers it, or the task that comes next."""
     condition: Condition | None
     """None: there is no way back, and the coordinator is told of what can't be saved."""
 
@@ -109,7 +110,7 @@ class Taken(NamedTuple):
         return [each.fiber.id for each in fibers if each.is_calling]
 
     def why_none(self) -> str:
-        """Why nothing is to be saved; empty: it is."""
+        """The reason why nothing is to be saved; empty: something is."""
         if self.condition is None:
             return ""
         needed = [
@@ -171,7 +172,7 @@ class TakeSnapshots(Task):
         return [*result.then.fiber_ids()] if result.fiber is None else [result.fiber.id]
 
     def run(self, host: HostServices) -> None:
-        """Pickle them, and the outcomes to which they refer."""
+        """Pickle the fibers, and the outcomes to which they refer."""
         writer = Writer(attaches=True)
         snapshots: list[tuple[Sequence[Captured], Dumped | None, str]] = []
         mentioned = [*self._mentioned]
@@ -204,7 +205,8 @@ class TakeSnapshots(Task):
 
 
 def _why_unsaved(captured: Captured, error: BaseException) -> str:
-    """What can't be pickled, and where; to find that takes long, so it is found once in a row."""
+    """The reason why something can't be pickled, with its place; found once in a row, as it takes
+    long."""
     tree = captured.fiber.tree
     is_known = tree is None or tree.is_unsaved
     return str_of(error) if is_known else why_not_captured(captured.state, error)
@@ -239,5 +241,5 @@ class RepeatRequest(Task):
         return self._repeat(self.fiber)
 
     def dropped(self) -> bool:
-        """Nobody wants the fiber any more."""
+        """Drop the task: the run needs the fiber no more."""
         return True

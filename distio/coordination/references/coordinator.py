@@ -5,17 +5,17 @@ Rules
 - For each key the coordinator counts: each member, once for having made it and once for each
   payload with a reference to it that was sent there; and the payloads that are here, in the backlog
   or as items of a queue or a deferred value.
-- A member gives back what it was counted for, by number, when no reference is left there. What was
-  sent meanwhile still counts, so no payload on its way is forgotten.
+- A member gives back what it was counted for, by number, when no reference is left there.
+  References that were sent meanwhile still count, so no payload on its way is forgotten.
 - A key that nothing counts for is freed, and with it the payloads that were in it.
 - The key of a fiber is its id, and its handles are the references to it. A member from which the
   fiber leaves is counted once: its handle stays there. As long as that is all there is to say, the
   record of the fiber says it (`is_unwanted`). A handle where the fiber is isn't counted; the member
   tells when such a handle leaves, and is counted until the payload with it has come.
-- A member may say that a payload refers to anything. What isn't known, or belongs to the runs of
-  others, doesn't count, and isn't told on.
-- What a lost member was counted for stays: it may have told others in ways that nobody tracks. So
-  does what refers to itself. All of that ends with the run.
+- A member may say that a payload refers to anything. A key that isn't known, or belongs to the runs
+  of others, doesn't count, and isn't told on.
+- The counts of a lost member stay: it may have told others in ways that nobody tracks. So does what
+  refers to itself. All of that ends with the run.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ class _Known:
         self.run = run
         self.members = members
         self.host = host
-        """Of a fiber without a record: the member that has reported a handle of it."""
+        """The member that has reported a handle of a fiber without a record."""
         self.payloads = 0
         """How many payloads here refer to it."""
         self.contents: dict[int, int] = {}
         """By key: how many payloads in it refer to that."""
         self.exposed = exposed
-        """Of a fiber: how often the member where it is has reported that a handle leaves."""
+        """How often the member of a fiber has reported that a handle leaves."""
 
 
 class References(CoordinatorFeature):
@@ -126,7 +126,7 @@ class References(CoordinatorFeature):
             known.exposed = known.host = 0
 
     def host_of(self, run: int, fiber: int) -> int:
-        """Where a fiber of this run is that has no record."""
+        """The host of a fiber of this run that has no record."""
         known = self._known.get(fiber)
         return (
             known.host if known is not None and known.run == run and known.host else home_of(fiber)
@@ -216,7 +216,7 @@ class References(CoordinatorFeature):
         self.given_back(sender.id, message.counts)
 
     def given_back(self, member: int, counts: Iterable[tuple[int, int]]) -> None:
-        """This member can't reach these any more, as far as it has heard of them."""
+        """Uncount keys that this member can't reach any more, as far as it has heard of them."""
         for key, count in counts:
             if key in self._known:
                 _take_away(self._known[key].members, member, count)

@@ -146,7 +146,7 @@ class References(MemberFeature):
     def after_flush(self) -> None:
         """Handles that left were told of: from now on the payloads with them count.
 
-        What died is given back after the ends of fibers. With the end of a run all of its
+        Dead references are given back after the ends of fibers. With the end of a run all of its
         references are gone at once, and nobody need look at each of them.
         """
         self.give_back()

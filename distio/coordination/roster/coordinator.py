@@ -1,4 +1,4 @@
-"""Answers which members there are, at once or when enough workers are there.
+"""The coordinator's answers to questions for members, at once or when enough workers are there.
 
 Rules
 -----
@@ -43,7 +43,7 @@ class Roster(CoordinatorFeature):
         self._waits: dict[tuple[int, int], m.ListMembers] = {}
         """By (member, question)."""
         self._looks_at = 0.0
-        """Before that, no question that waits for a change is answered."""
+        """The time before which no question that waits for a change is answered."""
 
     @admits
     def admit_listing(self, sender: MemberRecord, message: m.ListMembers) -> None:
@@ -89,7 +89,7 @@ class Roster(CoordinatorFeature):
             self._state.is_unsettled = True
 
     def member_lost(self, lost: MemberRecord, reason: str) -> None:
-        """Nobody waits for answers to the member any more."""
+        """Drop the questions of the member."""
         waits = self._waits.items()
         self._waits = {key: count for key, count in waits if key[0] != lost.id}
 

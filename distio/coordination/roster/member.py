@@ -21,5 +21,5 @@ class Roster(MemberFeature):
 
     @handles
     def listed(self, message: MembersListed) -> None:
-        """All members."""
+        """Pass the list of all members to the host."""
         self._state.tell_host(message)

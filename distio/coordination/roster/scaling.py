@@ -26,18 +26,18 @@ __all__ = ["Bounds", "Decision", "Scaling"]
 
 @dataclass(frozen=True)
 class Bounds:
-    """What the number of workers depends on, beside the load."""
+    """The bounds of the number of workers, and the times and the worker that a decision needs."""
 
     minimum: int
     maximum: int
     idle_seconds: float
     start_seconds: float
     worker: ListedMember
-    """One that is started: its threads, tags and resources count."""
+    """A worker as they are started: its threads, tags and resources count."""
 
 
 class Decision(NamedTuple):
-    """What is to be done."""
+    """The workers to start and to stop."""
 
     start: int
     """How many workers to start."""
@@ -54,13 +54,13 @@ class Scaling:
     def __init__(self, bounds: Bounds) -> None:
         self.bounds = bounds
         self._starting: list[float] = []
-        """For each worker that was started and hasn't joined: until when it is waited for."""
+        """The times until which workers are waited for that were started and haven't joined."""
         self._seen: set[str] = set()
         """The names of the workers that were there last."""
         self._idle_since: dict[str, float] = {}
 
     def decide(self, now: float, listed: MembersListed) -> Decision:
-        """What to do, now that the cluster is like this."""
+        """Decide which workers to start and stop, now that the cluster is like this."""
         workers = [each for each in listed.members if each.kind == "worker" and not each.is_leaving]
         self._note(now, workers)
         lacking = self._lacking(workers, listed)

@@ -75,6 +75,6 @@ class Awaited:
         return [first[1], *self._others.pop(fiber, {}).values()]
 
     def values(self) -> list[Mine]:
-        """All of them, for checks."""
+        """All awaited handles, for checks."""
         others = [handle for each in self._others.values() for handle in each.values()]
         return [handle for _, handle in self._handles.values()] + others

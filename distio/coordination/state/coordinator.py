@@ -37,14 +37,14 @@ class CoordinatorState:
         self.overdue: dict[int, str] = {}
         """By member that is to be lost, since it doesn't read: why, in words."""
         self.keep = keep
-        """Keeps the bytes of snapshots and outcomes."""
+        """The keeper of the bytes of snapshots and outcomes."""
         self.members: dict[int, MemberRecord] = {}
         self.departed = Departed()
         self.fibers: dict[int, FiberRecord] = {}
         self.runs: dict[int, Run] = {}
         self.backlog = Backlog()
         self.places = Places()
-        """What placed fibers hold, and which of them wait."""
+        """The amounts that placed fibers hold, and the fibers that wait for a place."""
         self.misfits: dict[bytes, deque[m.Chunk]] = {}
         """By manifest of code: the chunks that some worker doesn't take, as its code is another."""
         self.refusals: dict[bytes, int] = {}
@@ -54,7 +54,7 @@ class CoordinatorState:
         self.cold: dict[int, dict[ColdGroup, None]] = {}
         """By run: the fibers that sleep here."""
         self.now = 0.0
-        """When the event came that is being handled."""
+        """The time of the event that is being handled."""
         self.alarm = inf
         """When `tick` is to be called: at the earliest deadline, or before."""
         self.is_unsettled = False
@@ -68,7 +68,7 @@ class CoordinatorState:
         self.counts: dict[str, int] = {}
         """By what has happened, in words: how often, for those who look at the cluster."""
         self.version = ""
-        """Of distio in the process that is the coordinator."""
+        """The version of distio in the process that is the coordinator."""
         self.next_incarnation = 1
         self.commands: list[Send] = []
         """The commands that follow from the event that is being handled."""
@@ -334,7 +334,7 @@ class CoordinatorState:
             run_may_be_stuck(id, run)
 
     def end_run(self, id: int, run: Run, *, overdue: str = "") -> None:
-        """This run is over.
+        """End this run.
 
         Args:
             id: which.

@@ -1,4 +1,4 @@
-"""Where fibers go that leave a member."""
+"""The destinations of fibers that leave a member."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["ANYWHERE", "Destination"]
 
 
 class Destination(NamedTuple):
-    """Where fibers go, as in `Chunk`."""
+    """The destination of fibers, as in `Chunk`."""
 
     target: int = 0
     """The member that the fibers are for; 0: any."""

@@ -23,7 +23,7 @@ __all__ = [
 
 
 OPERATOR: Final = 0
-"""No member's incarnation: stands for whoever reads the log of the coordinator."""
+"""The incarnation of no member: stands for the operator, who reads the coordinator's log."""
 
 
 class Joined(NamedTuple):
@@ -31,7 +31,7 @@ class Joined(NamedTuple):
 
     hello: m.Hello
     fence_seconds: float = 0.0
-    """For how long it may step fibers, at the most, if it can't be reached; 0: no time is long
+    """The longest time for which it may step fibers if it can't be reached; 0: no time is long
     enough, or it has ended then."""
     role: Role = "any"
     """The role of the member's key."""

@@ -72,11 +72,12 @@ class LocalRun:
         self.location = LocalFiber(id)
         """The location of the handles of all fibers of the run that are here."""
         self.alive = 0
-        """How many of its fibers are here and haven't ended."""
+        """The number of the run's fibers that are here and haven't ended."""
         self.offered = 0
-        """How many were offered since few of them waited for a place."""
+        """The number of fibers that were offered since few of them waited for a place."""
         self.blocked = 0
-        """How many of them wait for others here: for fibers, locks, or answers that are here."""
+        """The number of fibers that wait for others here: for fibers, locks, or answers that are
+        here."""
         self.asked: set[int] = set()
         """The fibers that wait for locks, or replies, for which the coordinator was asked."""
         self.woken = 0
@@ -115,7 +116,7 @@ class LocalRun:
         self.makes_calls = False
         """Whether its fibers elsewhere make calls for somebody who knows of no fibers."""
         self.snapshots: Snapshots = "off"
-        """What is kept of its fibers here, in case the member is lost."""
+        """The snapshots that are kept of its fibers here, in case the member is lost."""
         self.trees: dict[int, Tree] = {}
         """By fiber here that the coordinator knows, if one of them may go on elsewhere."""
         self.restored: dict[int, tuple[int, str]] = {}
@@ -130,7 +131,7 @@ class LocalRun:
         self._is_anew = False
         """Whether its coordinator takes all of its fibers here for fibers that were made here."""
         self._unreported = unreported
-        """Where a run enters itself when there is something to tell."""
+        """The runs that have something to tell, in which this run enters itself."""
         self._newly_blocked = newly_blocked
         """Gets the run when a fiber has begun to wait, or waits no longer."""
         self._started: list[tuple[int, int]] = []

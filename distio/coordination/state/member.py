@@ -52,14 +52,15 @@ __all__ = [
 NamedRunAnswer: TypeAlias = (
     m.NamedRunFound | m.NamedRunRefused | m.NamedRunsListed | m.NamedRunEnded
 )
-"""What the coordinator says of named runs."""
+"""An answer of the coordinator about named runs."""
 Report: TypeAlias = m.LossReported | CodeReported | m.NoWorkerFits
-"""What is to be in the log of the program."""
+"""A report for the log of the program."""
 HostMessage: TypeAlias = m.LogsRelayed | Report | NamedRunAnswer | MembersListed
-"""What the coordinator says to a process, and not to fibers of it."""
+"""A message of the coordinator to a process, and not to fibers of it."""
 
 GIVE_BACK_TOGETHER: Final = 64
-"""So many fibers with small outcomes are given back together, if not all is told before."""
+"""The number of fibers with small outcomes that are given back together, if not all is told
+before."""
 ASK_EVERY: Final = 2_000
 """After so many messages the member asks to be told when they are heard."""
 MOST_UNHEARD: Final = 20_000
@@ -120,22 +121,22 @@ class MemberState:
         self.said = 0
         """How many messages were taken out of the outbox."""
         self.asked_at = 0
-        """How many of them there were when it last asked how many are heard."""
+        """The number of messages said when the member last asked how many are heard."""
         self.heard = 0
-        """How many of them the coordinator has heard, as far as is known."""
+        """The number of messages that the coordinator has heard, as far as is known."""
         self.said_bytes = 0
         """How large they were."""
         self.asked_at_bytes = 0
         self.heard_bytes = 0
         self.questions: deque[tuple[int, int]] = deque()
-        """For each question that isn't answered: how many messages and bytes it is about."""
+        """The messages and bytes that each unanswered question is about."""
         self.progress = ProgressReport()
         self.given_back: deque[tuple[int, int]] = deque()
         """(key, count) of the claims that have died since the coordinator was told."""
         self.given_back_later: deque[tuple[int, int]] = deque()
         """The same, of fibers whose outcomes are here and small: many are told of together."""
         self.for_host: list[HostMessage] = []
-        """What the coordinator has said to the process and not to fibers, in order, since the host
+        """The coordinator's messages to the process and not to fibers, in order, since the host
         last looked."""
         self.ended_runs: list[tuple[LocalRun, m.RunEnded]] = []
         """Runs that have ended since the host last looked."""
@@ -144,11 +145,11 @@ class MemberState:
         self.is_leaving = False
         """Whether the member cancels its fibers, to say goodbye when none is left."""
         self.has_left = False
-        """Whether it has said goodbye."""
+        """Whether the member has said goodbye."""
         self.is_to_be_heard = False
         """Whether its process waits until that was heard."""
         self.orphaned_because = ""
-        """If not empty: the member has lost its coordinator, and why."""
+        """The reason why the member has lost its coordinator; empty: it has not."""
         self.stepping = 0
         """How many pieces of work executors have."""
         self.threads = 0
@@ -340,7 +341,7 @@ class MemberState:
 
     @property
     def is_full(self) -> bool:
-        """Whether that is so much that nothing large is to be said."""
+        """Whether so much is unheard that nothing large is to be said."""
         return self.said_bytes - self.heard_bytes > MOST_UNHEARD_BYTES
 
     @property
@@ -350,5 +351,6 @@ class MemberState:
 
 
 def _size_of(message: m.MemberMessage) -> int:
-    """What a message adds to `said_bytes` when it leaves: outcomes were counted before."""
+    """The bytes that a message adds to `said_bytes` when it leaves: outcomes were counted
+    before."""
     return MESSAGE_BYTES if type(message) is m.OutcomesReady else size_of(message)

@@ -24,7 +24,7 @@ AHEAD: Final = 2
 
 _MOST_DEPARTED: Final = 1_000
 _MOST_EXITS: Final = 100
-"""How many are kept of those that are known in detail."""
+"""The most exits that are kept of those that are known in detail."""
 
 
 _ROLES: Final[Mapping[MemberKind, Role]] = {"client": "client", "observer": "observer"}
@@ -45,20 +45,21 @@ class MemberRecord:
         self.id = id
         self.hello = hello
         self.role: Role = "observer" if role == "observer" else _ROLES.get(hello.kind, "worker")
-        """What it may say; see `MemberMessage.roles`. A supervisor has the role of its workers."""
+        """The rights of the member to send messages; see `MemberMessage.roles`. A supervisor has
+        the role of its workers."""
         self.fence_seconds = fence_seconds
         """See `events.Joined`."""
         self.joined_at = joined_at
         self.is_worker: Final = hello.kind == "worker"
-        """Whether it takes fibers of any run."""
+        """Whether the member takes fibers of any run."""
         self.sent = 0
         """How many counted messages were sent to it."""
         self.received = 0
-        """How many of them it had handled when it last reported."""
+        """The number of messages that the member had handled when it last reported."""
         self.unread = Unread(most_unread)
-        """What was said to it that it has not read."""
+        """The messages to the member that it has not read."""
         self.is_slow = False
-        """Whether that is too much: see `pressure`."""
+        """Whether the messages that it has not read are too many: see `pressure`."""
         self.withdrawals = 0
         """How many `WithdrawAcquire` of it were heard."""
         self._ready = 0
@@ -73,28 +74,30 @@ class MemberRecord:
         self.blocked: dict[int, int] = {}
         """By run: how many fibers waited for others when it last reported."""
         self.nothing_to_steal = False
-        """Whether it had nothing that could move, and has started and woken nothing since."""
+        """Whether the member had nothing that could move, and has started and woken nothing
+        since."""
         self.was_asked_to_share = False
         self.refused: dict[bytes, list[str]] = {}
         """By manifest of code that is another there: in which way, in words."""
         self.is_full = False
-        """Whether it has said that it has too little memory to take more fibers."""
+        """Whether the member has said that it has too little memory to take more fibers."""
         self.is_leaving = False
         """Whether the member has said that it leaves: its fibers release what they hold."""
         self.gone_because = ""
-        """Why the link broke, while the report on the exit of the process is still to come."""
+        """The reason why the link broke, while the report on the exit of the process is still to
+        come."""
         self.gone_at: float | None = None
-        """When that was seen."""
+        """The time at which the break was seen."""
         self.is_blameless = False
         """See `events.Disconnected`."""
         self.not_there: frozenset[int] = frozenset()
-        """Once it is lost: the fibers that were placed there, and that it never had."""
+        """The fibers that were placed at a member that is lost now, and that it never had."""
         self.exit: WorkerExited | None = None
         """How its process has exited, if somebody has seen that."""
 
     @property
     def left_in_order(self) -> bool:
-        """Of a member that is none any more: whether it had said that it leaves, and did."""
+        """Whether a former member had said that it leaves, and did."""
         return self.is_leaving and self.exit is None and not self.is_gone
 
     @property
@@ -109,23 +112,24 @@ class MemberRecord:
 
     @property
     def has_room(self) -> bool:
-        """Whether it takes more."""
+        """Whether the member takes more."""
         return self.takes_fibers and self.load < AHEAD * self.hello.threads
 
     @property
     def takes_fibers(self) -> bool:
-        """Whether it takes fibers that need no room."""
+        """Whether the member takes fibers that need no room."""
         # written out, as it is asked for each chunk that is placed
         return not (self.gone_because or self.is_leaving or self.is_full or self.is_slow)
 
     @property
     def is_staying(self) -> bool:
-        """Whether it is there, and doesn't leave."""
+        """Whether the member is there, and doesn't leave."""
         return not (self.is_gone or self.is_leaving)
 
     @property
     def is_up_to_date(self) -> bool:
-        """Whether it had handled all messages that were sent to it when it last reported."""
+        """Whether the member had handled all messages that were sent to it when it last
+        reported."""
         return self.received == self.sent
 
     def note_placed(self, chunk: Chunk) -> None:
@@ -148,7 +152,7 @@ class MemberRecord:
 
     @property
     def given_name(self) -> str:
-        """Its name if somebody has given it one, else empty."""
+        """The name of the member if somebody has given it one, else empty."""
         hello = self.hello
         return given_name(self.id, hello.pid, hello.host, hello.name)
 

@@ -1,4 +1,4 @@
-"""What placed fibers need, what they hold at members, and which of them wait for a place.
+"""The needs of placed fibers, what they hold at members, and which of them wait for a place.
 
 Rules
 -----
@@ -32,7 +32,7 @@ Rank: TypeAlias = tuple[bool, int]
 """The place of a chunk in the order: (whether it is new, its number)."""
 
 _UNITS: Final = 1_000_000
-"""So many units are an amount of 1: whole numbers have exact sums."""
+"""The units of an amount of 1: whole numbers have exact sums."""
 
 _NONE: Final[Mapping[str, int]] = {}
 
@@ -75,7 +75,7 @@ class Places:
         """By kind: a heap of the chunks that wait; those that have left are passed over."""
         self._chunks: dict[Rank, Chunk] = {}
         self._rank_of: dict[int, Rank] = {}
-        """By fiber that waits."""
+        """The ranks of fibers that wait."""
         self._count = 0
         self._held: dict[int, dict[int, None]] = {}
         """By member: the placed fibers that are there."""
@@ -119,7 +119,7 @@ class Places:
         return held
 
     def member_lost(self, member: int) -> None:
-        """Nothing is held there any more."""
+        """Give back all that placed fibers hold at this member."""
         for fiber in [*self._held.get(member, ())]:
             self.give_back(fiber)
 
@@ -183,7 +183,7 @@ class Places:
         return [chunk for fiber in fibers if (chunk := self.take_out(fiber)) is not None]
 
     def kinds(self, most: int) -> list[tuple[Needs, int]]:
-        """What the chunks of the first kinds need that wait, and about how many there are."""
+        """The needs of the first kinds of waiting chunks, and about how many chunks have each."""
         first = list(islice(self._orders.items(), most))
         return [
             (Needs(dict(tags), dict(amounts)), len(order)) for (tags, amounts, _), order in first
@@ -194,7 +194,7 @@ class Places:
     ) -> Iterator[tuple[Chunk, MemberRecord]]:
         """Take out chunks with the members that they go to, in order, as long as there are places.
 
-        Whoever gets a chunk sends it before asking for the next one.
+        A caller that gets a chunk sends it before asking for the next one.
 
         Args:
             members: all members.

@@ -43,7 +43,7 @@ class ProgressReport:
         return run in self.unreported or bool(self._posted.fibers)
 
     def forget(self, run: int) -> None:
-        """This run is over: what there was to tell of it is moot."""
+        """Forget this run, which is over: its report is moot."""
         self.unreported.pop(run, None)
         self.newly_blocked.pop(run, None)
 
@@ -51,7 +51,7 @@ class ProgressReport:
         return bool(self.unreported or self._posted.fibers)
 
     def flush(self, load: int, outbox: list[m.MemberMessage], *, full: bool) -> None:
-        """Put it into the outbox; nothing if the coordinator knows it.
+        """Put the report into the outbox; nothing if the coordinator knows it.
 
         Args:
             load: see `MemberState.load`.

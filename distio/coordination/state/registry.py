@@ -26,7 +26,7 @@ NOWHERE: Final = -1
 """The host of a fiber that waits for a place."""
 
 _NONE: Final[dict[int, int]] = {}
-"""What most records have none of: one that is empty is replaced, and never changed."""
+"""The empty dict that most records share: a record replaces it, and never changes it."""
 
 _MOST_LOSSES: Final = 3
 """How many lost members are kept, to tell why a run can't go on."""
@@ -40,10 +40,11 @@ class Snapshot:
 
     def __init__(self, chunk: Chunk, payload: Stored, *, is_saved: bool) -> None:
         self.chunk = msgspec.structs.replace(chunk, fibers=[], places=[], payload=b"")
-        """What goes with the pickle: the records of the fibers say which is where in it."""
+        """The chunk without its fibers and its pickle: their records say which is where in the
+        pickle."""
         self.payload = payload
         self.is_saved = is_saved
-        """Whether it was taken on a worker, or is how the fibers came to theirs."""
+        """Whether the snapshot was taken on a worker, or is how the fibers came to theirs."""
         self.fibers = len(chunk.fibers)
         """How many of the fibers would go on from it."""
 
@@ -100,7 +101,7 @@ class ColdGroup:
 
     @property
     def wakes_at(self) -> float:
-        """When the next of them wakes."""
+        """The time at which the next of the fibers wakes."""
         return self._deadlines[0]
 
     def due(self, now: float) -> Sequence[int]:
@@ -108,7 +109,7 @@ class ColdGroup:
         return self._fibers[: bisect_right(self._deadlines, now)]
 
     def deadline_of(self, fiber: int) -> float:
-        """When a fiber wakes that is among them."""
+        """The time at which a fiber of the group wakes."""
         return self._deadlines[self._fibers.index(fiber)]
 
     def take(self, fiber: int) -> float:
@@ -119,7 +120,7 @@ class ColdGroup:
 
 
 class Rare:
-    """What the records of most fibers have none of, so that all of these share one object."""
+    """The rare facts about a fiber: the records of most fibers have none, and share one object."""
 
     __slots__ = (
         "group",
@@ -144,9 +145,10 @@ class Rare:
         self.lost: tuple[str, str] | None = None
         """(worker, reason) if there will never be an outcome."""
         self.unsaved = ""
-        """Why there is no snapshot, if there could be one."""
+        """The reason why there is no snapshot, if there could be one."""
         self.told: dict[int, int] = _NONE
-        """As `pending_cancels`, but as long as the snapshot doesn't know of them."""
+        """The cancellations as in `pending_cancels`, as long as the snapshot doesn't know of
+        them."""
         self.reply: Replied | None = None
         """The reply to the call in which the snapshot waits."""
         self.losses = 0
@@ -156,9 +158,9 @@ class Rare:
         self.last_loss = ""
         """The last one, in words."""
         self.group: ColdGroup | None = None
-        """With which others it sleeps at the coordinator, if it does."""
+        """The group of fibers with which it sleeps at the coordinator, if it does."""
         self.wakes_at: float | None = None
-        """When the sleep ends in which the snapshot waits; None: that is over, or it waits for
+        """The end of the sleep in which the snapshot waits; None: that is over, or it waits for
         something else."""
 
 
@@ -197,9 +199,9 @@ class FiberRecord(msgspec.Struct, gc=False, eq=False):
     snapshot: Snapshot | None = None
     """The snapshot from which it goes on elsewhere, if its host is lost."""
     place: int = 0
-    """Which of the fibers in the snapshot it is."""
+    """The place of the fiber in the snapshot."""
     rare: Rare = _COMMON
-    """Is to be read; `own` is to be changed."""
+    """The rare facts, to be read; `own` is to be changed."""
 
     @property
     def own(self) -> Rare:
@@ -233,7 +235,8 @@ class FiberRecord(msgspec.Struct, gc=False, eq=False):
         self.own.told = _after(self.rare.told, count)
 
     def cancelled(self, region: int, number: int) -> None:
-        """Its host is told, by this message (0: there is no host), to cancel a region of it."""
+        """Note that the host is told, by this message (0: there is no host), to cancel a region of
+        the fiber."""
         own = self.own
         own.pending_cancels = _with_region(own.pending_cancels, region, number)
         self.note_told(region, number)
@@ -317,16 +320,16 @@ class Run:
     def __init__(self, owner: int, snapshots: Snapshots = "off") -> None:
         self.owner = owner
         self.snapshots = snapshots
-        """What is kept of its fibers."""
+        """The snapshots that are kept of its fibers."""
         self.since = 0.0
-        """When it has started."""
+        """The time of the run's start."""
         self.name = ""
         """The name under which it outlives its clients; empty if it ends with its owner."""
         self.members = {owner}
         """The members that have ever hosted fibers of the run."""
         self.alive = 0
         self.ended = 0
-        """How many of its fibers have ended where they were."""
+        """The number of the run's fibers that have ended where they were."""
         self.alive_at: dict[int, int] = {}
         """How many fibers are alive on each member, and at NOWHERE."""
         self.asleep = 0
@@ -349,12 +352,12 @@ class Run:
         """The cause that ends it before all its fibers have ended, and the reason for its Result.
         Fibers of it are cancelled wherever they go."""
         self.waits_on_other_runs = False
-        """Whether it waits for what other runs have, and nothing has moved in it since that was
-        found."""
+        """Whether the run waits for what other runs have, and nothing has moved in it since that
+        was found."""
         self.mistakes = 0
         """How often something has failed for it, by a mistake of distio: see `mending`."""
         self.is_miscounted = False
-        """Whether that may have spoilt its counts."""
+        """Whether a failure may have spoilt the counts of the run."""
         self.losses: dict[str, str] = {}
         """The first members that were lost with living fibers of it, and why."""
         self.waits: dict[int, WaitGraph] = {}
@@ -402,7 +405,7 @@ class Run:
         return [*self._owned.get(member, ())]
 
     def disown(self, fiber: int, record: FiberRecord) -> int:
-        """This fiber has ended: its owner need not cancel it.
+        """Let this fiber, which has ended, have no owner: the owner need not cancel it.
 
         Returns:
             The region of the owner that is to be cancelled if the fiber was lost; 0: none.

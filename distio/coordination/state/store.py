@@ -1,7 +1,7 @@
 """Where the coordinator keeps bytes that it may never need: snapshots, and outcomes.
 
-The machine says what is kept, and its shell decides where that is. What is kept is dropped with the
-last reference to it.
+The machine says what is kept, and its shell decides where that is. A kept payload is dropped with
+the last reference to it.
 """
 
 from __future__ import annotations

@@ -12,7 +12,8 @@ __all__ = ["Tree"]
 
 @final
 class Tree:
-    """If the member is lost, `head` goes on from a snapshot, and starts the `rest` again."""
+    """A saved fiber and those below it: if the member is lost, `head` goes on, and starts the
+    `rest` again."""
 
     __slots__ = ("has_called", "head", "held", "is_doomed", "is_unsaved", "rest")
 

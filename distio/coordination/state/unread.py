@@ -16,7 +16,7 @@ _ASK_EVERY_BYTES: Final = 1024**2
 
 @final
 class Unread:
-    """What was said to one member, and how much of it the member says that it has read.
+    """The messages to one member, and how much of them the member says that it has read.
 
     Args:
         most: how many bytes it may have before it.
@@ -34,7 +34,7 @@ class Unread:
         self._asked: deque[tuple[int, int]] = deque()
         """(bytes, messages) that were said before each question that isn't answered yet."""
         self.ask_at = self._every
-        """When so many bytes were said, the member is to be asked."""
+        """The number of bytes said at which the member is to be asked."""
 
     def ask(self) -> int:
         """The member is asked whether it has read what was said so far; return how much that is."""
@@ -53,7 +53,7 @@ class Unread:
 
     @property
     def bytes(self) -> int:
-        """How many bytes it has before it."""
+        """The number of bytes that the member has before it."""
         return self.said - self._read
 
     @property

@@ -32,7 +32,7 @@ class _Pending(NamedTuple):
     """A query that a host hasn't answered yet."""
 
     member: int
-    """Where the fiber is that asks."""
+    """The member of the fiber that asks."""
     query: m.QueryStatus
     place: tuple[int, int]
     """The host that was asked, and the epoch of the fiber there."""
@@ -47,7 +47,7 @@ class StatusQueries(CoordinatorFeature):
         self._count = 0
 
     def __len__(self) -> int:
-        """How many there are."""
+        """The number of queries that aren't answered."""
         return len(self._pending)
 
     @admits
@@ -148,7 +148,7 @@ class StatusQueries(CoordinatorFeature):
                 self._look_up(pending.member, pending.query)
 
     def run_ended(self, id: int, run: Run) -> None:
-        """No fiber is left in this run that could be answered."""
+        """Drop the queries of this run."""
         if self._pending:
             pending = self._pending.items()
             self._pending = {number: each for number, each in pending if each.query.run != id}

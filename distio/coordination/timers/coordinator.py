@@ -54,12 +54,12 @@ class Timers(CoordinatorFeature):
         """Called with the member and the deadline of each timer that it starts."""
         self.heap: list[Timer] = []
         self._running: dict[int, Timer] = {}
-        """By fiber."""
+        """The timers that are running, by fiber."""
         self._of_run: dict[int, dict[int, dict[int, None]]] = {}
         """By run and member: the fibers."""
 
     def __len__(self) -> int:
-        """How many are running."""
+        """The number of running timers."""
         return len(self._running)
 
     def forget_listener(self) -> None:
@@ -226,4 +226,4 @@ class Timers(CoordinatorFeature):
 
 
 def _nothing(member: MemberRecord, message: m.StartTimer, deadline: float) -> None:
-    """Nobody wants to know which fibers sleep."""
+    """Do nothing: the default where no part wants to know which fibers sleep."""

@@ -23,7 +23,7 @@ class Timers(MemberFeature):
     def __init__(self, state: MemberState) -> None:
         self._state = state
         self._timers = 0
-        """How many were started."""
+        """The number of timers started so far."""
 
     @answers
     def sleep(self, fiber: Fiber, request: rq.Sleep) -> None:

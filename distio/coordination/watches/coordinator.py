@@ -40,7 +40,7 @@ class Watches(CoordinatorFeature):
         self._watched: dict[int, dict[int, m.RunWatched | None]] = {}
         """By run and member: what was told last."""
         self._tells_at = 0.0
-        """Before that, nothing more is told."""
+        """The time before which nothing more is told."""
         self._has_news = False
         """Whether a member has reported since something was told."""
 

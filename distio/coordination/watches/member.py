@@ -40,7 +40,7 @@ class Watches(MemberFeature):
             self._state.send(m.WatchRun(run, goes_on=False))
 
     def told(self, run: int) -> m.RunWatched | None:
-        """What was told last of a run that is watched; None: nothing yet."""
+        """The last report on a run that is watched; None: none has come yet."""
         return self._told.get(run)
 
     @handles

@@ -1,4 +1,4 @@
-"""What programs are made of: the arguments that users give, checked and spread."""
+"""The arguments of which users make programs, checked and spread."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 Container = type[list[Any]] | type[tuple[Any, ...]]
-"""What several values are put into."""
+"""The type of the container for several values."""
 
 
 def require_io(io: Any, where: str, f: Any = None) -> IO[Any, Any, Any]:
@@ -83,7 +83,7 @@ def spread(args: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def container_of(args: tuple[Any, ...]) -> Container:
-    """What the values of these programs are put into: a tuple, or a list if one iterable has them.
+    """The container for the values of these programs: a tuple, or a list if one iterable has them.
 
     The types of separate programs are known one by one, and so are those of the items of a tuple.
     """

@@ -20,7 +20,7 @@ from distio.schedule import Schedule, require_schedule
 
 if TYPE_CHECKING:
     from distio.core.fiber import Handle
-    from distio.runtime.run import Cluster  # what `run` takes comes by the same door
+    from distio.runtime.run import Cluster  # the type that `run` takes comes by the same door
 
 __all__ = [
     "IO",
@@ -69,7 +69,7 @@ class IO(Operation, Generic[R, E, A]):
         of asyncio or trio, this runs as by `run_async(None)`, on threads of this process.
         """
         try:
-            return (yield self)  # type: ignore[no-any-return]  # what runs the function knows
+            return (yield self)  # type: ignore[no-any-return]  # its runner knows the type
         except (RuntimeError, TypeError):
             if not is_outside():
                 raise

@@ -103,7 +103,7 @@ class Chunk(IO[Any, Any, Any], Frame):
         self.first = first
         """The index of its first item."""
         self.group = group
-        """In which each item has a stream, if there is a seed."""
+        """The group in which each item has a stream, if there is a seed."""
         self.begun = begun
         """The program of the first item, if `f` was called for that already."""
 
@@ -125,7 +125,7 @@ _Items = tuple[Any, ...]
 
 @final
 class _ChunkFrame(Frame):
-    """Where a chunk has got to."""
+    """The frame of a chunk: how far it has got."""
 
     __slots__ = (
         "begun",
@@ -203,7 +203,7 @@ class _ChunkFrame(Frame):
             return None
         # pushed first: what `f` raises is this item's panic
         fiber.stack.append(self)
-        # what one item sets, the next one doesn't see
+        # the next item doesn't see what this one sets
         fiber.locals = self.locals
         has_any = not is_fresh and (fiber.variables or self.variables)  # most have none
         if has_any and not is_as_copied(fiber.variables, self.variables):
@@ -246,7 +246,7 @@ class _NextItem(Frame):
 
 @final
 class _ChunkEnd(Frame):
-    """All items are done; what is missing is how long it took."""
+    """The frame after the last item of a chunk: it measures how long the chunk took."""
 
     __slots__ = ("failures", "start", "values")
 
@@ -327,7 +327,7 @@ class _Loop(Frame):
 
     def __init__(self, traversal: TraversePar, group: Group | None) -> None:
         self.group = group
-        """In which each item has a stream, if there is a seed."""
+        """The group in which each item has a stream, if there is a seed."""
         items = traversal.items
         self.source: SequenceSource | IteratorSource
         self.total: int | None
@@ -346,11 +346,11 @@ class _Loop(Frame):
         self.under_way: list[tuple[Handle[Any, Any, Any], int, int]] = []
         """Fibers, and for each the place of its first item, and how many items it has."""
         self.values: list[Any] = []
-        """By place."""
+        """The values, by place."""
         self.failures: list[tuple[int, Failure]] = []
-        """By place; -1 for what the iterator or the callback has raised."""
+        """The failures, by place; -1 for what the iterator or the callback has raised."""
         self.done = 0
-        """How many items."""
+        """The number of items that are done."""
         self.begun: IO[Any, Any, Any] | None = None
         """The program of the first item, until its fiber is there."""
 

@@ -37,7 +37,7 @@ class ContraMapRead(UnaryOpWith):
         context = self.f(fiber.context)
         fiber.stack.append(_RestoreContext(fiber.context))
         fiber.context = context
-        return self.io  # type: ignore[no-any-return]  # what it is shows when it is evaluated
+        return self.io  # type: ignore[no-any-return]  # its type shows when it is evaluated
 
 
 @final

@@ -73,7 +73,7 @@ class Do(IO[Any, Any, Any]):
 
 
 def starter(f: Any) -> Any:
-    """What `io.do` makes of a function; a pickle has nothing of it but that function."""
+    """Wrap a function for `io.do`; a pickle has nothing of the wrapper but that function."""
 
     @wraps(f)
     def start(*args: Any, **kwargs: Any) -> IO[Any, Any, Any]:
@@ -257,7 +257,7 @@ class Awaiting(Frame):
 
     @runs_user_code
     def drive(self, fiber: Fiber, give: Callable[[Any], Any], outcome: Any) -> Next:
-        """Let it go on until it awaits something, or ends."""
+        """Let the function go on until it awaits something, or ends."""
         while True:
             try:
                 io = give(outcome)
@@ -284,7 +284,7 @@ class Awaiting(Frame):
                 self.log.awaits(fiber.variables)
             fiber.stack.append(self)
             # nothing may come between the end of `async with` and the release
-            return io._leave(fiber, self) if kind is Leave else io  # type: ignore[no-any-return]  # what it is shows when it is evaluated
+            return io._leave(fiber, self) if kind is Leave else io  # type: ignore[no-any-return]  # its type shows when it is evaluated
 
     def _to_restart(self, io: RestartFrom) -> BaseException:
         assert self.coroutine is not None

@@ -42,8 +42,8 @@ class CallElsewhere(IO[Any, Any, Any]):
 class StartElsewhere(IO[Any, Any, Any]):
     """Start fibers for workers, in about so many pieces; the value is a list of handles.
 
-    Whoever knows how many workers there are and how long the fibers take can choose larger pieces,
-    each of which costs a pickle and a few messages.
+    A caller that knows how many workers there are and how long the fibers take can choose larger
+    pieces, each of which costs a pickle and a few messages.
     """
 
     __slots__ = _names = ("ios", "pieces")

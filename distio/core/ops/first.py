@@ -88,7 +88,7 @@ class TraverseAll(IO[Any, Any, Any], Frame):
         if not self.ios:
             return zip_par((), TRAVERSE_PAR, self.fail_fast)
         first = self.ios[0]
-        fiber.stack.append(self)  # what the function raises is a failure of the first item
+        fiber.stack.append(self)  # an exception of the function is a failure of the first item
         io = begin(first.f, first.item)
         fiber.stack.pop()
         if not isinstance(io, IO):

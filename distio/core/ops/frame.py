@@ -1,4 +1,4 @@
-"""What an operation leaves on the stack of its fiber."""
+"""Frames, which operations leave on the stack of their fiber."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class SequenceSource:
 
     @property
     def left(self) -> int:
-        """How many have not been taken."""
+        """The number of items that have not been taken."""
         return len(self._items) - self._index
 
     def take(self, count: int, taken: list[Any]) -> None:
@@ -44,7 +44,7 @@ class IteratorSource:
     def __init__(self, items: Iterable[Any]) -> None:
         self._iterator: Iterator[Any] = iter(items)
         self.left: int | None = None
-        """How many items are left; None if that is unknown."""
+        """The number of items that are left; None if that is unknown."""
 
     @is_user_call
     def take(self, count: int, taken: list[Any]) -> None:

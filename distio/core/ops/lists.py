@@ -27,7 +27,7 @@ class _Several(IO[Any, Any, Any]):
 
 @final
 class Sequence(_Several):
-    """Each in turn; the value is the last one's."""
+    """Run each program in turn; the value is the last one's."""
 
     __slots__ = ()
 
@@ -42,7 +42,7 @@ class Sequence(_Several):
 
 @final
 class _SequenceFrame(Frame):
-    """Where a sequence has got to: a tuple and an index, never a live iterator."""
+    """The frame of a sequence, a tuple and an index, never a live iterator: how far it has got."""
 
     __slots__ = ("index", "ios")
 
@@ -63,7 +63,7 @@ class _SequenceFrame(Frame):
 
 @final
 class Zip(IO[Any, Any, Any]):
-    """Each in turn; the value is the list, or the tuple, of all values."""
+    """Run each program in turn; the value is the list, or the tuple, of all values."""
 
     __slots__ = _names = ("ios", "container")
 
@@ -81,7 +81,7 @@ class Zip(IO[Any, Any, Any]):
 
 @final
 class _ZipFrame(Frame):
-    """Where a zip has got to, and the values so far."""
+    """The frame of a zip: how far it has got, and the values so far."""
 
     __slots__ = ("container", "index", "ios", "values")
 
@@ -118,7 +118,7 @@ class AsTuple(UnaryOp):
 
     def _evaluate(self, fiber: Fiber) -> Next:
         fiber.stack.append(_AsTupleFrame())
-        return self.io  # type: ignore[no-any-return]  # what it is shows when it is evaluated
+        return self.io  # type: ignore[no-any-return]  # its type shows when it is evaluated
 
 
 @final
@@ -132,7 +132,7 @@ class _AsTupleFrame(Frame):
 
 @final
 class ThenKeep(_Several):
-    """Each in turn; the value is the first one's."""
+    """Run each program in turn; the value is the first one's."""
 
     __slots__ = ()
 

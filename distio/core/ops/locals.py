@@ -62,7 +62,7 @@ class WithLocal(UnaryOp):
         earlier = (fiber.locals or {}).get(self.name, NOTHING)
         fiber.stack.append(_RestoreLocal(self.name, earlier))
         _set(fiber, self.name, self.value)
-        return self.io  # type: ignore[no-any-return]  # what it is shows when it is evaluated
+        return self.io  # type: ignore[no-any-return]  # its type shows when it is evaluated
 
 
 @final

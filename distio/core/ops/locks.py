@@ -86,7 +86,7 @@ class Locked(UnaryOp):
 
     def _succeeded(self, fiber: Fiber) -> Next:
         fiber.stack.append(_Unlock(self.lock))
-        return self.io  # type: ignore[no-any-return]  # what it is shows when it is evaluated
+        return self.io  # type: ignore[no-any-return]  # its type shows when it is evaluated
 
     def _as_frame(self) -> Frame:
         return self  # the IO is still to come

@@ -33,14 +33,14 @@ Computing = Handle[Any, Any, Any]
 
 
 class _Computation(NamedTuple):
-    """What the variable of a memoized program holds, once somebody has run that."""
+    """The value of a memoized program's variable, once a fiber has run the program."""
 
     fiber: Computing
     waiting: int
     """How many fibers have joined, and weren't cancelled. 0: what comes of it is for nobody, and
     the next fiber begins anew."""
     number: int
-    """How many have begun before this one."""
+    """The number of fibers that have begun before this one."""
 
 
 def memoize(io: Program, keeps_failures: bool) -> Program:
@@ -99,7 +99,8 @@ class Memoized(UnaryOp):
         return _write(self.lock, joined)
 
     def _computing(self, last: _Computation | None, number: int) -> Program:
-        """What the fiber runs; the last one may still release what it holds."""
+        """The program of the next fiber; the last fiber may still release something, and ends
+        first."""
         program: Program = self.io
         if not self.keeps_failures:
             program = OnFailure(program, partial(_give_up, self.lock))
@@ -145,7 +146,7 @@ def _itself(left: Program, waited: Result[Any, Any]) -> Program:
 
 
 def _without_one(lock: Lock, fiber: Computing, computation: _Computation) -> Program:
-    """One that has joined waits no longer; the value is what is to be cancelled."""
+    """Take away one fiber that waits; the value is the fibers to cancel."""
     if computation.fiber != fiber or not computation.waiting:
         return Pure(())
     left = computation._replace(waiting=computation.waiting - 1)
@@ -153,7 +154,7 @@ def _without_one(lock: Lock, fiber: Computing, computation: _Computation) -> Pro
 
 
 def _stop(fibers: tuple[Computing, ...]) -> Program:
-    """Cancel these. Nobody waits for their ends: they may wait for the end of this fiber."""
+    """Cancel these fibers. Nobody waits for their ends: they may wait for the end of this fiber."""
     return Cancel(fibers) if fibers else Pure(None)
 
 

@@ -27,7 +27,7 @@ class Named(UnaryOp):
     def _evaluate(self, fiber: Fiber) -> Next:
         fiber.stack.append(_RestoreName(fiber.name))
         fiber.rename(self.name)
-        return self.io  # type: ignore[no-any-return]  # what it is shows when it is evaluated
+        return self.io  # type: ignore[no-any-return]  # its type shows when it is evaluated
 
 
 @final

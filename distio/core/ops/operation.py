@@ -16,7 +16,7 @@ __all__ = ["Operation"]
 
 
 class Operation:
-    """One node of a program. What users combine and run is its subclass `IO`."""
+    """One node of a program. Users combine and run its subclass `IO`."""
 
     __slots__ = ()
 
@@ -38,7 +38,7 @@ class Operation:
         return names[0] if names and names[0] in ("io", "ios") else ""
 
     def _named_parts(self) -> Iterator[tuple[str, Any]]:
-        """Its data fields, each with words for where in a program it is."""
+        """The data fields of the operation, each with words for where in a program it is."""
         for field in self._fields()[1 if self._inner() else 0 :]:
             yield f"operation {type(self).__name__}", field
 

@@ -96,7 +96,7 @@ class Seeded(UnaryOp):
 
     def _evaluate(self, fiber: Fiber) -> Next:
         _enter(fiber, Stream.of_seed(self.seed))
-        return self.io  # type: ignore[no-any-return]  # what it is shows when it is evaluated
+        return self.io  # type: ignore[no-any-return]  # its type shows when it is evaluated
 
 
 @final
@@ -113,7 +113,7 @@ class OfGroup(UnaryOp):
 
     def _evaluate(self, fiber: Fiber) -> Next:
         _enter(fiber, self.group.stream_of(*self.place))
-        return self.io  # type: ignore[no-any-return]  # what it is shows when it is evaluated
+        return self.io  # type: ignore[no-any-return]  # its type shows when it is evaluated
 
 
 @final
@@ -124,7 +124,7 @@ class Substream(UnaryOp):
 
     def _evaluate(self, fiber: Fiber) -> Next:
         enter_substream(fiber)
-        return self.io  # type: ignore[no-any-return]  # what it is shows when it is evaluated
+        return self.io  # type: ignore[no-any-return]  # its type shows when it is evaluated
 
 
 @final

@@ -114,7 +114,7 @@ class _Watched(Frame):
 
 @final
 class _Border(Frame):
-    """Where the region ends, and the watch is dismissed."""
+    """The frame at the end of a region, where the watch is dismissed."""
 
     __slots__ = ("instead", "region", "watch")
 

@@ -116,7 +116,7 @@ class _Attempt(Frame):
         self.start = start
         """The time of the clock when the first attempt began."""
         self.state = state
-        """Where the schedule has got to."""
+        """The state of the schedule."""
 
     def _begin(self, fiber: Fiber) -> Next:
         fiber.stack.append(self)

@@ -203,7 +203,7 @@ class InScope(UnaryOp):
         region = fiber.enter(self.key)
         region.children = []
         fiber.stack.append(_Scope(region, None))
-        return self.io  # type: ignore[no-any-return]  # what it is shows when it is evaluated
+        return self.io  # type: ignore[no-any-return]  # its type shows when it is evaluated
 
 
 @final
@@ -217,7 +217,8 @@ class _Scope(Frame):
     ) -> None:
         self.region = region
         self.called = called
-        """What starts the children, if the value is the list of theirs."""
+        """The name of the operation that starts the children, if the value is their list of
+        values."""
         self.result = result
         """The Result of the program, while the scope waits for the children."""
 

@@ -29,7 +29,7 @@ class UnaryOp(IO[Any, Any, Any], Frame):
 
     def _evaluate(self, fiber: Fiber) -> Next:
         fiber.stack.append(self)
-        return self.io  # type: ignore[no-any-return]  # what it is shows when it is evaluated
+        return self.io  # type: ignore[no-any-return]  # its type shows when it is evaluated
 
     def _as_frame(self) -> Frame:
         return type(self)(None, *self._fields()[1:])

@@ -20,7 +20,7 @@ class Archive(NamedTuple):
     """Code as bytes."""
 
     path: str
-    """What was packed, and where that is; what is packed there later takes its place."""
+    """The path of the code that was packed; a later archive of the same path takes its place."""
     zipped: bytes
 
     @property

@@ -79,23 +79,23 @@ class MadeBundle:
     ) -> None:
         self.generation = generation
         self.watch: Watch | None = None
-        """What is in it; None: nobody watches."""
+        """The watch over the objects in the bundle; None: nothing watches them."""
         self.fruitless = 0
         """How often it was watched in vain: it was changed at once."""
         self.uses = 1
         self._definitions, self._attachments, _ = definitions
         self._headings = [namespace.heading(generation) for namespace in scope.namespaces]
         self._code = code
-        """What the definitions only name."""
+        """The code that the definitions only name."""
         self._modules = tuple(scope.modules)
         """The modules that it names, and that others may not be able to import."""
         self._sources: list[Source] = []
         """The modules that came along last."""
         self._bundled: Bundled | None = None
-        """All of it, with these."""
+        """The whole bundle, with these modules."""
 
     def is_large(self) -> bool:
-        """Whether it is too large to be kept, with what it refers to."""
+        """Whether the bundle is too large to be kept, with what it refers to."""
         return bool(self._attachments) or len(self._definitions) > _LARGEST_KEPT
 
     def use(self, scope: Scope) -> None:
@@ -106,7 +106,7 @@ class MadeBundle:
         scope.modules.update(dict.fromkeys(self._modules))
 
     def with_sources(self, sources: list[Source]) -> Bundled:
-        """All of it, with some modules."""
+        """The whole bundle, with the sources of some modules."""
         bundled = self._bundled
         if bundled is None or sources != self._sources:
             head = pickle.dumps((sources, self._headings), pickle.HIGHEST_PROTOCOL)
@@ -116,7 +116,7 @@ class MadeBundle:
         return bundled
 
     def holds(self, names: dict[str, Any]) -> bool:
-        """Whether it refers to this namespace."""
+        """Whether the bundle refers to this namespace."""
         return self.watch is not None and self.watch.has(names)
 
 
@@ -159,7 +159,7 @@ def _made_anew(scope: Scope, writer: Writer) -> MadeBundle:
 
 
 def _definitions(scope: Scope, writer: Writer) -> Written:
-    """All that is needed of the namespaces; to define something may need more of them."""
+    """Define all that is needed of the namespaces; a definition may need more of them."""
     pickler = Pickler(writer, scope, defines=True)
     try:
         while fresh := {each.index: names for each in scope.namespaces if (names := each.take())}:

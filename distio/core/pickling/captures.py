@@ -28,7 +28,7 @@ class Capture(NamedTuple):
 
 
 def large_capture(fiber: Fiber) -> Capture | None:
-    """A large value that a function of this fiber takes along, if there is one; takes long.
+    """Find a large value that a function of this fiber takes along, if there is one; takes long.
 
     A function takes along its global and captured variables, its defaults and, if it is a method,
     its object. Arguments are no captures: each fiber has its own.
@@ -62,7 +62,7 @@ def size_of(value: Any) -> int:
 
 
 def why_it_is_large(capture: Capture) -> str:
-    """What a large capture costs, and what to write instead."""
+    """The price of a large capture, and the ways around it, in a sentence for the program."""
     return (
         f"{capture.name}, takes along {capture.size / 1_000_000:,.0f} MB, which each worker gets; "
         f"pass what a call needs as an argument, open the data on the worker, or keep it in an "

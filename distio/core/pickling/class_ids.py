@@ -16,7 +16,7 @@ __all__ = ["ClassId", "ClassIds"]
 
 _PLAIN: Final = (type(None), bool, int, float, complex, str, bytes)
 _MOST_COMPARED: Final = 1_000
-"""Of a larger container it is only seen whether it is another one."""
+"""The largest container whose parts are compared; a larger one is only seen to be another."""
 
 
 class ClassId(NamedTuple):
@@ -30,7 +30,7 @@ class ClassId(NamedTuple):
 
 @final
 class _Known:
-    """What is known of a class that was sent, or came."""
+    """The record of a class that was sent, or came."""
 
     __slots__ = ("changes", "id", "origin", "state")
 
@@ -52,7 +52,7 @@ class ClassIds:
         self._known: WeakKeyDictionary[type, _Known] = WeakKeyDictionary()
         self._own: WeakValueDictionary[int, type] = WeakValueDictionary()
         self._others: WeakValueDictionary[tuple[ClassId, Any], type] = WeakValueDictionary()
-        """By id and by the namespace that their methods read."""
+        """The classes of other processes, by id and by the namespace that their methods read."""
 
     def id_of(self, cls: type) -> ClassId:
         """The id of a class that is about to leave."""

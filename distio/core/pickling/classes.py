@@ -73,7 +73,7 @@ def _state_of(cls: type) -> dict[str, Any]:
 
 
 def names_in_class_body(names: dict[str, Any]) -> dict[str, Any]:
-    """What code evaluated late in the body of a class may refer to, of the dict of the class."""
+    """The names in the dict of a class that code evaluated late in its body may refer to."""
     return {
         name: value
         for name, value in names.items()
@@ -83,7 +83,7 @@ def names_in_class_body(names: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_of_python(cls: type, value: Any) -> bool:
-    """Whether it is the descriptor of a slot, which the class makes by itself."""
+    """Whether the value is the descriptor of a slot, which the class makes by itself."""
     is_descriptor = isinstance(value, MemberDescriptorType | GetSetDescriptorType)
     return is_descriptor and value.__objclass__ is cls
 
@@ -92,7 +92,7 @@ def _is_of_python(cls: type, value: Any) -> bool:
 
 
 _SILENT_MODULES: Final = frozenset({"builtins", "abc", "enum", "typing"})
-"""What their classes do with a subclass changes nothing but the subclass."""
+"""Modules whose classes change nothing but the subclass when one is made."""
 
 
 class _Silent:

@@ -35,7 +35,7 @@ _IMPORT: Final = dis.opmap["IMPORT_NAME"]
 NAMELESS: Final = frozenset({"globals", "eval", "exec", "vars", "locals", "__import__"})
 """Functions that reach global variables without naming them in the code."""
 _WITHOUT_REFERENCES: Final = 2
-"""This version of the format depends on nothing but the code: later ones count references."""
+"""The version of the format that depends on nothing but the code: later ones count references."""
 _MOST_LINES: Final = 2_000
 """More lines than these don't travel with one code object."""
 
@@ -82,11 +82,11 @@ class Import(NamedTuple):
     """A module that code imports while it runs."""
 
     name: str
-    """As it stands in the code, without leading dots."""
+    """The name as it stands in the code, without leading dots."""
     level: int
     """The number of leading dots."""
     parts: tuple[str, ...]
-    """What is taken of it; some of these may be modules as well."""
+    """The names that are taken from it; some of these may be modules as well."""
 
     def modules(self, package: str | None) -> list[str]:
         """The full names of all that may be modules; none if only its package knows.
@@ -107,7 +107,7 @@ class Import(NamedTuple):
 
 @_once
 def imports_in(code: CodeType) -> tuple[Import, ...]:
-    """What the code object, and those inside it, import while they run."""
+    """The imports of a code object and of those inside it, made while they run."""
     return tuple(found for each in codes_in(code) for found in _imports_of(each))
 
 
@@ -124,16 +124,16 @@ def _imports_of(code: CodeType) -> Iterator[Import]:
 
 
 class CodeFacts(NamedTuple):
-    """What there is to be known of a code object."""
+    """The facts about a code object."""
 
     names: dict[str, None]
     """See `names_in`."""
     has_only_names: bool
-    """Whether it reaches no global variable but those that it names."""
+    """Whether the code reaches no global variable but those that it names."""
     imports: tuple[Import, ...]
     """See `imports_in`."""
     texts: list[str]
-    """If it reaches others: the constants that may name them."""
+    """The constants that may name other global variables, if the code reaches such."""
     doc: str | None
     """The docstring that a function of this code has from the beginning."""
     name: str
@@ -142,7 +142,7 @@ class CodeFacts(NamedTuple):
 
 @_once
 def facts_of(code: CodeType) -> CodeFacts:
-    """What there is to be known of a code object."""
+    """Find the facts about a code object."""
     names, texts = names_in(code), list[str]()
     if not NAMELESS.isdisjoint(names):
         consts = [const for each in codes_in(code) for const in each.co_consts]

@@ -1,4 +1,4 @@
-"""What functions and classes do, in a few bytes: to see whether their code has changed.
+"""Digests of functions and classes: a few bytes that tell whether their code has changed.
 
 Rules
 -----
@@ -200,7 +200,7 @@ def _fields_of(cls: type) -> list[str]:
 
 
 def _has_code(value: Any) -> bool:
-    """Whether it is a method, or something like one; not a class, which may only be mentioned."""
+    """Whether the value is a method, or the like; not a class, which may only be mentioned."""
     return isinstance(value, FunctionType | _HOLDERS)
 
 

@@ -2,8 +2,8 @@
 
 Rules
 -----
-- What a pickle names is imported where the pickle is opened, and so follows the code that is there.
-  A *record* has the module, the name and the digest of one function or class as it was.
+- Code that a pickle names is imported where the pickle is opened, and so follows the code that is
+  there. A *record* has the module, the name and the digest of one function or class as it was.
 - Recorded is what a pickle names, and what the code of that names in its own package, and so on:
   a fiber that waits in one function may go on with others. Python's own modules and distio aren't.
 - The records of one pickle are its *manifest*, one attachment. Most pickles of a program have the
@@ -46,7 +46,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 _MOST_KEPT: Final = 1_000
 _MOST_REACHED: Final = 200
-"""So many functions and classes are recorded, at most, for one that a pickle names."""
+"""The most functions and classes that are recorded for one that a pickle names."""
 
 
 class CodeRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -63,12 +63,12 @@ class CodeRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 class Records(msgspec.Struct, frozen=True, array_like=True):
-    """All that a pickle names."""
+    """The records of all code that a pickle names."""
 
     code: list[CodeRecord]
     named: list[list[int]]
-    """For each function and class that the pickle itself names: its own place in `code`, and those
-    of what its code uses."""
+    """The place in `code` of each function and class that the pickle itself names, and those of
+    what its code uses."""
     versions: dict[str, str] = {}
     """The versions of the packages in which they are, as far as these have one."""
 
@@ -83,7 +83,8 @@ class Manifest(NamedTuple):
 # -- where a pickle is made -------------------------------------------------------------------
 
 _manifests: Final[dict[tuple[int, ...], tuple[Sequence[Any], Manifest]]] = {}
-"""By the identities of what a pickle names; these live as long as they are kept here."""
+"""The manifests by the identities of what a pickle names, which live as long as they are kept
+here."""
 
 
 def manifest_of(named: Iterable[Any]) -> Manifest:
@@ -136,7 +137,7 @@ def _package_of(obj: Any) -> str:
 
 
 def _is_named(obj: Any) -> bool:
-    """Whether it is found in its module under its name."""
+    """Whether the object is found in its module under its name."""
     module, name = sys.modules.get(obj.__module__), getattr(obj, "__qualname__", None)
     return isinstance(name, str) and module is not None and _find(module, name) is obj
 
@@ -179,15 +180,15 @@ class Difference(NamedTuple):
     now: str
     """The digest of what is here; empty if there is nothing."""
     why_gone: str = ""
-    """Why there is nothing."""
+    """The reason why nothing is there."""
     used_by: str = ""
-    """What the pickle names, if that isn't the function or class itself."""
+    """The name that the pickle has, if the pickle doesn't name the function or class itself."""
     versions: str = ""
     """The versions of its package there and here, if they differ."""
 
     @property
     def state(self) -> str:
-        """What has become of it: "changed" or "gone"."""
+        """The fate of the function or class: "changed" or "gone"."""
         return "gone" if self.why_gone else "changed"
 
     def __str__(self) -> str:
@@ -207,7 +208,7 @@ class Comparison(NamedTuple):
     differences: Sequence[Difference] = ()
     """The differences for which nothing stands in."""
     stand_ins: StandIns = NO_STAND_INS
-    """What stands in for the other differences."""
+    """The stand-ins for the other differences."""
 
 
 _SAME: Final = Comparison()

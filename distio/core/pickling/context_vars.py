@@ -29,7 +29,7 @@ class _Name(NamedTuple):
     attribute: str
     name: str
     default: bytes | None
-    """If no process imports the module: the pickled default, or no bytes if there is none."""
+    """The pickled default, if no process imports the module; no bytes if there is none."""
 
 
 _NAMES: Final[dict[ContextVar[Any], _Name | None]] = {}

@@ -22,7 +22,7 @@ _IN_PLAIN_FUNCTIONS: Final = (
 
 
 def shared_by_fibers(fibers: Sequence[Fiber], again: Sequence[Any]) -> tuple[Fiber, Any] | None:
-    """One of these fibers and the generator that another fiber has a copy of, too, if there is one.
+    """A fiber with a generator of which another one has a copy, and the generator; or None.
 
     Args:
         fibers: those that leave together, with at least one generator.
@@ -40,7 +40,7 @@ def shared_by_fibers(fibers: Sequence[Fiber], again: Sequence[Any]) -> tuple[Fib
 
 
 def why_numbers_repeat(fiber: Fiber, generator: Any) -> str:
-    """What it means that several fibers have copies of a generator, and what to write instead."""
+    """The warning that several fibers have copies of a generator, with the remedy."""
     way, _ = way_to(fiber, _fails_on(generator))
     kind = type(generator)
     where = f" ({', '.join(way)})" if way else ""

@@ -1,4 +1,4 @@
-"""From objects to bytes.
+"""Pickling: from objects to bytes.
 
 A dump is written by two picklers that share a `Scope`. The first writes the body, in which what is
 found under a name in a script's namespace is only named. The second writes the bundle, which

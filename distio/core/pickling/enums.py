@@ -9,7 +9,7 @@ from typing import Any, Final
 __all__ = ["MEMBERS", "reduce_member", "separate_members", "set_members"]
 
 MEMBERS: Final = "_distio_members"
-"""Where the state of a class has its members."""
+"""The key under which the state of a class has its members."""
 
 _DATA_TYPES: Final[tuple[type, ...]] = (bool, int, float, complex, str, bytes, tuple)
 
@@ -47,7 +47,7 @@ def separate_members(cls: Any, state: dict[str, Any]) -> None:
 
 
 def _data_of(member: Any) -> Any:
-    """What a member is as an int, a str, …; None if it is an object like others."""
+    """The int, str, … that a member is; None if it is an object like others."""
     for kind in _DATA_TYPES:
         if isinstance(member, kind):
             return kind.__new__(kind, member) if kind is not str else str.__str__(member)

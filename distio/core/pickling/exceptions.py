@@ -68,13 +68,13 @@ class PackedException(NamedTuple):
     notes: list[str]
     kind: PackedClass
     group: tuple[str, list[int]] | None
-    """Of an exception group: its message and its exceptions."""
+    """The message and the exceptions of an exception group."""
     state: Any
     """`_State`, or the bytes of one; empty if it can't be pickled."""
     own_maker: bytes
-    """What the class says that makes the object: a function and its arguments. Empty: nothing."""
+    """The class's own maker of the object, pickled: a function and its arguments. Empty: none."""
     own_state: bytes
-    """What the class says that is to be put back then. Empty: nothing."""
+    """The class's own state, pickled, which is put back after that. Empty: none."""
 
 
 _OWN_WAYS: Final = (
@@ -114,7 +114,7 @@ class ExceptionWriter:
         self._own_ways: dict[type, bool] = {}
         """Whether a class says itself how it is pickled."""
         self._reasons: dict[int, Exception] = {}
-        """Why an exception can't be packed."""
+        """The reasons why exceptions can't be packed."""
         self._replaceable: set[int] = set()
 
     def reduce(self, exception: BaseException) -> tuple[Any, ...]:
@@ -133,7 +133,7 @@ class ExceptionWriter:
         return restore_exception, (self._reader, packed, number)
 
     def allow_replacement(self, exception: BaseException) -> None:
-        """This one may arrive as a `ForeignException` in any case."""
+        """Let this exception arrive as a `ForeignException` in any case."""
         self._replaceable.add(self._number(exception))
 
     def _number(self, exception: BaseException) -> int:
@@ -214,7 +214,7 @@ class ExceptionWriter:
         return self._own_ways[kind]
 
     def _own_way(self, exception: BaseException) -> tuple[bytes, bytes]:
-        """What the class says itself of how it is pickled: the maker, and the state."""
+        """The class's own way of pickling an exception: the maker, and the state."""
         kind = type(exception)
         if not self._has_own_way(kind):
             return b"", b""

@@ -1,4 +1,4 @@
-"""What a pickle only names, found in the process where it is opened."""
+"""Names in a pickle, found in the process where the pickle is opened."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["find_attribute", "find_here", "find_module", "missing", "view_of"]
 
 
 def missing(module: str, why: str, error: Exception) -> NotImportable:
-    """What to raise when a module, or something in it, is not to be had here."""
+    """The error for a module, or something in it, that is missing here."""
     return NotImportable(
         f"{current_space().process} can't import the module {module!r}, {why} "
         f"({type(error).__name__}: {error}); install it where the workers are, send it "
@@ -64,7 +64,7 @@ class _View(ModuleType):
 
 
 def find_here(index: int, dotted: str) -> Any:
-    """What a namespace of the bundle has under a name."""
+    """The value of a name in a namespace of the bundle."""
     found = find(names_at(index), dotted)
     if found is MISSING:
         names = names_at(index)

@@ -28,7 +28,8 @@ __all__ = ["is_bare", "is_free", "reduce_by_value", "reduce_self_contained"]
 
 
 _HINTS: Final = "__annotate__" if sys.version_info >= (3, 14) else "__annotations__"
-"""From 3.14 on annotations are computed when they are asked for, and may fail."""
+"""The attribute for annotations: from 3.14 on they are computed when they are asked for, and may
+fail."""
 
 
 # -- the short way ----------------------------------------------------------------------------
@@ -150,7 +151,7 @@ _LEADS_NOWHERE: Final = PLAIN | {Handle, Lock, PrimitiveRef}
 
 
 def _state_of(f: FunctionType, facts: CodeFacts) -> dict[str, Any]:
-    """What a function holds that its code, its name and its cells don't say."""
+    """The state of a function that isn't in its code, its name and its cells."""
     state: dict[str, Any] = {}
     if f.__qualname__ != facts.qualname:
         state["__qualname__"] = f.__qualname__
@@ -180,7 +181,7 @@ def _is_full(cell: CellType) -> bool:
 
 
 def _contents_of(name: str, contents: Any) -> Any:
-    """What travels of a cell's contents; code that is evaluated late has the dict of its class."""
+    """The contents of a cell that travel; code that is evaluated late has the dict of its class."""
     return names_in_class_body(contents) if name == "__classdict__" else contents
 
 

@@ -37,7 +37,7 @@ Reduced = tuple[Callable[..., Any], tuple[Any, ...]]
 
 @final
 class Generators:
-    """What one pickle does with generators, and with methods of hidden ones."""
+    """The generators, and the methods of hidden ones, that one pickle reduces."""
 
     __slots__ = ("_modules", "copied")
 
@@ -151,7 +151,7 @@ class Departures:
 
 
 def state_of(generator: Any) -> Any:
-    """What a generator draws next depends on this alone: plain values, equal for equal states."""
+    """The state that decides what a generator draws: plain values, equal for equal states."""
     if hasattr(generator, "getstate"):  # of random
         try:
             return generator.getstate()

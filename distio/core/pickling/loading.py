@@ -1,4 +1,4 @@
-"""From bytes to objects."""
+"""Unpickling: from bytes to objects."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ class Bundle:
             return _fill(space, self.payload, attachments, stand_ins)
 
     def release(self) -> None:
-        """Nobody opens anything with it any more: free what nobody uses."""
+        """Free what no object uses: nothing is opened with the bundle any more."""
         opened, self._opened = self._opened, None
         if opened is not None and self._space is not None:
             self._space.release(opened)
@@ -158,7 +158,7 @@ def _fill(space: ObjectSpace, bundle: bytes, attachments: Opening, stand_ins: St
 
 
 class _Unpickler(pickle.Unpickler):
-    """Says which module is missing here, and what is to be done."""
+    """An unpickler that says which module is missing here, and what is to be done."""
 
     def __init__(
         self, file: BytesIO, stand_ins: StandIns = NO_STAND_INS, buffers: Sequence[Any] = ()

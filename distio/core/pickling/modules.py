@@ -1,8 +1,8 @@
 """How modules travel: by name, and beside it by their source; those without a file by value.
 
-What is installed is expected to be installed everywhere. All other modules (beside the script, on
-a path of the program's own, loaded from a file) are imported by name where that works; their
-source travels along for where it doesn't, and for those edited since they were first sent.
+Installed modules are expected to be installed everywhere. All other modules (beside the script, on
+a path of the program's own, loaded from a file) are imported by name where that works; their source
+travels along for where it doesn't, and for those edited since they were first sent.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Source(NamedTuple):
     file: str
     is_package: bool
     is_edited: bool
-    """Whether it has changed since it was first sent from here."""
+    """Whether the module has changed since it was first sent from here."""
 
     @property
     def digest(self) -> bytes:
@@ -125,7 +125,7 @@ def _installed_roots() -> tuple[str, ...]:
 
 @final
 class Reach:
-    """Where the workers of this process' clusters look for modules."""
+    """The places where the workers of this process' clusters look for modules."""
 
     def __init__(self) -> None:
         self._paths: dict[object, frozenset[str] | None] = {}
@@ -280,7 +280,7 @@ def _imported_by(module: ModuleType) -> list[str]:
 
 
 def _imports_in(source: Source) -> list[str]:
-    """What a module imports, also while its functions run."""
+    """The modules that a module imports, also while its functions run."""
     if source.text is None:
         return []
     package = source.name if source.is_package else source.name.rpartition(".")[0]
@@ -291,7 +291,7 @@ def _imports_in(source: Source) -> list[str]:
 def _imports_of(text: str) -> tuple[Import, ...]:
     try:
         return imports_in(compile(text, "<text>", "exec", dont_inherit=True))
-    except (SyntaxError, ValueError):  # whoever imports it hears of that
+    except (SyntaxError, ValueError):  # the module that imports it hears of that
         return ()
 
 
@@ -309,7 +309,7 @@ class Sources:
 
     def __init__(self) -> None:
         self.came: dict[str, Source] = {}
-        """By name."""
+        """The sources that came, by name."""
         self._loaded: dict[str, bytes] = {}
         """Digests of the edited modules that were made from these sources."""
 
@@ -344,7 +344,7 @@ class Sources:
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        """As the import system asks for it."""
+        """Find a module for the import system."""
         source = self.came.get(fullname)
         if source is None:
             return None
@@ -374,5 +374,5 @@ class Sources:
         exec(code, vars(module))
 
     def is_package(self, fullname: str) -> bool:
-        """Whether it may have submodules."""
+        """Whether the module may have submodules."""
         return self.came[fullname].is_package

@@ -93,7 +93,7 @@ def reduce_named(obj: Any) -> Reduced | None:
         return by_parts(obj)
     if not type(obj).__flags__ & _DEFINED_IN_PYTHON:
         return None
-    return copyreg.__newobj__, (type(obj),), object.__getstate__(obj)  # type: ignore[attr-defined]  # what pickle calls by itself
+    return copyreg.__newobj__, (type(obj),), object.__getstate__(obj)  # type: ignore[attr-defined]  # pickle calls this by itself
 
 
 _DEFINED_IN_PYTHON: Final = 1 << 9

@@ -11,8 +11,8 @@ Rules
   lock is held while it is opened: threads that need it at the same moment may all open it, and take
   what the first of them has made.
 - A process keeps the last few that it has opened.
-- What must be looked at each time it leaves (handles, references, generators of random numbers)
-  isn't pickled once, and neither is what has no large part: that costs little.
+- An object that must be looked at each time it leaves (handles, references, generators of random
+  numbers) isn't pickled once, and neither is one that has no large part: that costs little.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Once:
 
 
 def once(obj: Any) -> Any:
-    """What to put into pickles in the place of an object, which they then give back.
+    """The stand-in for an object in pickles: once opened, it is the object again.
 
     The object itself, if it has no large part, or can't be pickled once.
     """
@@ -122,7 +122,7 @@ class Kept:
             return known
 
     def _add(self, digest: bytes, opened: _Opened) -> tuple[_Opened, list[_Opened]]:
-        """What everybody shares from now on, and what isn't kept any more."""
+        """Keep an object; return the one that all share from now on, and those that are dropped."""
         with self._guard:
             known = self._by_digest.get(digest)
             if known is not None:

@@ -1,8 +1,8 @@
-"""What a dump looks like as bytes.
+"""The form of a dump as bytes.
 
 A payload is a body, and the bundle of definitions that it refers to. Large values lie apart, as
-*attachments* that have names: many payloads may refer to the same ones. What is to be opened on its
-own has them behind it.
+*attachments* that have names: many payloads may refer to the same ones. A payload that is to be
+opened on its own has them behind it.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ BYTEARRAY: Final = b"a"
 TEXT: Final = b"s"
 WRITABLE: Final = b"w"
 READ_ONLY: Final = b"r"
-"""What a value was that lies apart; the last two are buffers, such as the memory of an array."""
+"""The kinds of values that lie apart; the last two are buffers, such as the memory of an array."""
 _LARGE_OPCODES: Final = (
     (pickle.BINBYTES, 4, BYTES),
     (pickle.BINUNICODE, 4, TEXT),
@@ -81,18 +81,18 @@ class Bundled(NamedTuple):
     def of(
         cls, payload: bytes, attachments: Mapping[bytes, Bytes] = MappingProxyType({})
     ) -> Bundled:
-        """Name it if it is large."""
+        """Make a bundle of these bytes, with a name if it is large."""
         digest = digest_of(payload) if len(payload) >= LARGE_BUNDLE else b""
         return cls(payload, digest, attachments)
 
 
 class BufferStore(Protocol):
-    """Has memory that the processes of a host share."""
+    """A store with memory that the processes of a host share."""
 
     def put(self, data: memoryview) -> tuple[bytes, SharedPart] | None:
         """A part with these bytes, and its name; None: there is no room for it.
 
-        What was put before, and is still there, isn't put again.
+        A buffer that was put before, and is still there, isn't put again.
         """
         ...
 
@@ -126,7 +126,7 @@ class Writer:
     def __init__(self, *, attaches: bool, is_trial: bool = False) -> None:
         self.attaches = attaches
         self.store: BufferStore | None = None
-        """Has shared memory for large values; None: they are copied into that of this process."""
+        """The store for large values; None: they are copied into the memory of this process."""
         self._is_trial = is_trial
         self.names_content = False
         """Whether what is the same has the same name, in all processes and at all times."""
@@ -143,7 +143,7 @@ class Writer:
         it; the name of the copy, and the copy."""
 
     def write(self, data: Any) -> int:
-        """As pickle does: frames of small values, and each large value on its own."""
+        """Write for pickle: frames of small values, and each large value on its own."""
         size = len(data) if type(data) is bytes else memoryview(data).nbytes
         self.size += size
         if size >= LARGE_VALUE and (kind := self._take_opcode(size)):
@@ -164,7 +164,7 @@ class Writer:
         return b""
 
     def take_buffer(self, buffer: pickle.PickleBuffer) -> bool:
-        """As pickle asks for the memory of arrays: whether it is to be in the pickle."""
+        """Take the memory of an array for pickle; return whether it is to be in the pickle."""
         try:
             data = buffer.raw()
         except BufferError:  # it isn't contiguous
@@ -211,7 +211,7 @@ class Writer:
         return self._count.to_bytes(_LENGTH_BYTES, "big"), Pieces([copy])
 
     def take(self) -> Written:
-        """What was written since the last time."""
+        """Take all that was written since the last time."""
         body = b"".join(self._pieces)
         if self._table:
             body = _cut(self._table, body)
@@ -227,7 +227,7 @@ def _bytes_of(data: Any) -> bytes:
 
 
 class Dumped(NamedTuple):
-    """What `dump` returns."""
+    """The result of `dump`."""
 
     bare: bytes
     """The payload without what is behind it."""
@@ -268,7 +268,7 @@ class Dumped(NamedTuple):
 
     @property
     def payload(self) -> Bytes:
-        """What is opened, with these attachments at hand."""
+        """The payload to open, with these attachments at hand."""
         return _with_behind(self.bare, self.behind)
 
     def whole(self) -> Bytes:
@@ -318,7 +318,7 @@ class Parts(NamedTuple):
     bundle: bytes
     """Empty if there is none, or if it is attached."""
     digest: bytes
-    """Of a bundle that is attached; else empty."""
+    """The digest of a bundle that is attached; else empty."""
 
 
 def parts_of(payload: bytes) -> Parts:
@@ -340,7 +340,7 @@ def parts_of(payload: bytes) -> Parts:
 
 
 def _split(payload: bytes) -> tuple[bytes, bytes]:
-    """What follows the length, and the rest."""
+    """Split a payload into the part that its length counts, and the rest."""
     start = 1 + _LENGTH_BYTES
     end = start + int.from_bytes(payload[1:start], "big")
     return payload[start:end], payload[end:]
@@ -352,7 +352,7 @@ def _cut(table: list[tuple[bytes, bytes]], body: bytes) -> bytes:
 
 
 def with_head(head: bytes, body: bytes) -> bytes:
-    """What a writer has written, after a pickle from which nothing was cut out."""
+    """Join a pickle from which nothing was cut out, and what a writer has written after it."""
     rest, cuts = cuts_of(body)
     return _cut(cuts, head + rest) if cuts else head + rest
 
@@ -366,7 +366,7 @@ def cuts_of(body: bytes) -> tuple[bytes, list[tuple[bytes, bytes]]]:
 
 
 def buffers_of(cuts: Sequence[tuple[bytes, bytes]], attachments: Opening) -> list[Any]:
-    """What an unpickler puts in the places from which it was cut.
+    """The buffers that an unpickler puts in the places from which they were cut.
 
     Bytes are the same object for all that are opened with these attachments. A buffer that may be
     changed is of its own each time.

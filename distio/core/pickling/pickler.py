@@ -39,19 +39,19 @@ from distio.protocol.requests import Lock, PrimitiveRef
 __all__ = ["Pickler"]
 
 Reduced = Any
-"""What `reducer_override` may return: a tuple, or NotImplemented."""
+"""The result of `reducer_override`: a tuple, or NotImplemented."""
 _Reducer = Callable[["Pickler", Any], Reduced]
 
 
 class _Known(NamedTuple):
-    """What functions of one code object and one namespace have in common, in one pickle."""
+    """The facts that functions of one code object and one namespace share in one pickle."""
 
     names: dict[str, Any]
     facts: CodeFacts
     code: CodeType | bytes
     """The code, or its digest."""
     is_free: bool
-    """Whether it reads nothing of the namespace."""
+    """Whether the function reads nothing of the namespace."""
 
 
 class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
@@ -75,7 +75,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
         self._exceptions: ExceptionWriter | None = None
 
     def reducer_override(self, obj: Any) -> Reduced:
-        """As pickle asks for each object that is of no built-in type."""
+        """Reduce an object that is of no built-in type, for pickle."""
         kind = type(obj)
         if kind is FunctionType:  # by far the most frequent
             return self.reduce_function(obj)

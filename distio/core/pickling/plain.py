@@ -9,7 +9,7 @@ __all__ = ["PLAIN", "is_plain"]
 PLAIN: Final = frozenset({type(None), bool, int, float, str, bytes})
 """Types of values that hold no others."""
 _MOST_PARTS: Final = 64
-"""To look through more takes longer than what it saves."""
+"""The most parts to look through: more take longer than what it saves."""
 
 
 def is_plain(value: Any) -> bool:

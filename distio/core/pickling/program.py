@@ -38,7 +38,7 @@ __all__ = ["program_digest"]
 
 _DIGEST_BYTES: Final = 16
 _OF_LINES: Final = ("__firstlineno__", "__static_attributes__")
-"""What Python notes in a class, from 3.13 on: its line, and names in an order that may differ."""
+"""Names that Python sets in a class, from 3.13 on: its line, and names in varying order."""
 _NOWHERE: Final = Reach()
 _NOWHERE.add(None, None)  # so that no module counts as found
 
@@ -89,7 +89,7 @@ class _ProgramPickler(Pickler):
         """The sets of which a part is being written."""
 
     def persistent_id(self, obj: Any) -> Any:
-        """As pickle asks for each object; sets are written in an order of their own.
+        """Write an object for pickle; sets are written in an order of their own.
 
         Pickle writes an object once, and refers to it later. Whether equal texts are one object is
         a matter of the process, so each is written wherever it stands.
@@ -109,7 +109,7 @@ class _ProgramPickler(Pickler):
         return hashed.digest()
 
     def reducer_override(self, obj: Any) -> Any:
-        """As pickle asks for each object that is of no built-in type."""
+        """Reduce an object that is of no built-in type, for pickle."""
         if isinstance(obj, type):
             return self.reduce_class(obj)
         if isinstance(obj, CodeType):
@@ -131,7 +131,7 @@ class _ProgramPickler(Pickler):
             arguments = tuple(None if each == obj.__module__ else each for each in arguments)
         elif type(obj) is ContextVar and arguments and arguments[0].default is not None:
             arguments = arguments[0]._replace(module=""), *arguments[1:]
-        if state and isinstance(state[0], dict):  # what wraps a function has its attributes
+        if state and isinstance(state[0], dict):  # a wrapper of a function has its attributes
             state[0] = {**state[0], "__module__": None}
         return make, arguments, *state
 
@@ -187,7 +187,7 @@ def _instance(kind: type) -> None:
 
 
 def _digest_of_code(code: CodeType) -> bytes:
-    """What code does, wherever it stands."""
+    """The digest of a code object's instructions, wherever the code stands."""
     hashed = _Hashed()
     for each in codes_in(code):
         facts = (

@@ -1,4 +1,4 @@
-"""What one dump collects on its way: the namespaces of functions, and what they need of each."""
+"""The scope of one dump: the namespaces of functions, and what the functions need of each."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _WORD: Final = re.compile(r"[^\W\d]\w*")
 
 
 def find(names: dict[str, Any], dotted: str) -> Any:
-    """What `dotted` names in a namespace, or MISSING."""
+    """The value that `dotted` names in a namespace, or MISSING."""
     first, *rest = dotted.split(".")
     found = names.get(first, MISSING)
     for name in rest:
@@ -65,7 +65,7 @@ class Namespace:
         self.needed: dict[str, FunctionType | None] = {}
         """Names, and for each the function that uses it, if one does."""
         self.taken: dict[str, Any] = {}
-        """What was dumped: another thread may set a variable meanwhile."""
+        """The variables that were dumped: another thread may set a variable meanwhile."""
 
     def need(self, name: str, by: FunctionType | None = None) -> None:
         """The variable of this name is to be defined."""
@@ -75,7 +75,7 @@ class Namespace:
     def need_for(
         self, f: FunctionType, facts: CodeFacts, can_travel: Callable[[Any], bool]
     ) -> None:
-        """Whatever a function may read is to be defined."""
+        """Note that all variables which a function may read are needed."""
         names, needed = self.names, self.needed
         for name in facts.names:
             if name in names and name not in needed:
@@ -84,7 +84,7 @@ class Namespace:
             self._need_if(words_in(texts), can_travel, f)
 
     def need_for_hints(self, hints: Iterable[str], can_travel: Callable[[Any], bool]) -> None:
-        """What annotations name that are text, for those who ask for the types."""
+        """Note the names in annotations that are text, for callers that ask for the types."""
         self._need_if(words_in(hints), can_travel)
 
     def _need_if(
@@ -93,7 +93,7 @@ class Namespace:
         can_travel: Callable[[Any], bool],
         by: FunctionType | None = None,
     ) -> None:
-        """Whatever of these can travel is to be defined: nothing says that it is used."""
+        """Note those of these names that can travel: nothing says that they are used."""
         for name in words:
             is_open = name in self.names and name not in self.needed and not is_dunder(name)
             if is_open and can_travel(self.names[name]):
@@ -106,7 +106,7 @@ class Namespace:
                 self.need(name)
 
     def take(self) -> dict[str, Any]:
-        """What has become needed since the last time."""
+        """Take the variables that have become needed since the last time."""
         fresh = {
             name: self.names[name]
             for name in self.needed
@@ -116,7 +116,7 @@ class Namespace:
         return fresh
 
     def key(self) -> tuple[Any, ...]:
-        """Tells it apart from others as long as it lives, by what is needed of it and by whom.
+        """The key of the namespace as long as it lives, by what is needed of it and by whom.
 
         A function counts as far as messages name it: as the user of a module that may be missing.
         """
@@ -135,7 +135,7 @@ class Namespace:
         return {(module, name): value for name, value in self.taken.items()}
 
     def heading(self, generation: int) -> tuple[tuple[bytes, str, int], dict[str, Any], Any]:
-        """What a namespace holds without being asked: its origin, its dunders, its spec."""
+        """The heading of a namespace, which is always sent: its origin, its dunders, its spec."""
         names = self.names
         token, module, known = self.origin
         dunders = {name: names[name] for name in _DUNDERS if _is_plain(names.get(name))}
@@ -170,7 +170,7 @@ def text_hints(f: FunctionType) -> list[str]:
 
 
 def words_in(texts: Iterable[str]) -> list[str]:
-    """All that may be a name in some texts."""
+    """All words in some texts that may be names."""
     return [word for text in texts for word in _words_of(text)]
 
 
@@ -209,7 +209,7 @@ class Scope:
 
     @property
     def namespaces(self) -> list[Namespace]:
-        """In the order of their indexes."""
+        """The namespaces, in the order of their indexes."""
         return list(self._namespaces.values())
 
     def namespace(self, names: dict[str, Any]) -> Namespace:

@@ -1,4 +1,4 @@
-"""What one process has opened of the pickles of others, and what it has sent.
+"""The functions, classes and modules that one process has opened from pickles, or has sent.
 
 An `ObjectSpace` keeps one namespace for each module whose functions came by value: all fibers that
 use these functions share one copy of the module's global variables in this process, as they share
@@ -6,8 +6,9 @@ a module that is imported. It keeps the classes that came by value, so that each
 the sources of modules.
 
 Opening a pickle changes nothing that is here already: a variable, a class, a function that is
-known stays as it is, and what was defined in this process comes home as itself. What was changed
-where it comes from, after it was sent, comes as a new *generation*, with a namespace of its own.
+known stays as it is, and what was defined in this process comes home as itself. A namespace that
+was changed where it comes from, after it was sent, comes as a new *generation*, with a namespace of
+its own.
 """
 
 from __future__ import annotations
@@ -54,13 +55,13 @@ Names = dict[str, Any]
 
 _TOKEN_BYTES: Final = 8
 _MOST_BUNDLES: Final = 1_000
-"""So many bundles are remembered whose variables are those of the present generation."""
+"""The most bundles that are remembered with the variables of the present generation."""
 _OF_THE_PROCESS: Final = frozenset({"__builtins__", "__name__", "__loader__", ORIGIN})
 """Global variables that a module has in each process for itself."""
 
 
 class Origin(NamedTuple):
-    """Where a namespace was defined first."""
+    """The origin of a namespace: where it was defined first."""
 
     token: bytes
     """The token of the process."""
@@ -69,7 +70,7 @@ class Origin(NamedTuple):
 
 
 class Heading(NamedTuple):
-    """What a bundle says of a namespace before it defines variables."""
+    """The heading of a namespace in a bundle, before the variables are defined."""
 
     origin: Origin
     dunders: Names
@@ -120,7 +121,7 @@ class _Record:
         self.users = 0
         """How many bundles are kept that define variables in it."""
         self.shown: Names = {}
-        """What of it is shown in a module of its name."""
+        """The variables that are shown in a module of its name."""
 
 
 @final
@@ -149,7 +150,7 @@ class Opened:
 
 @final
 class ObjectSpace:
-    """What one process knows of functions, classes and modules that travel."""
+    """One process's books of the functions, classes and modules that travel."""
 
     def __init__(self) -> None:
         self.token = os.urandom(_TOKEN_BYTES)
@@ -160,18 +161,18 @@ class ObjectSpace:
         self.code: dict[bytes, CodeType] = {}
         """By digest, some of the code that came apart from the functions it belongs to."""
         self.once: Kept | None = None
-        """What was opened here that is pickled once; None: nothing was."""
+        """The objects opened here that are pickled once; None: there are none."""
         self.once_guard = threading.Lock()
         """Held for a look at that."""
         self.reach = Reach()
         self.bundles: dict[Any, MadeBundle] = {}
-        """Some of those that were made here, by what was needed."""
+        """Some of the bundles that were made here, by what was needed."""
         self.lock = threading.RLock()
         """Held by a thread while it makes classes: each is made once."""
         self.buffers: BufferStore | None = None
-        """Has shared memory for large values that are dumped here; None: there is none."""
+        """The store for large values that are dumped here; None: there is none."""
         self.process = "this process"
-        """What messages call it."""
+        """The process's name in messages."""
         self.is_worker = False
         """Whether this process stands in for others, and has no script of its own."""
         self._records: WeakValueDictionary[Origin, _Record] = WeakValueDictionary()
@@ -269,7 +270,7 @@ class ObjectSpace:
             self.classes.show(hidden)
 
     def _forget_bundles(self, names: Names) -> None:
-        """Nobody makes these bundles again, and they would keep this namespace alive."""
+        """Forget the bundles of this namespace: they aren't made again, and would keep it alive."""
         for key, made in [*self.bundles.items()]:
             if made.holds(names):
                 self.bundles.pop(key, None)
@@ -298,7 +299,7 @@ def _fresh(heading: Heading) -> Names:
 
 
 class _Simulated(threading.local):
-    """Of a thread, and not of a context: each fiber has a context of its own."""
+    """The space of a thread, and not of a context: each fiber has a context of its own."""
 
     space: ObjectSpace | None = None
 
@@ -359,7 +360,8 @@ class _Load:
         self._space: ObjectSpace | None = None
 
     def lock(self, space: ObjectSpace) -> None:
-        """Nobody else makes classes until this is opened: others may be made of those."""
+        """Lock the space until this pickle is opened: no other thread makes classes of these
+        meanwhile."""
         if self._space is None:
             space.lock.acquire()
             self._space = space
@@ -386,7 +388,7 @@ _load: Final[ContextVar[_Load]] = ContextVar("load")
 def opening(
     opened: Opened | None, attachments: Mapping[bytes, Bytes] | None = None
 ) -> Iterator[None]:
-    """What is unpickled now refers to these namespaces, and to these attachments by digest."""
+    """Unpickling in this context refers to these namespaces, and to these attachments by digest."""
     load = _Load(opened, attachments or {})
     token = _load.set(load)
     try:
@@ -402,7 +404,7 @@ def attachment(digest: bytes) -> bytes:
 
 
 def attachments_at_hand() -> Mapping[bytes, Bytes]:
-    """All attachments that what is being opened may refer to, by digest."""
+    """All attachments, by digest, to which the pickle that is being opened may refer."""
     return _load.get().attachments
 
 

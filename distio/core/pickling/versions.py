@@ -43,7 +43,7 @@ def _version(package: str) -> str:
 
 
 def describe_versions(there: Mapping[str, str]) -> list[str]:
-    """In words: the packages whose versions here aren't those of another process.
+    """Describe the packages whose versions here aren't those of another process, in words.
 
     Args:
         there: the versions where something was pickled.

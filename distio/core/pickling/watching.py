@@ -60,15 +60,16 @@ _SET_BY_PYTHON: Final = frozenset({"__dict__", "__weakref__", "__dataclass_param
 """Attributes of a class that nobody sets or changes."""
 _MOST_PARTS: Final = 100
 _MOST_OBJECTS: Final = 300
-"""Of more than these a pickle is hardly slower than a look at each."""
+"""The most objects that are watched: to pickle more is hardly slower than to look at each."""
 
 
 class _Unknown(Exception):
-    """There is no telling whether an object was changed."""
+    """Raised when it can't be told whether an object was changed."""
 
 
 def watch(scope: Scope) -> Watch | None:
-    """What the variables that a dump has defined are made of; None if there is no telling."""
+    """Watch the objects of which the variables of a dump are made; None if changes can't be
+    seen."""
     found = Watch()
     looks = _Looks(scope, found)
     try:
@@ -82,7 +83,7 @@ def watch(scope: Scope) -> Watch | None:
 
 @final
 class Watch:
-    """What some objects were made of, to be compared."""
+    """The parts of some objects, kept to be compared later."""
 
     __slots__ = ("absent", "cells", "containers", "found", "modules", "objects", "variables")
 
@@ -98,7 +99,7 @@ class Watch:
         """Containers, or views of them, and their parts."""
         self.modules: list[tuple[str, ModuleType]] = []
         self.found: list[tuple[dict[str, Any], str, Any]] = []
-        """What is found in a module under a name."""
+        """Namespaces of modules, a name in each, and the object under that name."""
 
     def has(self, names: dict[str, Any]) -> bool:
         """Whether this namespace is among those watched."""
@@ -165,7 +166,7 @@ class _Looks:
             self._at_container(parts)
 
     def at_all_inside(self) -> None:
-        """Whatever is reached from what was seen so far."""
+        """Look at all objects that are reached from those seen so far."""
         while self._pending:
             obj = self._pending.pop()
             kind = type(obj)
@@ -210,7 +211,8 @@ class _Looks:
             self._watch.modules.append((name, module))
 
     def _is_by_name(self, obj: type | FunctionType | BuiltinFunctionType) -> bool:
-        """Whether it is found in a module under its name; that it still is will be watched."""
+        """Whether the object is found in a module under its name; that it still is will be
+        watched."""
         if not self._scope.by_name(obj, obj.__qualname__):
             return False
         module = sys.modules[obj.__module__]  # which was found there
@@ -303,7 +305,7 @@ class _Looks:
         self._pending += _parts_of_property(obj)
 
     def _at_descriptor(self, obj: Any) -> None:
-        """Of a slot: its class makes it."""
+        """Pass over a slot: its class makes it."""
 
     def _at_typing(self, obj: Any) -> None:
         parts = [getattr(obj, name, None) for name in _PARTS_IN_TYPING]

@@ -17,4 +17,4 @@ class ObjectStays(MemberMessage, frozen=True, gc=False):
     """The run of the actor."""
     key: Id
     reason: str
-    """Why it doesn't go on elsewhere."""
+    """The reason why the object doesn't go on elsewhere."""

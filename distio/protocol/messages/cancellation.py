@@ -29,7 +29,7 @@ class FibersCancelled(CoordinatorMessage, frozen=True, gc=False):
 
 
 class RunCancelled(CoordinatorMessage, frozen=True, gc=False):
-    """This run has been cancelled: all fibers of it that are here."""
+    """This run is cancelled: so are all its fibers that are here."""
 
     may_wake: ClassVar[bool] = True
 

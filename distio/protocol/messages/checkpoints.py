@@ -18,7 +18,7 @@ class AwaitStored(MemberMessage, frozen=True, gc=False):
 
 
 class Stored(CoordinatorMessage, frozen=True, gc=False):
-    """What was sent before the question is stored: a loss of the member doesn't undo it."""
+    """The messages before the question are stored: a loss of the member doesn't undo them."""
 
     may_wake: ClassVar[bool] = True
 

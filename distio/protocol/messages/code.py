@@ -14,7 +14,7 @@ class ChunkReturned(MemberMessage, frozen=True, gc=False):
 
     chunk: Chunk
     differences: list[str]
-    """In words: which functions and classes, and what has become of them."""
+    """The functions and classes that differ, in words, and what has become of them."""
 
 
 class CodeReported(CoordinatorMessage, frozen=True, gc=False):

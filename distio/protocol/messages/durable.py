@@ -58,7 +58,7 @@ class SubmitNamedRun(MemberMessage, frozen=True, gc=False):
     """The root, as fiber 0 of run 0: the coordinator gives it an id."""
     snapshots: Snapshots
     keep_seconds: Seconds | None = None
-    """For how long the outcome is kept; None: as long as the coordinator keeps outcomes."""
+    """The time for which the outcome is kept; None: as long as the coordinator keeps outcomes."""
     replaces: bool = False
     """Whether the outcome that is kept of another run makes way for this one."""
 
@@ -72,7 +72,7 @@ class ActOnNamedRun(MemberMessage, frozen=True, gc=False):
     name: RunName
     action: NamedRunAction
     run: Id = 0
-    """Which run the client takes it for; 0: whichever has the name."""
+    """The run for which the client takes it; 0: whichever has the name."""
 
 
 class ListNamedRuns(MemberMessage, frozen=True, gc=False):
@@ -96,7 +96,7 @@ class RootEnded(MemberMessage, frozen=True, gc=False):
 
 
 class NamedRun(msgspec.Struct, frozen=True, gc=False):
-    """What the coordinator knows of a named run. Times are relative: no clocks are compared."""
+    """The coordinator's report on a named run. Times are relative: no clocks are compared."""
 
     run: Id
     name: RunName
@@ -106,9 +106,9 @@ class NamedRun(msgspec.Struct, frozen=True, gc=False):
     ended_seconds: Seconds | None
     """The time since its end."""
     kept_seconds: Seconds | None
-    """How long its outcome will still be kept."""
+    """The time for which its outcome will still be kept."""
     fibers: Count
-    """How many of them are alive."""
+    """The number of its fibers that are alive."""
     waiting: Count
     """How many of these wait for a place at a worker."""
     asleep: Count
@@ -116,25 +116,25 @@ class NamedRun(msgspec.Struct, frozen=True, gc=False):
     clients: list[str]
     """The names of the members that wait for its end."""
     records: Count
-    """How many of its log records are kept."""
+    """The number of its log records that are kept."""
     left_out: Count
     """How many log records were older, and aren't kept any more."""
 
 
 class NamedRunFound(CoordinatorMessage, frozen=True, gc=False):
-    """What was asked for is done; this is the run."""
+    """The action that was asked for is done; this is the run."""
 
     question: Number
     run: NamedRun
 
 
 class NamedRunRefused(CoordinatorMessage, frozen=True, gc=False):
-    """What was asked for can't be done."""
+    """The action that was asked for can't be done."""
 
     question: Number
     why: NamedRunRefusal
     reason: str
-    """For people."""
+    """The reason, for people."""
 
 
 class NamedRunsListed(CoordinatorMessage, frozen=True, gc=False):

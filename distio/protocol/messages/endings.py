@@ -28,7 +28,8 @@ class RunEnded(CoordinatorMessage, frozen=True, gc=False):
     reason: str = ""
     """The reason for the Result of the run; empty if the outcome of its root counts."""
     overdue: str = ""
-    """If not empty: why fibers that are left are dropped before they have released."""
+    """The reason why fibers that are left are dropped before they have released; empty: none
+    are."""
     unplaced: list[FiberId] = msgspec.field(default_factory=list)
     """Fibers that had run, waited for a worker, and are dropped before they have released."""
 
@@ -48,9 +49,9 @@ class DrainMember(MemberMessage, frozen=True, gc=False):
     roles: ClassVar[frozenset[Role]] = CLIENTS
 
     worker: str
-    """Its name, its number, or how it is called in messages to people."""
+    """The name of the worker, its number, or how it is called in messages to people."""
     seconds: Seconds
-    """How long its fibers may take."""
+    """The time that its fibers may take."""
 
 
 class Leave(CoordinatorMessage, frozen=True, gc=False):
@@ -66,4 +67,4 @@ class MemberDrained(CoordinatorMessage, frozen=True, gc=False):
     worker: str
     """The name of the worker; empty if there is none."""
     reason: str
-    """Why it is no member any more; or which workers there are."""
+    """The reason why it is no member any more; or which workers there are."""

@@ -28,7 +28,7 @@ class AcquireTokens(MemberMessage, frozen=True, gc=False):
     fibers: Annotated[list[FiberId], Meta(min_length=1)]
     """The fibers, in this order, all of this run."""
     is_ahead: bool = False
-    """Whether they come before all others: they had been given turns."""
+    """Whether the fibers come before all others: they had been given turns."""
 
 
 class WithdrawAcquire(MemberMessage, frozen=True, gc=False):
@@ -72,7 +72,7 @@ class TokensGranted(CoordinatorMessage, frozen=True, gc=False):
     turns: list[FiberId]
     """The fibers that may have them, one after another, before they are returned."""
     is_delegated: bool
-    """Whether they may be used without limit until they are recalled: nobody else waits."""
+    """Whether the tokens may be used without limit until they are recalled: nobody else waits."""
     value: Payload
     """The variable's value."""
     withdrawals: Count = 0

@@ -54,11 +54,11 @@ class RelayLogs(MemberMessage, frozen=True, gc=False):
     omitted: Count = 0
     """How many records after these were left out, because too much was waiting."""
     count: Count = 0
-    """How many there are."""
+    """The number of records."""
 
 
 class LogsHeard(MemberMessage, frozen=True, gc=False):
-    """So many bytes of records have come here since the last such message."""
+    """The bytes of records that have come here since the last such message."""
 
     roles: ClassVar[frozenset[Role]] = EVERYBODY
 

@@ -96,7 +96,7 @@ class RenewLease(MemberMessage, frozen=True, gc=False):
     roles: ClassVar[frozenset[Role]] = EVERYBODY
     is_numbered: ClassVar[bool] = False
     asked_at: Seconds
-    """What its own clock shows; only the member looks at it."""
+    """The time on the member's own clock; only the member looks at it."""
 
 
 HANDSHAKE: Final = (Hello, Listen, Resume)
@@ -130,7 +130,7 @@ class Goodbye(MemberMessage, frozen=True, gc=False):
     roles: ClassVar[frozenset[Role]] = EVERYBODY
 
     reason: str = ""
-    """Why the member can't go on; empty if it leaves of its own will."""
+    """The reason why the member can't go on; empty if it leaves of its own will."""
     is_to_be_heard: bool = False
     """Whether the process ends when it knows that this was heard: fibers go on from what it has
     said, and the end of the process may be seen before."""
@@ -142,12 +142,12 @@ class Welcome(CoordinatorMessage, frozen=True, gc=False):
     is_numbered: ClassVar[bool] = False
     incarnation: Id
     absence: Seconds = 0.0
-    """For how many seconds it may be without connections before it is lost; 0: it never may."""
+    """The seconds for which it may be without connections before it is lost; 0: it never may."""
     lease: Seconds = 0.0
-    """For how many seconds it may step its fibers unless its lease is renewed; 0: as long as it is
+    """The seconds for which it may step its fibers unless its lease is renewed; 0: as long as it is
     connected."""
     role: Role = "any"
-    """What the member may do, by its key."""
+    """The rights of the member, by its key."""
     key: str = ""
     """The name of its key; empty: it has none."""
     name: MemberName = ""
@@ -167,7 +167,7 @@ class LeaseRenewed(CoordinatorMessage, frozen=True, gc=False):
 
 
 class LinkBroke(CoordinatorMessage, frozen=True, gc=False):
-    """One of your two connections broke: make others, and resume."""
+    """One of the member's two connections broke: it makes others, and resumes."""
 
     is_numbered: ClassVar[bool] = False
     is_counted: ClassVar[bool] = False
@@ -188,7 +188,7 @@ class Refused(CoordinatorMessage, frozen=True, gc=False):
     is_numbered: ClassVar[bool] = False
     reason: str
     is_temporary: bool = False
-    """Whether it may try again: what is in its way will be gone."""
+    """Whether the process may try again: what is in its way will be gone."""
 
 
 class Shutdown(CoordinatorMessage, frozen=True, gc=False):

@@ -1,4 +1,4 @@
-"""What goes on in a cluster, told to those who look at it.
+"""The overview of a cluster, told to observers.
 
 All answers are bounded: lists have a longest length, fibers are told page by page. Times are
 relative: no clocks are compared.
@@ -60,11 +60,11 @@ class MemberTold(msgspec.Struct, frozen=True, gc=False):
     age_seconds: Seconds
     """The time since it has joined."""
     fibers: Count
-    """How many are alive there."""
+    """The number of fibers that are alive at the member."""
     ready: Count
-    """How many of them wait for a thread, or have one."""
+    """The number of its fibers that wait for a thread, or have one."""
     blocked: Count
-    """How many of them wait for other fibers."""
+    """The number of its fibers that wait for other fibers."""
     state: str
     """Empty; or that it leaves, or is gone."""
 
@@ -80,13 +80,13 @@ class RunTold(msgspec.Struct, frozen=True, gc=False):
     age_seconds: Seconds
     fibers: Count
     blocked: Count
-    """How many of them wait for other fibers."""
+    """The number of its fibers that wait for other fibers."""
     waiting: Count
-    """How many of them wait for a place at a worker."""
+    """The number of its fibers that wait for a place at a worker."""
     asleep: Count
-    """How many of them sleep at the coordinator."""
+    """The number of its fibers that sleep at the coordinator."""
     ending: str
-    """Why it ends; empty: it doesn't."""
+    """The reason why the run ends; empty: it doesn't."""
 
 
 class LockTold(msgspec.Struct, frozen=True, gc=False):
@@ -150,7 +150,7 @@ class FiberSaved(msgspec.Struct, frozen=True, gc=False, array_like=True):
     snapshot: Count
     """The number of its snapshot in the listing; 0: it has none."""
     place: Count
-    """Which of the fibers in the snapshot it is."""
+    """The place of the fiber in the snapshot."""
     name: str
     """Empty: none is known."""
     at: str
@@ -161,12 +161,12 @@ class FiberSaved(msgspec.Struct, frozen=True, gc=False, array_like=True):
     is_misfit: bool
     """Whether some worker doesn't take it, as its code is another."""
     wakes_in: Seconds | None
-    """When the sleep ends that the coordinator knows of."""
+    """The time until the end of the sleep that the coordinator knows of."""
     restored: Count
     """How many times it has gone on elsewhere after a loss."""
     last_loss: str
     unsaved: str
-    """Why it has no snapshot, if its member has said so."""
+    """The reason why the fiber has no snapshot, if its member has said so."""
 
 
 class SnapshotSaved(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -175,11 +175,11 @@ class SnapshotSaved(msgspec.Struct, frozen=True, gc=False, array_like=True):
     number: Count
     payload: Payload
     code: bytes
-    """As in a `Chunk`."""
+    """The code as in a `Chunk`."""
     is_waiting: bool
     """Whether its only fiber waits for an answer in it."""
     is_taken: bool
-    """Whether it was taken at a worker, or is how its fibers came to theirs."""
+    """Whether the snapshot was taken at a worker, or is how its fibers came to theirs."""
 
 
 _page = msgspec.msgpack.Decoder(list[FiberTold])
@@ -222,9 +222,9 @@ class AskFibers(MemberMessage, frozen=True, gc=False):
     member: Id
     """`NOBODY`: those that wait for a place, or sleep, at the coordinator."""
     run: Id | None
-    """Whose; None: those of all runs."""
+    """The run of the fibers; None: those of all runs."""
     page: Epoch
-    """From 0; each page is asked for when the one before has come."""
+    """The number of the page, from 0; each page is asked for when the one before has come."""
 
 
 class AskSaved(MemberMessage, frozen=True, gc=False):
@@ -235,9 +235,9 @@ class AskSaved(MemberMessage, frozen=True, gc=False):
     """The same for all pages of a listing."""
     run: Id
     fiber: FiberId
-    """This one alone; 0: all of them."""
+    """The only fiber to tell of; 0: all of them."""
     page: Epoch
-    """From 0; each page is asked for when the one before has come."""
+    """The number of the page, from 0; each page is asked for when the one before has come."""
 
 
 class AskToCancel(MemberMessage, frozen=True, gc=False):
@@ -270,7 +270,7 @@ class ListFibers(CoordinatorMessage, frozen=True, gc=False):
 
 
 class StopListing(CoordinatorMessage, frozen=True, gc=False):
-    """Nobody asks for the rest of a listing any more."""
+    """The observer asks for the rest of a listing no more."""
 
     listing: Number
 
@@ -279,7 +279,7 @@ class StopListing(CoordinatorMessage, frozen=True, gc=False):
 
 
 class OverviewTold(CoordinatorMessage, frozen=True, gc=False):
-    """What goes on; the lists have the first ones."""
+    """The overview of a cluster; the lists have the first ones."""
 
     question: Number
     cluster: ClusterTold
@@ -303,8 +303,8 @@ class FibersTold(CoordinatorMessage, frozen=True, gc=False):
 class SavedTold(CoordinatorMessage, frozen=True, gc=False):
     """A page of what was saved of a run.
 
-    What a fiber needs stands on the same page or on a later one. Each snapshot and each attachment
-    is told once in a listing.
+    The snapshot and the attachments of a fiber stand on the same page or on a later one. Each
+    snapshot and each attachment is told once in a listing.
     """
 
     question: Number
@@ -316,7 +316,7 @@ class SavedTold(CoordinatorMessage, frozen=True, gc=False):
     owner: str = ""
     """The name of the client of the run; empty: it belongs to nobody."""
     keeps: Snapshots = "off"
-    """What is kept of its fibers."""
+    """The snapshots that are kept of its fibers."""
     alive: Count = 0
     """How many fibers of the run go on."""
     fibers: list[FiberSaved] = msgspec.field(default_factory=list)

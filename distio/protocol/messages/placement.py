@@ -31,18 +31,18 @@ __all__ = [
 
 
 class Needs(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """What a placed fiber needs of the worker that hosts it."""
+    """The needs of a placed fiber, which the worker that hosts it has to meet."""
 
     tags: Tags = msgspec.field(default_factory=dict)
     amounts: Resources = msgspec.field(default_factory=dict)
     """Amounts of resources, which the fiber holds as long as it is there."""
     prefer: Tags = msgspec.field(default_factory=dict)
-    """What the worker should be like, if there is a choice."""
+    """Tags that the worker should have, if there is a choice."""
     is_shielded: bool = False
     """Whether the fiber would run even if it is cancelled before it begins."""
 
     def __str__(self) -> str:
-        """What is needed.
+        """The needs in words.
 
         >>> str(Needs({"zone": "a"}, {"gpu": 2}))
         'zone=a and gpu=2'
@@ -71,19 +71,19 @@ class Chunk(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     references: list[Id] = []
     """The keys of the queues, variables, … that the payload refers to."""
     places: list[Count] = []
-    """Where the fibers lie in the payload, if there are other fibers in it."""
+    """The places of the fibers in the payload, if there are other fibers in it."""
     is_waiting: bool = False
     """Whether its only fiber waits for an answer, and has to ask again."""
     owners: list[Count] = []
-    """For each fiber that comes from where it was made: the one that ends after it, or 0; empty:
-    none of them has one."""
+    """The owner of each fiber that comes from where it was made, which ends after it, or 0; empty:
+    none has one."""
     scopes: list[Count] = []
-    """For each fiber that has an owner: the region of the owner that is to be cancelled if the
-    fiber is lost, or 0; empty: there is none."""
+    """The region of the owner to cancel if the fiber is lost, for each fiber that has an owner, or
+    0; empty: there is none."""
     code: bytes = b""
     """The digest of the attachment that records which code the payload names; empty: none."""
     needs: Needs | None = None
-    """What its only fiber needs, if that is placed."""
+    """The needs of its only fiber, if that is placed."""
 
 
 class Offer(MemberMessage, frozen=True, gc=False, omit_defaults=True):
@@ -91,8 +91,8 @@ class Offer(MemberMessage, frozen=True, gc=False, omit_defaults=True):
 
     chunks: list[Chunk]
     are_new: bool = False
-    """Whether it is the first that is said of these fibers: they were made here, and the member has
-    not reported that they have started."""
+    """Whether the offer is the first that is said of these fibers: they were made here, and the
+    member has not reported that they have started."""
     are_awaited: bool = False
     """Whether fibers here wait for all of them, as in `AwaitOutcomes`."""
 
@@ -108,7 +108,7 @@ class Place(CoordinatorMessage, frozen=True, gc=False, omit_defaults=True):
 
     chunk: Chunk
     snapshots: Snapshots = "off"
-    """What of the fibers of their run is kept, in case a worker is lost."""
+    """The snapshots that are kept of the fibers of their run, in case a worker is lost."""
     restored: list[tuple[Id, Count, str]] = msgspec.field(default_factory=list)
     """(fiber, how many times it has gone on after a loss, the last one) of each that has."""
     are_awaited: bool = False
@@ -116,7 +116,7 @@ class Place(CoordinatorMessage, frozen=True, gc=False, omit_defaults=True):
 
 
 class Thief(msgspec.Struct, frozen=True, gc=False):
-    """What a member that has nothing to do can give to placed fibers."""
+    """The tags and the free amounts of a member that has nothing to do."""
 
     tags: Tags
     free: Resources

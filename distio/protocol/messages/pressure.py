@@ -27,7 +27,7 @@ class AwaitHeard(MemberMessage, frozen=True, gc=False):
 
 
 class Heard(CoordinatorMessage, frozen=True, gc=False):
-    """So many of your messages are heard, and what follows from them was said."""
+    """So many of the member's messages are heard, and what follows from them was said."""
 
     is_counted: ClassVar[bool] = False
     may_wake: ClassVar[bool] = True
@@ -45,7 +45,7 @@ class AwaitRead(CoordinatorMessage, frozen=True, gc=False):
 
 
 class HaveRead(MemberMessage, frozen=True, gc=False):
-    """This member has read so much of what was said to it."""
+    """This member has read so many bytes of what was said to it."""
 
     roles: ClassVar[frozenset[Role]] = EVERYBODY
     said: Count

@@ -75,7 +75,7 @@ class TakenAhead(MemberMessage, frozen=True, gc=False):
 
     key: Id
     serial: Count
-    """How often it was given items of this queue ahead."""
+    """How often the member was given items of this queue ahead."""
     taken: Count
     """How many of those that came last were taken."""
     fiber: FiberId = 0
@@ -105,7 +105,7 @@ class Replied(CoordinatorMessage, frozen=True, gc=False):
     item: Payload | None = None
     is_closed: bool = False
     refused: str = ""
-    """If not empty: why it can't talk by this."""
+    """The reason why the fiber can't use this primitive; empty: it can."""
     puts: Capacity = 0
     """How many more items this member may put into this queue without asking; -1: any number."""
     ahead: list[Payload] = msgspec.field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What is kept of fibers, in case their worker is lost."""
+"""Snapshots of fibers, kept in case their worker is lost."""
 
 from typing import ClassVar
 
@@ -18,11 +18,11 @@ class Unsaved(msgspec.Struct, frozen=True, gc=False):
     fiber: FiberId
     epoch: Epoch
     reason: str
-    """What it has done that others see, and why there is no snapshot of that moment."""
+    """The effect of the fiber that others see, and why there is no snapshot of that moment."""
     owner: Count = 0
-    """As in `Chunk.owners`."""
+    """The owner, as in `Chunk.owners`."""
     scope: Count = 0
-    """As in `Chunk.scopes`."""
+    """The region of the owner, as in `Chunk.scopes`."""
 
 
 class SaveFibers(MemberMessage, frozen=True, gc=False):
@@ -38,23 +38,23 @@ class SaveFibers(MemberMessage, frozen=True, gc=False):
     fibers: list[FiberId] = msgspec.field(default_factory=list)
     """Fibers that have ended here, and to which the snapshots, or what is said next, refer."""
     payloads: list[Payload] = msgspec.field(default_factory=list)
-    """Their outcomes."""
+    """The outcomes of these fibers."""
     references: References = msgspec.field(default_factory=list)
-    """As in `OutcomesReady`."""
+    """The references, as in `OutcomesReady`."""
     calling: list[FiberId] = msgspec.field(default_factory=list)
-    """If the member leaves: the fibers that wait for the reply of a primitive in their snapshots.
-    """
+    """The fibers that wait for the reply of a primitive in their snapshots, if the member
+    leaves."""
     is_to_be_heard: bool = False
     """Whether the member waits until the coordinator has this: what was sent to it before isn't in
     the snapshots."""
 
 
 class FibersSaved(CoordinatorMessage, frozen=True, gc=False):
-    """One more message about fibers that are saved was heard."""
+    """The coordinator has heard one more message about fibers that are saved."""
 
 
 class LossReported(CoordinatorMessage, frozen=True, gc=False):
-    """What came of the fibers of your runs that were at a worker which was lost."""
+    """The fate of the fibers of the receiver's runs that were at a worker which was lost."""
 
     is_counted: ClassVar[bool] = False
 
@@ -68,9 +68,9 @@ class LossReported(CoordinatorMessage, frozen=True, gc=False):
     waiting: Count = 0
     """How many of those that go on have no place yet."""
     places: list[tuple[str, Count]] = msgspec.field(default_factory=list)
-    """How many have gone to which members."""
+    """The members to which fibers have gone, with how many."""
     seconds: Seconds = 0.0
-    """How long that took since the loss was seen."""
+    """The time that this took since the loss was seen."""
     is_late: bool = False
     """Whether the rest was reported before."""
     has_left: bool = False

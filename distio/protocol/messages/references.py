@@ -7,7 +7,7 @@ __all__ = ["GiveBack"]
 
 
 class GiveBack(MemberMessage, frozen=True, gc=False):
-    """No fiber here can reach these any more, as far as this member has heard of them."""
+    """No fiber here can reach these keys any more, as far as this member has heard of them."""
 
     counts: list[tuple[FiberId, Positive]]
     """By key: how many times this member was counted for it, for having made it or got a payload

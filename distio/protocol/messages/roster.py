@@ -24,7 +24,7 @@ __all__ = ["ListMembers", "ListedMember", "MembersListed", "WithdrawListing"]
 
 
 Mark = Annotated[str, Meta(max_length=64)]
-"""Tells one state of the load of a cluster from others."""
+"""A mark that tells one state of the load of a cluster from others."""
 
 
 class ListMembers(MemberMessage, frozen=True, gc=False):
@@ -46,7 +46,7 @@ class WithdrawListing(MemberMessage, frozen=True, gc=False):
 
 
 class ListedMember(msgspec.Struct, frozen=True, gc=False):
-    """What the coordinator knows of a member. Times are relative: no clocks are compared."""
+    """The coordinator's report on a member. Times are relative: no clocks are compared."""
 
     id: Id
     name: MemberName
@@ -57,7 +57,7 @@ class ListedMember(msgspec.Struct, frozen=True, gc=False):
     tags: Tags
     resources: Resources
     fibers: Count
-    """How many are alive there."""
+    """The number of fibers that are alive at the member."""
     ready: Count
     """How many of these are ready, as far as is known."""
     age_seconds: Seconds
@@ -73,5 +73,5 @@ class MembersListed(CoordinatorMessage, frozen=True, gc=False):
     waiting: Count = 0
     """How many fibers wait for a place."""
     placed: list[tuple[Needs, Count]] = msgspec.field(default_factory=list)
-    """What the first kinds of placed fibers among these need, and how many need it."""
+    """The needs of the first kinds of placed fibers among these, and the number of each kind."""
     mark: Mark = ""

@@ -16,7 +16,7 @@ class StartRun(MemberMessage, frozen=True, gc=False):
     roles: ClassVar[frozenset[Role]] = CLIENTS
     run: Id
     snapshots: Snapshots = "off"
-    """What is kept of its fibers, in case a worker is lost."""
+    """The snapshots that are kept of its fibers, in case a worker is lost."""
 
 
 class RunProgress(msgspec.Struct, frozen=True, gc=False):

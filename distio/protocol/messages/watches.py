@@ -24,7 +24,7 @@ class RunWatched(CoordinatorMessage, frozen=True, gc=False):
 
     run: Id
     ended: Count
-    """How many have ended so far."""
+    """The number of fibers that have ended so far."""
     alive: Count
     waiting: Count
     """How many of those that are alive are at no worker: they wait for a place, or sleep."""

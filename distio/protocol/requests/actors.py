@@ -19,9 +19,9 @@ class KeepObject(Request):
     def __init__(self, obj: Any, *, may_move: bool, key: int = 0) -> None:
         self.obj = obj
         self.may_move = may_move
-        """Whether it goes on elsewhere when its process leaves."""
+        """Whether the object goes on elsewhere when its process leaves."""
         self.key = key
-        """Its key, if it has come from elsewhere."""
+        """The key of the object, if it has come from elsewhere."""
 
 
 @final

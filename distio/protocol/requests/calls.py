@@ -11,7 +11,7 @@ __all__ = ["AwaitBlocking", "AwaitCallback", "Place"]
 
 
 Place = Literal["thread", "main thread", "loop"]
-"""Where a call runs that no thread of a pool makes."""
+"""The place where a call runs that no thread of a pool makes."""
 
 
 @final
@@ -44,7 +44,7 @@ class AwaitBlocking(Request):
         self.stop: Callable[[], None] | None = None
         """Cancels what runs, if that is possible (the host's business)."""
         self.is_stopped = False
-        """Whether that was done."""
+        """Whether the call was told to stop."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         fields = self.f, self.args, self.kwargs, self.place, self.is_abandoned

@@ -1,4 +1,4 @@
-"""What a fiber asks in order that something isn't done again."""
+"""Requests that keep something from being done again."""
 
 from __future__ import annotations
 

@@ -24,15 +24,16 @@ class Lock(Counted):
     tokens: int = 0
     """How many may hold it at a time; 0: one, who may take it again (it is reentrant)."""
     per_seconds: float = 0.0
-    """If it limits starts, which nobody holds: in windows of what length `tokens` are counted."""
+    """The length of the windows in which `tokens` are counted, if the lock limits starts, which
+    nobody holds."""
     has_value: bool = False
-    """Whether it guards the value of a variable."""
+    """Whether the lock guards the value of a variable."""
     claim: Any = field(default=None, compare=False, repr=False)
     """The claim that all references here to this key share (set by the member)."""
 
     @property
     def is_counted(self) -> bool:
-        """Whether it stands for something that dies with the last reference."""
+        """Whether the lock stands for something that dies with the last reference."""
         return self.has_value
 
     def __reduce__(self) -> tuple[Any, ...]:

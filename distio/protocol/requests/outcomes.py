@@ -28,7 +28,7 @@ class AwaitFibers(Request):
         self.enough = len(handles) if enough is None else enough
         """How many must have ended, at most all. A fiber that is named twice counts twice."""
         self.needs = needs
-        """What the fiber needs of its worker, in words, if it is placed."""
+        """The needs of the fiber, in words, if it is placed."""
         self.registration: Any = None
         """The registration of the wait with those fibers (set by the member)."""
 

@@ -32,9 +32,10 @@ class Spawn(Request):
         self.scope = scope
         """The region of the fiber that is cancelled if one of them is lost; 0: none."""
         self.needs = needs
-        """What each of them needs of its worker, a `Needs`; None: they may be anywhere."""
+        """The needs of each of them, a `Needs`; None: they may be anywhere."""
         self.pieces = pieces
-        """In about how many pieces they leave, if they do; 0: nobody knows what is best."""
+        """The number of pieces in which they leave, about, if they do; 0: nobody knows what is
+        best."""
 
 
 @final

@@ -25,7 +25,7 @@ Strategy = Literal["SPREAD", "PACK", "STRICT_SPREAD", "STRICT_PACK"]
 
 
 class Engine(Protocol):
-    """Where the workers are."""
+    """The engine that has the workers."""
 
     def begin(self) -> None: ...
     def end(self) -> None: ...
@@ -111,7 +111,7 @@ class OnEngines(StartsElsewhere):
         `ray.init` was called before. A placement group asks Ray for what the workers need, so Ray
         adds nodes if it can. Ray starts an actor again whose node or process was lost; a worker
         that ends alone is started again beside its actor. The fibers of a node that Ray drains go
-        on elsewhere. What Ray gives an actor (CUDA_VISIBLE_DEVICES, OMP_NUM_THREADS, the
+        on elsewhere. The things that Ray gives an actor (CUDA_VISIBLE_DEVICES, OMP_NUM_THREADS, the
         `runtime_env`) its worker has as well.
 
         Args:
@@ -219,7 +219,7 @@ def _launch(coordinator: LocalProcesses, threads: int, patience: float) -> Launc
 
 
 def _bind(is_here: bool) -> str:
-    """Where the coordinator listens; empty: at a socket that only this user reaches."""
+    """The address at which the coordinator listens; empty: a socket that only this user reaches."""
     return "" if is_here else f"tcp://{own_address()}:0"
 
 

@@ -34,12 +34,12 @@ _A_MOMENT_SECONDS: Final = 1.0
 
 
 class Launch(NamedTuple):
-    """What is to be started on a host; it travels by the engine's own means."""
+    """The workers to start on a host; the launch travels by the engine's own means."""
 
     url: str
-    """Where the coordinator listens."""
+    """The address at which the coordinator listens."""
     name: str
-    """What the workers are called there; each gets a number as well."""
+    """The name of the workers there; each gets a number as well."""
     processes: int
     arguments: tuple[str, ...] = ()
     """More of the command line of `distio-worker`."""
@@ -66,7 +66,7 @@ class HostedWorkers:
         self._lifeline = Lifeline()
         self._supervised = ProcessSupervisor(self)
         self.failure = ""
-        """Why there are none any more, though they were not told to end."""
+        """The reason why there are no workers any more, though they were not told to end."""
         variables = {**dict(launch.environment), **(environment or {})}
         self._keys = KeysFolder(dict(launch.keys))
         if self._keys.path is not None:
@@ -125,7 +125,7 @@ class HostedWorkers:
         log.error("the workers of this host aren't looked after any more", exc_info=error)
 
     def started(self, child: Child) -> None:
-        """Each says itself that it has joined."""
+        """Do nothing: each worker says itself that it has joined."""
 
     def ended(self, child: Child, code: int, lived: float) -> float | None:
         """A worker has ended; one that was told to, or can't join, isn't started again."""

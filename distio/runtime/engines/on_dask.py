@@ -123,7 +123,8 @@ class KeepsWorkers(WorkerPlugin):  # type: ignore[misc]  # Dask has no types
         self._hosted: HostedWorkers | None = None
 
     def setup(self, worker: Any) -> None:
-        """As Dask calls it in a worker, when the worker begins or the plugin comes."""
+        """Begin the workers; Dask calls it in a worker, when the worker begins or the plugin
+        comes."""
         if self._only is not None and self._only.isdisjoint((worker.address, str(worker.name))):
             return
         arguments = [*self._launch.arguments]
@@ -137,7 +138,8 @@ class KeepsWorkers(WorkerPlugin):  # type: ignore[misc]  # Dask has no types
         self._hosted = HostedWorkers(launch)
 
     async def teardown(self, worker: Any) -> None:
-        """As Dask calls it, when the worker ends or the plugin goes: the fibers go on elsewhere."""
+        """End the workers; Dask calls it when the worker ends or the plugin goes: the fibers go on
+        elsewhere."""
         if self._hosted is not None:
             await asyncio.to_thread(self._hosted.leave)
 
@@ -160,7 +162,7 @@ class KeepsBusyWorkers(SchedulerPlugin):  # type: ignore[misc]  # Dask has no ty
         self._cluster: Cluster | None = None
 
     def valid_workers_downscaling(self, scheduler: Any, workers: list[Any]) -> list[Any]:
-        """As Dask asks: those of these workers that may be closed."""
+        """Tell Dask which of these workers may be closed."""
         try:
             if self._cluster is None:
                 self._folder = KeysFolder(self._files)
@@ -175,7 +177,7 @@ class KeepsBusyWorkers(SchedulerPlugin):  # type: ignore[misc]  # Dask has no ty
         return [worker for worker in workers if str(worker.name) not in busy]
 
     async def close(self) -> None:
-        """As Dask calls it, when the scheduler ends or the plugin goes."""
+        """End the plugin; Dask calls it when the scheduler ends or the plugin goes."""
         await asyncio.to_thread(self._forget)
 
     def _forget(self) -> None:
@@ -187,7 +189,7 @@ class KeepsBusyWorkers(SchedulerPlugin):  # type: ignore[misc]  # Dask has no ty
 
 
 def name_beside(name: object) -> str:
-    """What workers are called beside a worker of Dask; one that begins again has another name.
+    """The name of workers beside a worker of Dask; one that begins again has another name.
 
     >>> beside(name_beside("a:1") + "-2")
     'a:1'

@@ -32,21 +32,21 @@ _MAY_TAKE_SECONDS: Final = 5.0
 
 
 class Bundle(NamedTuple):
-    """What one actor needs, in Ray's words."""
+    """The needs of one actor, in Ray's words."""
 
     cpus: float
     gpus: float
     memory: float | None
-    """In bytes."""
+    """The memory in bytes."""
     resources: Mapping[str, float]
 
     def for_group(self) -> dict[str, float]:
-        """As a placement group takes it."""
+        """The bundle as a placement group takes it."""
         named = {"CPU": self.cpus, "GPU": self.gpus, "memory": self.memory or 0.0}
         return {name: amount for name, amount in {**named, **self.resources}.items() if amount}
 
     def for_actor(self) -> dict[str, Any]:
-        """As an actor takes it."""
+        """The options as an actor takes them."""
         return {
             "num_cpus": self.cpus,
             "num_gpus": self.gpus,
@@ -55,7 +55,7 @@ class Bundle(NamedTuple):
         }
 
     def for_worker(self) -> list[str]:
-        """As the command line of a worker takes it."""
+        """The options as the command line of a worker takes them."""
         amounts = {"gpu": self.gpus, **self.resources}
         return [
             argument

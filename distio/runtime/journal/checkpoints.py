@@ -1,8 +1,8 @@
 """Checkpoints: the whole coordinator as bytes, from which it goes on with the turns that followed.
 
-A checkpoint is a pickle, since the coordinator is plain data. Whoever can write to the directory of
-a journal decides what the cluster does; still, opening a checkpoint makes instances of the
-coordinator's own classes and of a few containers, and calls nothing else.
+A checkpoint is a pickle, since the coordinator is plain data. A user that can write to the
+directory of a journal decides what the cluster does; still, opening a checkpoint makes instances of
+the coordinator's own classes and of a few containers, and calls nothing else.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _HEADER: Final = struct.Struct("<QQI")
 """The last turn that it includes, how many bytes follow, and the checksum of them and the turn."""
 _OWN: Final = ("distio.coordination.", "distio.protocol.", "distio.errors")
 _OTHERS: Final = {
-    ("array", "_array_reconstructor"),  # what makes an array of its bytes
+    ("array", "_array_reconstructor"),  # makes an array of its bytes
     ("array", "array"),
     ("builtins", "frozenset"),
     ("builtins", "set"),
@@ -38,7 +38,7 @@ _OTHERS: Final = {
 
 
 class Damaged(Exception):
-    """What is there isn't what was written."""
+    """Raised when stored bytes aren't the bytes that were written."""
 
 
 class _Pickler(pickle.Pickler):

@@ -103,7 +103,7 @@ class Database:
                 f"{self._path} is no journal of distio; give another directory, or restore a copy"
             )
         if is_read_only:
-            db.execute("BEGIN")  # what is read is of one moment
+            db.execute("BEGIN")  # all rows are of one moment
         else:
             db.execute(f"PRAGMA synchronous={'FULL' if is_power_safe else 'NORMAL'}")
             db.execute(f"PRAGMA wal_autocheckpoint={_LOG_PAGES}")
@@ -205,7 +205,7 @@ class Database:
     # -- what it says of itself -----------------------------------------------------------
 
     def about(self) -> About:
-        """What it says of itself."""
+        """The journal's facts about itself."""
         with self._translated():
             rows = self._connection.execute("SELECT format, checksum, about FROM about")
             return checked_about(self.name, rows.fetchone())
@@ -231,7 +231,7 @@ class Database:
         db.execute("UPDATE about SET checksum = ?, about = ?", encoded_about(about))
 
     def note_version(self, version: str) -> None:
-        """Say what has to be the same for it to be understood."""
+        """Note the versions with which the journal can be understood."""
         with self._held() as db:
             self._note(db, replace(self.about(), version=version))
 
@@ -327,7 +327,7 @@ class Database:
                 row = rows.fetchone()
 
     def damages(self) -> Iterator[str]:
-        """All that can be found of damages, without opening what it holds."""
+        """The damages that can be found without opening what the journal holds."""
         try:
             for (found,) in self._rows("PRAGMA integrity_check(20)"):
                 if found != "ok":
@@ -376,7 +376,7 @@ _TEMPORARY: Final = {
     sqlite3.SQLITE_PERM,
     sqlite3.SQLITE_READONLY,
 }
-"""What SQLite says of a disk, or of its other users; the rest tells of what is in the file."""
+"""Errors of SQLite that tell of a disk or of other users; the rest tell of the file's contents."""
 
 
 def _is_temporary(error: sqlite3.Error) -> bool:

@@ -30,11 +30,11 @@ class Files:
         return self._directory / f"{name}{_EXTENSION}"
 
     def where(self, name: str) -> str:
-        """Where it is, for messages."""
+        """The place of a checkpoint, for messages."""
         return str(self._path(name))
 
     def write(self, name: str, dump: Callable[[BinaryIO], None]) -> None:
-        """Write one that is complete as soon as it is there."""
+        """Write a checkpoint that is complete as soon as it is there."""
         path = self._path(name)
         partial = path.with_name(f"{path.name}{_PARTIAL}")
         try:
@@ -51,11 +51,11 @@ class Files:
             raise
 
     def read(self, name: str) -> bytes:
-        """The bytes of one."""
+        """The bytes of a checkpoint."""
         return self._path(name).read_bytes()
 
     def size(self, name: str) -> int:
-        """How many bytes it has."""
+        """The number of bytes of a checkpoint."""
         return self._path(name).stat().st_size
 
     def has_any(self) -> bool:
@@ -70,7 +70,7 @@ class Files:
                 path.unlink(missing_ok=True)
 
     def remove(self, name: str) -> None:
-        """Remove one, if it is there."""
+        """Remove a checkpoint, if it is there."""
         self._path(name).unlink(missing_ok=True)
 
 

@@ -29,11 +29,11 @@ _LONGEST_NAME: Final = 200
 
 
 class Fork(NamedTuple):
-    """What has become of a run."""
+    """The fate of a run."""
 
     name: str
     as_of: float
-    """When the last turn came that it includes, in seconds since 1970."""
+    """The time at which the last turn came that the fork includes, in seconds since 1970."""
     fibers: int
     """How many fibers go on."""
     lost: int

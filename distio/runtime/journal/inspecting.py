@@ -1,4 +1,4 @@
-"""What is in a journal, and whether it is whole; a coordinator may hold the journal meanwhile."""
+"""The contents of a journal, and whether it is whole; a coordinator may hold it meanwhile."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = [
 
 
 class MemberContents(msgspec.Struct, frozen=True):
-    """What a journal knows of a member."""
+    """The journal's facts about a member."""
 
     id: int
     name: str
@@ -39,13 +39,13 @@ class MemberContents(msgspec.Struct, frozen=True):
 
 
 class RunContents(msgspec.Struct, frozen=True):
-    """What a journal knows of a run."""
+    """The journal's facts about a run."""
 
     id: int
     owner: str
     """The member that has started it, in words."""
     alive: int
-    """How many of its fibers are alive."""
+    """The number of the run's fibers that are alive."""
     without_worker: int
     """How many of these are at no member: they wait for a place, or sleep for long."""
 
@@ -56,11 +56,11 @@ class CutContents(msgspec.Struct, frozen=True):
     cut: int
     """The number of the last turn that it includes."""
     as_of: float
-    """When that came, in seconds since 1970."""
+    """The time at which the cut's last turn came, in seconds since 1970."""
 
 
 class Contents(msgspec.Struct, frozen=True):
-    """What is in a journal."""
+    """The contents of a journal."""
 
     journal: str
     version: str
@@ -69,7 +69,8 @@ class Contents(msgspec.Struct, frozen=True):
     last_holder: str
     """The process that has held it last."""
     as_of: float | None
-    """When its last turn came, in seconds since 1970; None: there was none."""
+    """The time at which the journal's last turn came, in seconds since 1970; None: there was
+    none."""
     bytes: dict[str, int]
     """By part, how large it is."""
     turn: int
@@ -88,7 +89,7 @@ class Contents(msgspec.Struct, frozen=True):
 
 
 def show(where: Path | str) -> Contents:
-    """What is in a journal.
+    """Read the contents of a journal.
 
     Raises:
         JournalError: it is damaged, or of another version.
@@ -142,7 +143,7 @@ def damages_of(where: Path | str) -> Iterator[str]:
     """Read all of a journal, open its checkpoints, and take up its turns.
 
     Returns:
-        What is damaged.
+        The damages.
     """
     try:
         store = open_store(where, None)

@@ -39,7 +39,8 @@ _UNKNOWN: Final = 255
 
 
 class JournalLost(Exception):
-    """This process isn't the coordinator any more: it can't write its journal, and says why."""
+    """Raised when this process can no longer write its journal, so it is no coordinator any
+    more."""
 
 
 @final
@@ -82,7 +83,7 @@ class Journal:
             self._store = open_store(where, access, is_power_safe=is_power_safe)
         self._is_given_up = False
         self.name = self._store.name
-        """What messages call it."""
+        """The journal's name in messages."""
         try:
             self._store.hold(Holder(platform.node(), os.getpid(), time.time()))
         except BaseException:
@@ -91,10 +92,10 @@ class Journal:
         self.blobs = Blobs(self._read)
         self.blobs.trusts_memory = is_private
         self._damage: JournalError | None = None
-        """Why a blob couldn't be read."""
+        """The reason why a blob couldn't be read."""
         self._inputs: list[Input] = []
         self._next_blobs: list[int] = []
-        """For each of these, the number that the next blob was to have when it came."""
+        """The number that the next blob was to have when each of these came."""
         self._said: Callable[[], int] = lambda: 0
         """How many messages the coordinator has said."""
         self._turn = 0
@@ -107,7 +108,8 @@ class Journal:
         self._base_bytes = 0
         """How many bytes that checkpoint has, if this process has made it."""
         self._cut_at: float | None = None
-        """When a checkpoint is to be made, as there was a change; None: there was none."""
+        """The time at which a checkpoint is to be made, as there was a change; None: there was
+        none."""
         self._child: int | None = None
         """The process that writes a checkpoint."""
         self.child: int | None = None
@@ -118,7 +120,7 @@ class Journal:
         """The blobs that aren't needed after it."""
         self._clock_ahead = 0.0
         self.last_wall_clock = 0.0
-        """When the last turn came; 0: there was none."""
+        """The time at which the last turn came; 0: there was none."""
 
     def now(self) -> float:
         """The time on the coordinator's clock: it goes on while no process is the coordinator."""
@@ -128,7 +130,7 @@ class Journal:
         try:
             return self._store.blob(number)
         except JournalError as error:
-            self._damage = error  # whatever follows from this isn't committed
+            self._damage = error  # nothing that follows from this is committed
             raise
 
     # -- taking up again ------------------------------------------------------------------
@@ -300,7 +302,7 @@ class Journal:
 
     @property
     def is_private(self) -> bool:
-        """Whether it ends with the program of the cluster."""
+        """Whether the journal ends with the program of the cluster."""
         return self._log is not None
 
     @property
@@ -344,7 +346,7 @@ class Journal:
         self.child = watch_process(self._child)
 
     def _write_and_exit(self, board: Handshakes) -> None:
-        """What the fork does: nothing of its parent's is closed, and no handler is run."""
+        """The work of the fork: nothing of its parent's is closed, and no handler is run."""
         code = _UNKNOWN
         try:
             gc.disable()  # it would touch, and so copy, all memory
@@ -432,7 +434,7 @@ class Journal:
 
     def close(self) -> None:
         """Let another process have it."""
-        if self._child is not None:  # what it has written so far, the next process sweeps up
+        if self._child is not None:  # the next process sweeps up its files
             os.kill(self._child, signal.SIGKILL)
             self._reap()
         self._store.close()

@@ -13,7 +13,7 @@ CUT_SECONDS: Final = 60.0
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """When a checkpoint is made, and how many are kept.
+    """The rule that says when a checkpoint is made, and how many are kept.
 
     One is made as soon as this much was written since the one before, and at least as much as that
     one has. If some are kept, one is also made so many seconds after the first change that the one
@@ -27,7 +27,7 @@ class Limits(msgspec.Struct, frozen=True):
     """The bytes of blobs: the room of those that nobody needs is given back."""
     seconds: float = CUT_SECONDS
     cuts: int = 0
-    """How many are kept to look back at, with the one in which the journal begins."""
+    """The number of checkpoints kept to look back at, with the one in which the journal begins."""
 
 
 PRIVATE_LIMITS: Final = Limits(bytes=16 * 2**20, turns=50_000)

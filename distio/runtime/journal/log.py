@@ -44,11 +44,11 @@ from distio.runtime.journal.store import (
 __all__ = ["PRIVATE", "Log", "private_journal"]
 
 PRIVATE: Final = "private"
-"""What a coordinator is given in place of a directory."""
+"""The name that a coordinator is given in place of a directory."""
 
 _EXTENSION: Final = ".log"
 _MOST_BYTES: Final = 16 * 2**20
-"""When a segment has so many, the next one begins."""
+"""The bytes of a segment at which the next one begins."""
 _CHECKSUM: Final = Struct("<I")
 """The checksum of the rest of the head."""
 _HEAD: Final = Struct("<IQQI")
@@ -63,12 +63,12 @@ _LEAST: Final = _CHECKSUM.size + _HEAD.size
 
 
 def private_journal(directory: Path) -> Path:
-    """Where the private journal of a program is whose cluster has this directory."""
+    """The directory of the private journal of a program whose cluster has this directory."""
     return directory / "journal"
 
 
 class _Place(NamedTuple):
-    """Where the bytes of a blob are in a segment."""
+    """The place of a blob's bytes in a segment."""
 
     offset: int
     size: int
@@ -91,7 +91,7 @@ class _Segment:
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         self.file = os.open(path, flags, 0o600)
         self.end = 0
-        """Where the next record begins."""
+        """The place at which the next record begins."""
         self.last_turn = 0
         self.blobs: dict[int, _Place] = {}
         """By number, those that are needed."""
@@ -201,7 +201,7 @@ class _Segment:
             self.needed += place.size
 
     def forget(self, number: int) -> None:
-        """Nobody needs this blob of it any more."""
+        """Count a blob of the segment that isn't needed any more."""
         self.needed -= self.blobs.pop(number).size
 
     def read(self, name: str, number: int) -> bytes:
@@ -215,7 +215,7 @@ class _Segment:
         self.path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Use it no more."""
+        """Close the segment."""
         os.close(self.file)
 
 
@@ -236,7 +236,7 @@ class Log:
         self._directory = directory
         self._segments: list[_Segment] = []
         self._segment_of: dict[int, _Segment] = {}
-        """By number of a blob."""
+        """The segment of each blob, by number."""
         self._about = About()
         self._in_memory: dict[int, bytes] | None = None
         """The blobs that came since the journal was given up; None: it wasn't."""
@@ -281,7 +281,7 @@ class Log:
         self._segment_of[number] = segment
 
     def close(self) -> None:
-        """Use it no more."""
+        """Close the journal."""
         for segment in self._segments:
             segment.close()
         self._segments = []
@@ -308,7 +308,7 @@ class Log:
         self._about = about
 
     def about(self) -> About:
-        """What it says of itself."""
+        """The journal's facts about itself."""
         return self._about
 
     def hold(self, holder: Holder) -> None:
@@ -316,11 +316,11 @@ class Log:
         self._note_first(replace(self._about, holder=holder))
 
     def note_version(self, version: str) -> None:
-        """Say what has to be the same for it to be understood."""
+        """Note the versions with which the journal can be understood."""
         self._note_first(replace(self._about, version=version))
 
     def _note_first(self, about: About) -> None:
-        """No turn is written yet; so if there is no room, that is seen with the first one."""
+        """Note the facts in the first segment; a lack of room shows again with the first turn."""
         with suppress(NotWritten):
             self._note(about)
         self._about = about
@@ -360,7 +360,7 @@ class Log:
         self._in_memory.update(blobs)
 
     def forget(self, blobs: Iterable[int]) -> None:
-        """Nobody needs these blobs any more."""
+        """Free these blobs, which aren't needed any more."""
         for number in blobs:
             if self._in_memory is not None and self._in_memory.pop(number, None) is not None:
                 continue
@@ -381,7 +381,7 @@ class Log:
                     yield number, record.data
 
     def cuts(self) -> list[Cut]:
-        """There are none."""
+        """An empty list: a private journal has no cuts."""
         return []
 
     def blob(self, number: int) -> bytes:

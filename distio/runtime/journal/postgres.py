@@ -79,7 +79,8 @@ _KEEPALIVE_OF_SERVER: Final = {
     "tcp_keepalives_count": 3,
     "tcp_user_timeout": 20_000,
 }
-"""And within 20 s the server notices that the host of the holder is gone, and frees the lock."""
+"""The keep-alive settings of the server: within 20 s it notices that the holder's host is gone, and
+frees the lock."""
 _PART_BYTES: Final = 16 * 2**20
 
 
@@ -213,7 +214,7 @@ class Postgres:
     # -- what it says of itself -----------------------------------------------------------
 
     def about(self) -> About:
-        """What it says of itself."""
+        """The journal's facts about itself."""
         with self._translated():
             rows = self._db.execute("SELECT format, checksum, about FROM distio_about")
             return checked_about(self.name, rows.fetchone())
@@ -231,7 +232,7 @@ class Postgres:
         self._db.execute("UPDATE distio_about SET checksum = %s, about = %s", encoded_about(about))
 
     def note_version(self, version: str) -> None:
-        """Say what has to be the same for it to be understood."""
+        """Note the versions with which the journal can be understood."""
         with self._held():
             self._note(replace(self.about(), version=version))
 
@@ -313,7 +314,7 @@ class Postgres:
         return found
 
     def damages(self) -> Iterator[str]:
-        """All that can be found of damages, without opening what it holds."""
+        """The damages that can be found without opening what the journal holds."""
         try:
             number = self.about().base.turn
             while rows := self._next_turns(number):
@@ -352,11 +353,11 @@ class _Rows:
         self._name = name
 
     def where(self, name: str) -> str:
-        """Where it is, for messages."""
+        """The place of a checkpoint, for messages."""
         return f"{name} in {self._name}"
 
     def write(self, name: str, dump: Callable[[BinaryIO], None]) -> None:
-        """Write one that is complete as soon as it is there."""
+        """Write a checkpoint that is complete as soon as it is there."""
         file = BytesIO()
         dump(file)
         data = file.getbuffer()
@@ -367,7 +368,7 @@ class _Rows:
                 db.execute("INSERT INTO distio_checkpoints VALUES (%s, %s, %s)", row)
 
     def read(self, name: str) -> bytes:
-        """The bytes of one."""
+        """The bytes of a checkpoint."""
         with self._database() as db:
             rows = db.execute(
                 "SELECT bytes FROM distio_checkpoints WHERE name = %s ORDER BY part", [name]
@@ -375,7 +376,7 @@ class _Rows:
             return b"".join(data for (data,) in rows)
 
     def size(self, name: str) -> int:
-        """How many bytes it has."""
+        """The number of bytes of a checkpoint."""
         return len(self.read(name))
 
     def keep_only(self, names: Collection[str]) -> None:
@@ -384,7 +385,7 @@ class _Rows:
             db.execute("DELETE FROM distio_checkpoints WHERE name <> ALL(%s)", [[*names]])
 
     def remove(self, name: str) -> None:
-        """Remove one, if it is there."""
+        """Remove a checkpoint, if it is there."""
         with self._database() as db:
             db.execute("DELETE FROM distio_checkpoints WHERE name = %s", [name])
 

@@ -106,4 +106,4 @@ def make(keep: Keep) -> Handshakes:
 
 
 def _nobody(text: str) -> None:
-    """Nobody is told what the coordinator says again."""
+    """Drop a message that the coordinator says again."""

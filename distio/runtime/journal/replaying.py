@@ -38,13 +38,13 @@ class Replayed(NamedTuple):
     blob_bytes: int
     """How many bytes their blobs have."""
     wall_clock: float
-    """When the last turn came; 0: there was none."""
+    """The time at which the last turn came; 0: there was none."""
     now: float
     """The time on the coordinator's clock then."""
 
 
 def version() -> str:
-    """What has to be the same for a journal to be understood."""
+    """The versions that have to be the same for a journal to be understood."""
     return f"protocol {PROTOCOL} on Python {sys.version_info.major}.{sys.version_info.minor}"
 
 

@@ -1,4 +1,4 @@
-"""What a journal needs of the place where it is kept, and what all such places have in common.
+"""Stores: the places where journals are kept, and what all of them have in common.
 
 A store takes up a turn whole or not at all, survives the end of its process at any moment, and lets
 one process write: its holder. It isn't trusted with bytes. Each row has a checksum, which covers
@@ -44,7 +44,7 @@ FORMAT: Final = 5
 
 
 class Access(StrEnum):
-    """What a process does that wants to hold a journal."""
+    """The access of a process that wants to hold a journal."""
 
     ALONE = "alone"
     """The process is refused if another one holds the journal."""
@@ -63,14 +63,14 @@ class NotWritten(Exception):
 
 
 class Base(NamedTuple):
-    """Where a coordinator begins that takes the journal up."""
+    """The base at which a coordinator begins that takes the journal up."""
 
     checkpoint: str
     """The name of the checkpoint; empty: there is none, and the coordinator begins with nothing."""
     turn: int
     """The number of the last turn that the checkpoint includes."""
     wall_clock: float
-    """When that turn came."""
+    """The time at which that turn came."""
     next_blob: int
     """Blobs from this number on came later."""
 
@@ -116,10 +116,10 @@ class Holder(NamedTuple):
 
 
 class About(msgspec.Struct, frozen=True):
-    """What a journal says of itself."""
+    """The facts that a journal keeps about itself."""
 
     version: str = ""
-    """What has to be the same for it to be understood; empty: nothing was written yet."""
+    """The versions with which it can be understood; empty: nothing was written yet."""
     base: Base = NOWHERE
     holder: Holder = Holder("", 0, 0.0)
 
@@ -128,7 +128,7 @@ class Checkpoints(Protocol):
     """The checkpoints of a journal, by name."""
 
     def write(self, name: str, dump: Callable[[BinaryIO], None]) -> None:
-        """Write one that is complete as soon as it is there.
+        """Write a checkpoint that is complete as soon as it is there.
 
         A fork of the holder may call this, in which no other descriptor is open.
 
@@ -137,50 +137,50 @@ class Checkpoints(Protocol):
         """
 
     def read(self, name: str) -> bytes:
-        """The bytes of one.
+        """The bytes of a checkpoint.
 
         Raises:
             OSError: it can't be read.
         """
 
     def size(self, name: str) -> int:
-        """How many bytes it has.
+        """The number of bytes of a checkpoint.
 
         Raises:
             OSError: it can't be read.
         """
 
     def where(self, name: str) -> str:
-        """Where it is, for messages."""
+        """The place of a checkpoint, for messages."""
 
     def keep_only(self, names: Collection[str]) -> None:
         """Remove all others, and what is left of those that were not completed."""
 
     def remove(self, name: str) -> None:
-        """Remove one, if it is there."""
+        """Remove a checkpoint, if it is there."""
 
 
 class Store(Protocol):
     """Keeps the turns and blobs of a journal. Its methods raise a JournalError if it is damaged."""
 
     name: str
-    """What messages call it."""
+    """The store's name in messages."""
 
     @property
     def checkpoints(self) -> Checkpoints:
-        """Its checkpoints."""
+        """The checkpoints of the journal."""
 
     def close(self) -> None:
         """Let another process have it."""
 
     def about(self) -> About:
-        """What it says of itself."""
+        """The journal's facts about itself."""
 
     def hold(self, holder: Holder) -> None:
         """Become its holder: whoever was before can't write any more."""
 
     def note_version(self, version: str) -> None:
-        """Say what has to be the same for it to be understood."""
+        """Note the versions with which the journal can be understood."""
 
     def commit(self, number: int, turn: bytes, blobs: Mapping[int, bytes]) -> None:
         """Write a turn and its blobs, all or nothing.
@@ -227,7 +227,7 @@ class SharedStore(Store, Protocol):
         """The process that holds it now, in words; empty: none does."""
 
     def damages(self) -> Iterator[str]:
-        """All that can be found of damages, without opening what it holds."""
+        """The damages that can be found without opening what the journal holds."""
 
     def sizes(self) -> Mapping[str, int]:
         """By part, how many bytes it takes."""
@@ -267,7 +267,7 @@ _decoder: Final = msgspec.json.Decoder(About)
 
 
 def encoded_about(about: About) -> tuple[int, bytes]:
-    """What a journal says of itself, with its checksum."""
+    """The journal's facts about itself as bytes, with their checksum."""
     data = msgspec.json.encode(about)
     return checksum_of(_ABOUT, data), data
 
@@ -297,7 +297,7 @@ def checked_cut(name: str, turn: int, checksum: Any, data: Any) -> Cut:
 
 
 def checked_about(name: str, row: tuple[Any, Any, Any] | None) -> About:
-    """What a journal says of itself.
+    """Check and decode the journal's facts about itself.
 
     Args:
         name: that of the journal.

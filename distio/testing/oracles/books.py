@@ -1,7 +1,7 @@
-"""What must hold of calls at each moment: nothing is done twice, nobody is let in too early.
+"""The books of calls: at each moment nothing is done twice, and nobody is let in too early.
 
 These rules cost little, so they are checked while a simulation runs, and a mistake shows where it
-is made. What takes a whole history to see is left to `orders`.
+is made. Rules that need a whole history are left to `orders`.
 
 Rules
 -----
@@ -45,7 +45,7 @@ class Books:
         self._held: defaultdict[int, list[Key]] = defaultdict(list)
         """The same by fiber."""
         self._tokens: dict[Key, int] = {}
-        """By lock that was ever held."""
+        """The number of tokens of each lock that was ever held."""
 
     def asked(self, call: Call, kind: str) -> None:
         """A fiber has called: from now on others may see it."""
@@ -115,12 +115,12 @@ class Books:
             del self._set[call.key]
 
     def unsure(self, call: Call, kind: str) -> None:
-        """Nobody knows whether this call has happened, for its process is lost."""
+        """Note that nobody knows whether this call has happened, for its process is lost."""
         if not (kind == "queue" and call.method in PUTS):  # an item that was put may be taken
             self.void(call, kind)
 
     def sure(self, call: Call, kind: str) -> None:
-        """This call has happened after all: its fiber is back.
+        """Note that this call has happened after all: its fiber is back.
 
         Raises:
             Wrong: others have seen that it has not.

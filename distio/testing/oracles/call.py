@@ -29,7 +29,7 @@ NEVER: Final = 1 << 62
 
 
 class Answer(NamedTuple):
-    """What a fiber is told."""
+    """The answer that a fiber gets."""
 
     kind: str
     """"item" for what another fiber has given, "plain" for what the primitive knows itself."""
@@ -80,13 +80,13 @@ class Call:
     def __init__(self, fiber: int, number: int, key: Key, method: str, invoked: int) -> None:
         self.fiber = fiber
         self.number = number
-        """Which call of its fiber it is."""
+        """The number of the call among those of its fiber."""
         self.key = key
         self.method = method
         self.parameter = 0
-        """What the method needs to know besides."""
+        """The parameter of the method."""
         self.item: object = None
-        """What is given to others: the bytes of it, which nobody changes on the way."""
+        """The item that is given to others: its bytes, which nobody changes on the way."""
         self.invoked = invoked
         self.heard = invoked
         """When the coordinator heard of it, as far as that was seen: a guess of when it counted."""
@@ -97,20 +97,20 @@ class Call:
         may put into a queue without asking, or was given items ahead, goes on before the
         coordinator knows."""
         self.answer: Answer | None = None
-        """What the answer was; None: it is not known, or doesn't matter."""
+        """The answer; None: it is not known, or doesn't matter."""
         self.process: object = None
-        """Where its fiber was."""
+        """The process in which its fiber was."""
         self.is_local = False
-        """Whether that process has answered it without asking the coordinator."""
+        """Whether the fiber's process has answered the call without asking the coordinator."""
         self.is_confirmed = False
         """Whether the fiber has moved since, and the coordinator knows what it has done."""
         self.is_sure = True
-        """Whether it has happened; else it may have, for its process was lost."""
+        """Whether the call has happened; else it may have, for its process was lost."""
         self.is_void = False
-        """Whether it has never been: its fiber was cancelled, or went back to before it."""
+        """Whether the call has never been: its fiber was cancelled, or went back to before it."""
 
     def ask_again(self) -> None:
-        """Its fiber waits for the answer once more: whatever it was told has never been."""
+        """Let the fiber wait for the answer once more: whatever it was told has never been."""
         self.answer, self.replied, self.settled = None, NEVER, NEVER
         self.is_sure, self.is_confirmed = True, False
 

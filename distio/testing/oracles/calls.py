@@ -11,7 +11,7 @@ Rules
   what it has done.
 - When a fiber comes back after a loss, it is at one of its calls again. Those after that have never
   been, and the answer to that one, if there was one before, is the same.
-- A lost member is believed nothing any more. What its fibers held is free.
+- A lost member is believed nothing any more. The locks of its fibers are free.
 - So a fiber holds a lock in one incarnation: it was told so there, or its snapshot was taken after
   it was told. If it waits for the lock in its snapshot, it asks anew, and what it was told since
   has never been. Nobody has seen of it, since a release that no snapshot knows of isn't seen.
@@ -61,24 +61,24 @@ class _Thing(NamedTuple):
 
     kind: str
     tokens: int
-    """Of a lock."""
+    """The number of a lock's tokens."""
     model: Model
-    """What it was before all calls."""
+    """The model of it before all calls."""
     calls: list[Call]
 
 
 class _Kept(NamedTuple):
-    """Where a fiber is in a snapshot."""
+    """The place of a fiber in a snapshot."""
 
     number: int = 0
-    """Which of its calls it waits for, or was answered last; 0: none."""
+    """The call that the fiber waits for, or that was answered last; 0: none."""
     is_asking: bool = False
-    """Whether it waits for that call in the snapshot, and so asks again where it goes on."""
+    """Whether the fiber waits for that call in the snapshot, and so asks again where it goes on."""
 
 
 @final
 class Calls:
-    """What fibers call, what they are told, and whether that fits.
+    """The calls of fibers, their answers, and whether these fit.
 
     Args:
         history: where the lives of fibers stand.
@@ -244,7 +244,7 @@ class Calls:
             self._pending[fiber] = calls[-1]
 
     def _is_back(self, fiber: int) -> None:
-        """This fiber is there, with all that it has done: the coordinator knows of it."""
+        """Note that this fiber is there, with all that it has done: the coordinator knows of it."""
         freed = self._freed.pop(fiber, ())
         for gone in freed:
             gone.is_void = True
@@ -388,7 +388,7 @@ class Calls:
             self._tell(wrong)
 
     def _free(self, fiber: int, keys: Iterable[Key]) -> None:
-        """What this fiber holds is free from now on."""
+        """Note that all that the fiber holds is free from now on."""
         for key in keys:
             self._books.gone(fiber, key)
             self._event += 1
@@ -416,7 +416,7 @@ def _is_at(request: object, call: Call) -> bool:
 
 
 def _answer_in(call: Call, fiber: Fiber) -> Answer:
-    """What a fiber was told."""
+    """The answer that the fiber has got."""
     value: Any = fiber.value
     if fiber.failure is not None:
         return CLOSED

@@ -1,4 +1,4 @@
-"""What primitives and locks are: sequential models, written for checks and for nothing else.
+"""Sequential models of primitives and locks, written for checks and for nothing else.
 
 A model is a value. A call in it gives another model and the answers that are due then: to the
 caller, or to those that have called before and waited. A fiber that gives up waiting has never
@@ -26,14 +26,14 @@ Answers = Sequence[tuple[int, Answer]]
 
 
 class Step(NamedTuple):
-    """What comes of a call."""
+    """The outcome of a call: the model after it, and the answers."""
 
     model: Model
     answers: Answers
 
 
 class Model(Hashable, Protocol):
-    """What a primitive is at one moment."""
+    """The model of a primitive at one moment."""
 
     def call(self, index: int, call: Call) -> Step | None:
         """Take up a call; None: it can't be taken up now.
@@ -154,14 +154,14 @@ class Latch(NamedTuple):
 
 
 class _Feed(NamedTuple):
-    """What a subscriber has not taken yet, or who waits to take for it."""
+    """The items that a subscriber has not taken yet, or the fibers that wait to take for it."""
 
     items: tuple[object, ...] = ()
     takers: tuple[int, ...] = ()
 
 
 class Topic(NamedTuple):
-    """Each item goes to all feeds at once, as soon as all have room."""
+    """A topic: each item goes to all feeds at once, as soon as all have room."""
 
     capacity: int
     """-1: there is no limit."""
@@ -243,7 +243,7 @@ class Topic(NamedTuple):
 class Lock(NamedTuple):
     """A lock, a semaphore or a variable: who holds a token of it.
 
-    Who waits isn't known: a call to acquire is taken up when there is a token for it.
+    The fibers that wait aren't known: a call to acquire is taken up when there is a token for it.
     """
 
     tokens: int

@@ -11,7 +11,7 @@ Rules
 - An order is one of whole calls in which no call comes before one that was settled when it began,
   or before one that its own process had answered by then.
 - A call that was answered is in the order, with that answer; the others may be in it.
-- What gave a call its answer began before that was heard.
+- A call that gave another one its answer began before that was heard.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ from distio.testing.oracles.models import Model
 __all__ = ["MOST_CALLS", "MOST_STEPS", "Verdict", "find_order"]
 
 MOST_STEPS: Final = 20_000
-"""So many calls are tried at most before it is left open whether there is an order."""
+"""The most calls that are tried before it is left open whether there is an order."""
 MOST_CALLS: Final = 2_000
 """The longest history that is looked at: each step of the search keeps what the model was."""
 
 
 class Verdict(NamedTuple):
-    """What the search has found."""
+    """The result of the search."""
 
     order: Sequence[Call] | None
     """An order that explains all answers; None: none was found."""
     is_complete: bool
     """Whether all orders were tried if none was found."""
     stuck: Sequence[Call] = ()
-    """Where the longest of them ended: the calls that could have come next, and didn't fit."""
+    """The calls that could have come next, and didn't fit, where the longest order ended."""
     reached: int = 0
     """How many calls that had."""
 
     @property
     def is_wrong(self) -> bool:
-        """Whether it is certain that there is no order."""
+        """Whether there is certainly no order."""
         return self.order is None and self.is_complete
 
 
@@ -67,7 +67,7 @@ class _Node:
         self.first = 0
         """Before this place in the order of replies, all that must be answered is."""
         self.later = 0
-        """From this place in the order of beginnings, no call can come next."""
+        """The place in the order of beginnings from which on no call can come next."""
         self.choices: Iterator[int] = iter(())
 
 
@@ -85,7 +85,7 @@ class _Search:
         root = _Node(self._model, 0, 0, -1)
         path = [root]
         dead: set[tuple[int, Model]] = set()
-        """What leads nowhere: the calls that were taken up, and the model then."""
+        """The dead ends: the calls that were taken up, and the model then."""
         self._look_ahead(root, None)
         deepest, depth = root, 0
         while path:

@@ -22,7 +22,7 @@ from tests.harness.members import World, outcome_of
 Program = IO[Any, Any, Any]
 
 CALLED: list[Any] = []
-"""What was called with: the processes of these tests are one."""
+"""The arguments of all calls: the processes of these tests are one."""
 
 
 def call(argument: Any) -> Any:
@@ -65,7 +65,7 @@ class OneWorker(World):
         return fiber
 
     def outcome(self) -> Any:
-        """What has become of the child in the end."""
+        """The outcome of the child in the end."""
         self.work()
         assert self.root is not None
         return outcome_of(self.root).success[0]

@@ -143,7 +143,7 @@ def test_cold_fibers_with_nothing_left_to_do_end_with_their_run(scene: Scene) ->
 
 
 def test_cold_fiber_for_which_somebody_waits_is_placed_at_the_end_of_its_run(scene: Scene) -> None:
-    """Who waits gets its own outcome."""
+    """The fiber that waits gets the outcome of that fiber."""
     are_put_away(scene, is_bare=True)
     scene.says(1, m.AwaitOutcomes(RUN, [SECOND]))
     commands = scene.says(1, m.CancelRun(RUN, Cause.CANCELLED, ""))

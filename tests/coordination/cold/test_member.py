@@ -32,7 +32,7 @@ class Worker:
         self.timers = {each.fiber: each.timer for each in timers}
 
     def works(self, thread: int = 0) -> list[m.MemberMessage]:
-        """One thread does all that it can, and the worker says this."""
+        """Let a thread do all that it can; return the worker's messages."""
         while self.node.work(thread):
             pass
         self.member.flush()

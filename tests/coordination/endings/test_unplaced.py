@@ -13,7 +13,7 @@ FIBER = fiber_id(1, 1)
 
 
 def told_operator(scene: Scene) -> list[m.RunEnded]:
-    """What the coordinator writes into its log because of the last event."""
+    """The lines that the coordinator writes into its log because of the last event."""
     said = [message for member, message in scene.commands if member == OPERATOR]
     return [each for each in said if isinstance(each, m.RunEnded)]
 

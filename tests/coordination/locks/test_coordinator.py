@@ -312,7 +312,8 @@ def test_run_is_suspected_when_its_last_fiber_begins_to_wait_for_a_lock() -> Non
 
 
 def test_run_is_suspected_when_a_member_has_caught_up_that_reports_nothing_of_it() -> None:
-    """All its fibers wait in queues of the coordinator, which was told before it caught up."""
+    """All fibers of the run wait in queues of the coordinator, which was told before it caught
+    up."""
     scene = Scene(workers=1)
     run = scene.starts(fibers=2)
     asks(scene, 1, run=run)

@@ -36,7 +36,7 @@ class Scene:
         self.said()
 
     def said(self) -> list[m.MemberMessage]:
-        """What it has had to say of locks, since it was asked last."""
+        """Take the member's messages about locks since the last look."""
         said = self.member.take_outbox()
         return [message for message in said if not isinstance(message, m.StartRun)]
 
@@ -48,7 +48,7 @@ class Scene:
         return fibers  # type: ignore[return-value]  # just these were queued
 
     def work(self, steps: int = 1) -> None:
-        """Each ready fiber has so many turns."""
+        """Let each ready fiber have so many turns."""
         for _ in range(steps):
             for _ in range(len(self.member.state.ready)):
                 self.node.work()

@@ -54,7 +54,7 @@ def test_key_that_is_revoked_has_no_identity_and_keeps_its_line() -> None:
 
 
 def test_key_that_gets_another_role_has_another_line() -> None:
-    """So the connections that it was let in with before are cut."""
+    """The connections with which the key was let in before are cut, for no line has them."""
     changed = AllowList([KEYS["rack-1"]._replace(role="client")])
     assert not changed.identities().keys() & KEYS.identities().keys()
 

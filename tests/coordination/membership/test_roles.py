@@ -1,4 +1,4 @@
-"""What a member may be and say, by the role of its key."""
+"""The rights of members, by the roles of their keys."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def numbered(*numbers: int) -> list[Any]:
 
 
 def batch(side: Side, messages: Sequence[m.Message]) -> Batch:
-    """What goes out when this side says these."""
+    """The batch that goes out when this side says these messages."""
     side.say_all([each for each in messages if each.is_numbered])
     return (*side.header(), messages)
 
@@ -173,7 +173,7 @@ class Network:
         self.wires: list[deque[Batch]] = [deque(), deque()]
         """By side that hears."""
         self.late: list[deque[Batch]] = [deque(), deque()]
-        """What former connections still carry."""
+        """The batches that former connections still carry."""
         self.is_up = True
 
     def say(self, side: int) -> None:

@@ -271,7 +271,7 @@ def test_fiber_that_waits_for_a_nested_run_is_reported_as_waiting_for_it() -> No
 
 
 def test_fiber_that_does_not_wait_for_a_call_on_its_behalf_counts_as_going_on() -> None:
-    """Such a call is that of a log handler, or one that the fiber may abandon."""
+    """A log handler makes such a call, or a fiber that may abandon it."""
     world = World(workers=0, offers_children=False)
     outer = world[1].start_root(io.pure(1), None)
     inner = world[1].start_root(io.pure(2), None)

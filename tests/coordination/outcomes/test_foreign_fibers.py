@@ -34,7 +34,7 @@ class Two(Scene):
         return self.says(self.other_client, m.AwaitOutcomes(self.other, [CHILD]))
 
     def run_ends(self, host: int, epoch: int) -> None:
-        """All fibers of the first run end; that ends this run, and leaves the other one alone."""
+        """End all fibers of the first run: that run ends, and the other one goes on."""
         self.tells(host, ended(self.run, CHILD, epoch=epoch))
         self.tells(1, finished(self.run, 1))
         ends = self.tells(WORKER, ended(self.run, self.run + 1))

@@ -1,4 +1,4 @@
-"""What the coordinator keeps of the fibers of a run, told page by page to clients."""
+"""The coordinator's snapshots of a run's fibers, told page by page to clients."""
 
 from __future__ import annotations
 

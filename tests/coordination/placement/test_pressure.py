@@ -1,4 +1,4 @@
-"""What is in flight has a bound, whatever programs start and whoever doesn't read."""
+"""Bounds of all that is in flight, whatever programs start and whichever member doesn't read."""
 
 from __future__ import annotations
 

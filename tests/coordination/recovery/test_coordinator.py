@@ -136,7 +136,7 @@ class WithQueue(Scene):
         return said
 
     def told_again(self) -> Any:
-        """What the fiber is told at the other worker, when its own is lost."""
+        """The message for the fiber at the other worker, when its own is lost."""
         self.breaks(self.host)
         other = 5 - self.host
         ((_, said),) = self.says(other, m.RepeatCall(self.run, FIBER))

@@ -41,7 +41,7 @@ class Worker:
         self.member.receive(m.Place(m.Chunk(RUN, [(FIBER, 1)], payload), snapshots))
 
     def works(self) -> list[m.MemberMessage]:
-        """It does all that it can, and says this."""
+        """Let the worker do all that it can; return its messages."""
         while self.node.work():
             pass
         self.member.flush()
@@ -229,7 +229,7 @@ def test_fibers_that_start_where_several_threads_step_are_saved_with_their_paren
 
 
 midst: list[Callable[[], None]] = []
-"""What `in_the_midst` calls: it isn't pickled with the fiber."""
+"""The functions that `in_the_midst` calls: they aren't pickled with the fiber."""
 
 
 def in_the_midst() -> None:

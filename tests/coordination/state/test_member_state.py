@@ -99,7 +99,7 @@ def test_state_outbox_is_taken_out_once_and_in_order() -> None:
 
 
 class Speaker(MemberFeature):
-    """Has a say when the coordinator is told."""
+    """A feature that has a say when the coordinator is told."""
 
     def __init__(self, state: MemberState) -> None:
         self._state = state

@@ -29,7 +29,7 @@ opened = builtins.open
 
 
 def opens(file: Any, *arguments: Any, **options: Any) -> Any:
-    """There is no /proc, and no control groups; what psutil asks, another system has elsewhere."""
+    """Open files, but none of /proc or of control groups; psutil asks another system otherwise."""
     of_psutil = str(sys._getframe(1).f_globals.get("__name__")).startswith("psutil")
     of_linux = isinstance(file, str | os.PathLike) and str(file).startswith(("/proc/", "/sys/"))
     if of_linux and not of_psutil:

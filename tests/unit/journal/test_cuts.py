@@ -50,7 +50,7 @@ def go_on(journal: Journal, *, last: int = LAST, every: int = EVERY) -> Handshak
 
 
 def check_kept(directory: Path, turns: list[int]) -> None:
-    """These cuts are there, whole, and nothing else is that only other ones need."""
+    """Check that these cuts are there, whole, and nothing else that only other cuts need."""
     assert [each.cut for each in show(directory).cuts] == turns
     assert checkpoints_of(directory) == sorted(f"turn-{turn}.checkpoint" for turn in turns)
     needed = set[int]()
