@@ -66,7 +66,7 @@ class Node(AtOnce):
         raise AssertionError(f"{fiber} can't be pickled")
 
     def on_large_payload(self, fibers: Sequence[Fiber]) -> None:
-        """Nobody is told."""
+        """Tell nobody."""
 
     def copied(self, fibers: Sequence[Fiber], generators: Sequence[Any]) -> None:
         raise AssertionError(f"{fibers} share {generators}")
