@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -61,9 +61,12 @@ def fiber_of(*call: Any) -> Fiber:
 
 
 @pytest.fixture(autouse=True)
-def _by_value() -> None:
+def _by_value() -> Iterator[None]:
     """The functions of this file travel as those of a script do."""
-    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    module = sys.modules[__name__]
+    cloudpickle.register_pickle_by_value(module)
+    yield
+    cloudpickle.unregister_pickle_by_value(module)
 
 
 @pytest.mark.parametrize(

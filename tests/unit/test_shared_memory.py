@@ -433,6 +433,7 @@ def test_process_that_goes_on_keeps_what_its_journal_has_and_knows_who_had_some(
     assert [part.read() for part in parts] == [DATA, b"from the journal"]
     assert [name for name in cluster.names() if name[0] == "c"] == [f"coordinator/{kept.hex()}"]
     del parts
+    blobs.commit()
     assert {name[0] for name in cluster.names()} == {"1"}
     coordinator.keep_only([2])
     assert cluster.names() == []
