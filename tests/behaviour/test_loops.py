@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any, NoReturn
@@ -479,9 +480,13 @@ def test_runs_that_wait_hold_no_thread(on: str) -> None:
 def test_sleeping_runs_wake_in_the_order_of_their_times() -> None:
     async def main() -> list[float]:
         order: list[float] = []
-        seconds = [0.03, 0.01, 0.02]
-        programs = [io.sleep(each).then(io.defer(order.append, each)) for each in seconds]
-        await asyncio.gather(*[each.run_async(None) for each in programs])
+        soon = time.monotonic() + 0.5  # by then all of them sleep
+
+        def wake(seconds: float) -> IO[Any, Any, None]:
+            left = io.defer(lambda: soon + seconds - time.monotonic())
+            return left.flat_map(io.sleep).then(io.defer(order.append, seconds))
+
+        await asyncio.gather(*[wake(each).run_async(None) for each in (0.03, 0.01, 0.02)])
         return order
 
     assert asyncio.run(main()) == [0.01, 0.02, 0.03]
