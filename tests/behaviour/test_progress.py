@@ -91,7 +91,7 @@ def test_progress_that_raises_stops_further_items_and_comes_first(run_in_process
     assert exceptions_of(result) == ["no more"]
     assert calls == [1]
     assert len(begun) < 100
-    assert sorted(begun) == sorted(ended) == result.errors
+    assert sorted(ended) == result.errors  # an item that sleeps still is cancelled
 
 
 def test_progress_that_is_no_function_is_a_type_error() -> None:
