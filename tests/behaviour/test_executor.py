@@ -34,6 +34,7 @@ def executor(request: pytest.FixtureRequest) -> Iterator[distio.Executor]:
         yield made
 
 
+@pytest.mark.slow
 def test_future_has_the_value_of_its_call(executor: distio.Executor) -> None:
     def add(a: int, *, b: int) -> int:
         return a + b

@@ -186,6 +186,7 @@ def test_seed_decides_all_numbers_whoever_starts_a_memoized_program() -> None:
     assert results == [main.run(None, 4)] * 4
 
 
+@pytest.mark.slow
 def test_memoized_program_runs_once_though_workers_are_lost() -> None:
     faults = [Crash(returns_after=0.1), Crash(returns_after=0.1)]
     explore(

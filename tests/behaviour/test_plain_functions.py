@@ -53,6 +53,7 @@ def inverse(n: int) -> float:
     return 1 / n
 
 
+@pytest.mark.slow
 def test_map_yields_values_in_the_order_of_items(place: Place) -> None:
     def late(n: int) -> int:
         time.sleep(0.02 if n == 0 else 0)

@@ -340,6 +340,7 @@ def test_repeat_may_recur_very_often(run: Run) -> None:
     assert run(io.pure(1).repeat(schedule.recurs(3_000))) == Ok(1)
 
 
+@pytest.mark.slow
 def test_fiber_that_retries_may_run_on_a_worker() -> None:
     where = io.defer(os.getpid).flat_map(io.error)
     away = where.retry(schedule.delays(0.001, 0.002).jittered().while_(is_patient))

@@ -101,6 +101,7 @@ def test_lock_has_hashes_and_names_no_source(lock: Path) -> None:
     assert "://" not in lock.read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a checkout of the repository")
 def test_files_name_no_host_of_a_package_registry() -> None:
     """Each machine says itself where its packages come from."""

@@ -56,6 +56,7 @@ def test_on_main_thread_calls_on_the_main_thread_in_every_place(run: Run) -> Non
     assert run(io.on_main_thread(where)) == Ok((os.getpid(), True))
 
 
+@pytest.mark.slow
 def test_main_thread_of_a_worker_prepares_for_the_loss_of_the_coordinator_before_its_calls() -> (
     None
 ):

@@ -168,6 +168,7 @@ def test_workers_have_the_environment_directory_and_path_of_the_program(tmp_path
 # -- travelling -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_root_runs_at_home_and_its_children_on_workers(cluster: Cluster) -> None:
     main = io.defer(os.getpid).zip(io.zip_par(io.defer(os.getpid)))
     result = main.run(None, on=cluster)

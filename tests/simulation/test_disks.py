@@ -45,6 +45,7 @@ FAULTS: Final[dict[str, Sequence[Fault]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("faults", FAULTS.values(), ids=FAULTS)
 def test_program_whose_journal_has_a_bad_disk_has_its_result(faults: Sequence[Fault]) -> None:
     explore(make, None, lambda s: s.result == RIGHT, range(3), members=3, faults=faults)

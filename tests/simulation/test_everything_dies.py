@@ -176,6 +176,7 @@ def test_failure_without_errors_in_a_scope_is_not_hidden_by_the_cancellation_tha
             assert found.result == Errors([]), (seed, event)
 
 
+@pytest.mark.slow
 def test_run_that_ends_again_when_its_journal_went_back_may_say_where_it_failed_now() -> None:
     """Clients that heard of it before and after hear of other fibers on other workers."""
     program = io.traverse_par([0], lambda _: io.defer(_fail)).attempt()

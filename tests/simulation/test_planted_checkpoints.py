@@ -199,6 +199,7 @@ SIMULATED: Final = {
 """By the name of a mistake: what finds it, which may find others as well."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", marked(MISTAKES, slow=TAKE_LONG_TO_FIND))
 def test_mistake_is_found(name: str, monkeypatch: Patch) -> None:
     find_soon(monkeypatch)

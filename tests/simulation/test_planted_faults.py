@@ -920,6 +920,7 @@ def test_a_mistake_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.value.seed < 1000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", marked(first_of_each(SIMULATED), slow=HAVE_LONG_PROGRAMS))
 def test_nothing_is_found_where_nothing_is_planted(name: str) -> None:
     _, program, value, faults = MISTAKES[name]

@@ -264,6 +264,7 @@ def simulated(case: str, faults: Sequence[Fault], seeds: int, threads: int = 1) 
     explore(main, None, is_right(case), range(seeds), members=3, threads=threads, faults=faults)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", marked(MISTAKES, slow=TAKE_LONG_TO_FIND))
 def test_mistake_in_recovery_is_found(name: str, monkeypatch: Patch) -> None:
     find_soon(monkeypatch)
@@ -274,6 +275,7 @@ def test_mistake_in_recovery_is_found(name: str, monkeypatch: Patch) -> None:
         simulated(mistake.case, mistake.faults, 1000, mistake.threads)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("faults", [CRASHES, EARLY, AMID], ids=["at any moment", "early", "amid"])
 @pytest.mark.parametrize(
     "case",

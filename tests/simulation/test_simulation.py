@@ -344,6 +344,7 @@ def digest() -> str:
 DIGEST: Final = "57974739b5c7827a"
 
 
+@pytest.mark.slow
 def test_seed_gives_the_same_history_each_time() -> None:
     for seed in range(10):
         first, second = (simulate(SQUARES, seed=seed) for _ in range(2))

@@ -269,6 +269,7 @@ FINE: dict[str, Callable[[], Program]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FINE)
 def test_generator_that_one_fiber_has_alone_is_not_warned_of(
     name: str, caplog: pytest.LogCaptureFixture

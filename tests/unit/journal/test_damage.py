@@ -106,6 +106,7 @@ def check_flips(
 FILES: Final = [("ended", FILE), ("ended", CHECKPOINT), ("killed", FILE), ("killed", LOG)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("which", "name"), FILES)
 def test_journal_with_a_changed_byte_is_refused_or_right(
     which: str, name: str, request: pytest.FixtureRequest, copy: Callable[[Path], Path]
