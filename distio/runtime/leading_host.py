@@ -9,8 +9,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-import zmq
-
 from distio.coordination.executor.executor import Executor
 from distio.coordination.member import Member
 from distio.protocol import messages as m
@@ -45,8 +43,8 @@ class LeadingHost(FencedHost):
         """Wakes the link thread."""
         self._glance_at = 0.0
         """When a thread that is busy listens next."""
-        self._ear: tuple[zmq.Socket[Any], Poller] | None = None
-        """The socket, and what waits for it and for the bell."""
+        self._ear: tuple[Any, Poller] | None = None
+        """At what a thread listens, and what waits for that and for the bell."""
         self._handed_over: deque[Batch[m.CoordinatorMessage]] = deque()
         """What a thread of the pool has heard that is for the link thread, in order."""
         self._is_closed = False
@@ -112,7 +110,7 @@ class LeadingHost(FencedHost):
         return heard
 
     def _give_up_lead(self) -> None:
-        if self.lead.give_up():
+        if self.lead.give_up() or self._lines.wire.broke_unseen:
             self.rouse()
         self._lead_is_free.notify()
         self._work_ready.notify()  # another one that is idle leads, if there is one
@@ -140,13 +138,14 @@ class LeadingHost(FencedHost):
         Args:
             heard: gets what has come.
         """
-        lines = self._lines
-        if self._ear is None or self._ear[0] is not lines.listener:
-            self._ear = lines.listener, Poller(lines.listener, self._bell.reader)
+        wire, listener = self._lines.wire, self._lines.wire.listener
+        if self._ear is None or self._ear[0] != listener:
+            sources = (self._bell.reader,) if listener is None else (listener, self._bell.reader)
+            self._ear = listener, Poller(*sources)
         self._idle += 1
         has_rung = False
         try:
-            while not (heard or has_rung):
+            while not (heard or has_rung) and wire.listener == listener:
                 patience = _LATE_MS if self.owes_word else None
                 self._listens = True
                 self.mutex.release()
@@ -156,7 +155,7 @@ class LeadingHost(FencedHost):
                 finally:
                     self.mutex.acquire()
                     self._listens = False
-                if not (heard or has_rung):
+                if self.owes_word and not (heard or has_rung):
                     self.tell_word()
         finally:
             self._idle -= 1

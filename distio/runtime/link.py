@@ -173,7 +173,11 @@ class LinkedHost(LeadingHost):
             return
         # what a fiber has logged goes before what it has said since, like its end
         logged = self.relay.take() if self.relay else []
+        wire = self._lines.wire
+        was_blocked = wire.blocked is not None
         self._lines.say([*logged, *member.take_outbox()])
+        if wire.blocked is not None and not was_blocked:
+            self.rouse()  # the link thread sends the rest
         now = time.monotonic()
         self._pace.sent(now)
         self.note_memory(now)
@@ -249,6 +253,7 @@ class LinkedHost(LeadingHost):
         with self.mutex:
             self.release_socket()
         while not (self._is_closed or reason):
+            wire = self._lines.wire
             with self.mutex:
                 plan = self.lead.look()
                 if plan is Plan.LEAD and self.owes_word:
@@ -264,8 +269,11 @@ class LinkedHost(LeadingHost):
                 reason = self._take_over()
                 with self.mutex:
                     self.release_socket()
-            if self._lines.listener in events:
+            if wire.listener in events:
                 reason = reason or self._hear_as_guard()
+            if wire.blocked in events:
+                with self.mutex:
+                    wire.flush()
             if self._lines.has_broken(events):
                 reason = reason or self._hear_rest() or keeper.broke()
             reason = reason or keeper.keep()
@@ -280,13 +288,17 @@ class LinkedHost(LeadingHost):
     def _poll(self, plan: Plan) -> dict[Any, int]:
         """Wait until there is something to do for the link thread."""
         self._looks += 1
-        if plan is Plan.LOOK and self._looks % _LOOKS_AROUND:  # what is rare can wait a little
+        wire = self._lines.wire
+        blocked = wire.blocked
+        is_brief = plan is Plan.LOOK and blocked is None
+        if is_brief and self._looks % _LOOKS_AROUND:  # what is rare can wait a little
             has_rung = self.waker.wait(self._milliseconds_to_wait(plan))
             return {self.waker.reader: zmq.POLLIN} if has_rung else {}
-        listener = self._lines.listener if plan is Plan.LEAD else None
-        sources = self.waker.reader, *self._lines.monitors, listener, self._lifeline
-        if self._poller is None or self._poller[0] != sources:
-            self._poller = sources, Poller(*[each for each in sources if each is not None])
+        listener = wire.listener if plan is Plan.LEAD else None
+        sources = self.waker.reader, *wire.watched, listener, self._lifeline
+        if self._poller is None or self._poller[0] != (sources, blocked):
+            present = [each for each in sources if each is not None]
+            self._poller = (sources, blocked), Poller(*present, writable=blocked)
         return self._poller[1].poll(self._milliseconds_to_wait(plan))
 
     def _milliseconds_to_wait(self, plan: Plan) -> int | None:
