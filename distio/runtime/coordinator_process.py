@@ -28,11 +28,13 @@ from distio.coordination.journal.inputs import (
 from distio.coordination.state.members import MemberRecord
 from distio.protocol.codec import MalformedFrame, Share, from_coordinator, from_member
 from distio.protocol.messages import HANDSHAKE
+from distio.runtime.addresses import ipc_path
 from distio.runtime.connections import Arrival, Connections
 from distio.runtime.coordinator_options import CoordinatorOptions
 from distio.runtime.decider import Decider
 from distio.runtime.instruments import Instruments
 from distio.runtime.journal.journal import Journal, JournalLost
+from distio.runtime.listening import listen
 from distio.runtime.peer_processes import PeerProcesses
 from distio.runtime.poller import Poller
 from distio.runtime.refusals import REFUSALS, require_sockets, system_refused
@@ -42,7 +44,6 @@ from distio.runtime.systems import kill_watched, watch_process
 from distio.runtime.timeouts import MAX_WAIT_SECONDS
 from distio.runtime.trimming import Streak, trim
 from distio.runtime.waking import Waker
-from distio.runtime.zmq_connections import ZmqConnections
 
 __all__ = ["CoordinatorProcess", "serve"]
 
@@ -86,7 +87,7 @@ def serve(
         ClusterError: it can't listen there, or can't use its journal.
     """
     try:
-        require_sockets()
+        require_sockets(have_threads=ipc_path(url) is None)
         process = CoordinatorProcess(url, options, journal=journal)
     except REFUSALS as error:
         raise system_refused(f"listen on {url}", error) from error
@@ -154,7 +155,7 @@ class CoordinatorProcess:
         """Whether it has ended as it could not go on."""
         self._streak = Streak(trim)
         try:
-            self._connections: Connections = ZmqConnections(
+            self._connections: Connections = listen(
                 url, options.patience, options.keys, is_insecure=options.is_insecure
             )
         except BaseException:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import platform
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Final
 
@@ -89,8 +90,8 @@ def connect(
     if worker is not None:
         hello = replace(hello, **worker.equipment())
     try:
-        require_sockets()
         has_tcp = any(ipc_path(each) is None for each in check_urls(url))
+        require_sockets(have_threads=has_tcp)
         own = MemberKeys.read(keys, kind) if keys is not None and has_tcp else None
         return _join(url, hello, timeout, lifeline, ends, patience, own)
     except REFUSALS as error:
@@ -111,11 +112,6 @@ def _join(
         lines.greet(hello)
         welcome, frames = _await_welcome(lines, url, timeout, ends)
         lines.joined(welcome)
-        if strangers := lines.strangers():
-            raise HandshakeRefused(
-                f"the coordinator at {url} is a process of another user (uid {min(strangers)}), "
-                f"which could have this one run anything; use a socket in a folder of your own"
-            )
         came = _read(url, frames, lines.take)
         early = replace(came, messages=came.messages[1:])
         incarnation = welcome.incarnation
@@ -185,6 +181,12 @@ def _await_answer(lines: Lines, give_up_at: float, ends: dict[int, ClusterError]
     """The first frames that come; None if none came in time."""
     while True:
         wire = lines.wire
+        if wire.stranger is not None:
+            raise HandshakeRefused(
+                f"the coordinator at {lines.url} is a process of another user (uid "
+                f"{wire.stranger}), which could have this one run anything; use a socket in a "
+                f"folder of your own"
+            )
         sources = *wire.answering, *wire.watched, *ends
         poller = Poller(*sources, writable=wire.blocked)
         now, redial_at = time.monotonic(), lines.absence.redial_at
@@ -193,7 +195,7 @@ def _await_answer(lines: Lines, give_up_at: float, ends: dict[int, ClusterError]
         for source in ends:
             if source in ready:
                 raise ends[source]
-        wire.flush()
+        wire.flush(nullcontext())
         if (answer := wire.receive_answer()) is not None:
             return answer
         now = time.monotonic()

@@ -140,8 +140,7 @@ class LeadingHost(FencedHost):
         """
         wire, listener = self._lines.wire, self._lines.wire.listener
         if self._ear is None or self._ear[0] != listener:
-            sources = (self._bell.reader,) if listener is None else (listener, self._bell.reader)
-            self._ear = listener, Poller(*sources)
+            self._ear = listener, Poller(listener, self._bell.reader)
         self._idle += 1
         has_rung = False
         try:

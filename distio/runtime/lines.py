@@ -29,7 +29,7 @@ from distio.runtime.fence import Fence, lease_clock
 from distio.runtime.key_refusals import KeyRefusals
 from distio.runtime.keys import MemberKeys
 from distio.runtime.member_memory import MemberMemory
-from distio.runtime.peer_processes import user_at
+from distio.runtime.unix_wire import UnixWire
 from distio.runtime.wire import Wire
 from distio.runtime.zmq_wire import ZmqWire
 
@@ -85,13 +85,15 @@ class Lines:
 
     def _make_wire(self) -> Wire:
         url = self._url
+        if (path := ipc_path(url)) is not None:
+            return UnixWire(path)
         if self._context is None:
             self._context = zmq.Context()
         return ZmqWire(
             self._context,
             url,
             self._patience,
-            self._keys if ipc_path(url) is None else None,
+            self._keys,
             partial(self.refusals.note, url),
             # where others can be tried, it is of no use to wait until somebody listens at this one
             reports_failures=self.has_others,
@@ -114,16 +116,13 @@ class Lines:
             now = time.monotonic()
             self.absence.broke(now)
             self.absence.redialed(now)
-        self._greet(hello)
+        self._greet(hello, time.monotonic())
 
-    def strangers(self) -> set[int]:
-        """The users other than this one, and root, whose processes are at the other ends."""
-        users = {user_at(connection) for connection in self.wire.connections}
-        return {user for user in users if user is not None} - {0, os.geteuid()}
-
-    def _greet(self, first: m.Hello | m.Resume) -> None:
+    def _greet(self, first: m.Hello | m.Resume, now: float) -> None:
         self.wire.send(from_member.encode([first]))
         self.wire.send_as_listener(from_member.encode([m.Listen(first.token)]))
+        if self.wire.has_broken({}):  # nobody listens there
+            self.broke(now)
 
     def joined(self, welcome: m.Welcome) -> None:
         """The coordinator has let this process in."""
@@ -141,16 +140,22 @@ class Lines:
 
     # -- saying (with the mutex held) -----------------------------------------------------
 
-    def say(self, messages: Sequence[m.MemberMessage]) -> None:
-        """Say these at once, or as soon as there are connections again."""
+    def say(self, messages: Sequence[m.MemberMessage]) -> bool:
+        """Say these at once, or as soon as there are connections again.
+
+        Returns:
+            Whether there is no room any more, so that the link thread has to send the rest.
+        """
         self.session.say_all(messages)
         if self.absence.is_now:
-            return
+            return False
+        was_blocked = self.wire.blocked is not None
         try:
             self._send(messages)
         except BaseException:
             self.session.take_back(messages)  # else the last words would leave a gap behind them
             raise
+        return self.wire.blocked is not None and not was_blocked
 
     def _send(self, messages: Sequence[m.MemberMessage]) -> None:
         share = None if self.memory is None else self.memory.share
@@ -246,7 +251,7 @@ class Lines:
         self._is_of_no_use = False
         self.absence.redialed(now)
         former.close(0)
-        self._greet(self._greeting_again())
+        self._greet(self._greeting_again(), now)
 
     def _greeting_again(self) -> m.Hello | m.Resume:
         assert self._hello is not None

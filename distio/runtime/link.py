@@ -173,11 +173,8 @@ class LinkedHost(LeadingHost):
             return
         # what a fiber has logged goes before what it has said since, like its end
         logged = self.relay.take() if self.relay else []
-        wire = self._lines.wire
-        was_blocked = wire.blocked is not None
-        self._lines.say([*logged, *member.take_outbox()])
-        if wire.blocked is not None and not was_blocked:
-            self.rouse()  # the link thread sends the rest
+        if self._lines.say([*logged, *member.take_outbox()]):
+            self.rouse()
         now = time.monotonic()
         self._pace.sent(now)
         self.note_memory(now)
@@ -272,8 +269,7 @@ class LinkedHost(LeadingHost):
             if wire.listener in events:
                 reason = reason or self._hear_as_guard()
             if wire.blocked in events:
-                with self.mutex:
-                    wire.flush()
+                wire.flush(self.mutex)
             if self._lines.has_broken(events):
                 reason = reason or self._hear_rest() or keeper.broke()
             reason = reason or keeper.keep()
@@ -288,17 +284,14 @@ class LinkedHost(LeadingHost):
     def _poll(self, plan: Plan) -> dict[Any, int]:
         """Wait until there is something to do for the link thread."""
         self._looks += 1
-        wire = self._lines.wire
-        blocked = wire.blocked
-        is_brief = plan is Plan.LOOK and blocked is None
-        if is_brief and self._looks % _LOOKS_AROUND:  # what is rare can wait a little
+        wire, blocked = self._lines.wire, self._lines.wire.blocked
+        if plan is Plan.LOOK and blocked is None and self._looks % _LOOKS_AROUND:
             has_rung = self.waker.wait(self._milliseconds_to_wait(plan))
             return {self.waker.reader: zmq.POLLIN} if has_rung else {}
         listener = wire.listener if plan is Plan.LEAD else None
         sources = self.waker.reader, *wire.watched, listener, self._lifeline
-        if self._poller is None or self._poller[0] != (sources, blocked):
-            present = [each for each in sources if each is not None]
-            self._poller = (sources, blocked), Poller(*present, writable=blocked)
+        if self._poller is None or self._poller[0] != (*sources, blocked):
+            self._poller = (*sources, blocked), Poller(*sources, writable=blocked)
         return self._poller[1].poll(self._milliseconds_to_wait(plan))
 
     def _milliseconds_to_wait(self, plan: Plan) -> int | None:

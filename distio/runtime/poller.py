@@ -21,7 +21,7 @@ class Poller:
     That need be no message, and it happens once: so the sockets are asked before each wait.
 
     Args:
-        sources: what to wait for at first; see `register`.
+        sources: what to wait for at first; see `register`. None isn't waited for.
         writable: a descriptor, to be waited for until it takes something again, too.
     """
 
@@ -30,7 +30,8 @@ class Poller:
         self._sockets: Final[dict[int, zmq.Socket[Any]]] = {}
         """By descriptor."""
         for source in sources:
-            self.register(source)
+            if source is not None:
+                self.register(source)
         if writable is not None:
             reads = select.POLLIN if writable in sources else 0
             self._poll.register(writable, reads | select.POLLOUT)

@@ -7,6 +7,7 @@ was on its way is lost with it, and `Lines` make another wire.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 __all__ = ["Frames", "Wire"]
@@ -18,8 +19,8 @@ Frames = list[Any]
 class Wire(Protocol):
     """Speaks and listens to the coordinator at one address.
 
-    One thread listens at a time. The host's mutex guards what is said, and `flush`; the rest is for
-    the link thread.
+    One thread listens at a time. The host's mutex guards what is said; the rest is for the link
+    thread.
     """
 
     @property
@@ -33,6 +34,11 @@ class Wire(Protocol):
     @property
     def answering(self) -> Sequence[Any]:
         """What can be read when the coordinator has answered a handshake, in whatever way."""
+
+    @property
+    def stranger(self) -> int | None:
+        """The user, neither this one nor root, whose process is at the other end; None: it isn't
+        one of another user, as far as the system tells."""
 
     @property
     def blocked(self) -> int | None:
@@ -53,8 +59,12 @@ class Wire(Protocol):
     def send_as_listener(self, frames: Frames) -> None:
         """The same, for the greeting that says who listens."""
 
-    def flush(self) -> None:
-        """Send what is left, as far as there is room."""
+    def flush(self, mutex: AbstractContextManager[object]) -> None:
+        """Send what is left, as far as there is room; may wait a moment for more.
+
+        Args:
+            mutex: the host's, which isn't held.
+        """
 
     def receive(self) -> Frames | None:
         """What has come next; None: nothing has."""

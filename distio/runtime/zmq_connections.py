@@ -18,6 +18,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -33,7 +34,7 @@ from distio.runtime.keys import CoordinatorKeys
 from distio.runtime.sockets import next_event, receive, router, send
 from distio.runtime.wire import Frames
 
-__all__ = ["ZmqConnections"]
+__all__ = ["ZmqConnections", "require_free_port"]
 
 log: Final = logging.getLogger("distio.coordinator")
 
@@ -70,8 +71,9 @@ class ZmqConnections:
         try:
             if keys is not None:
                 self._door = Doorkeeper(self._context, self._router, CoordinatorKeys(keys))
+            bind = partial(_bind, self._router, url)
             self.binding: Final = Binding(
-                self._router, url, has_keys=keys is not None, is_insecure=is_insecure
+                url, bind, has_keys=keys is not None, is_insecure=is_insecure
             )
         except BaseException:
             self._destroy(linger=0)
@@ -232,3 +234,21 @@ class ZmqConnections:
         known = {member: silent for member, silent in silences.items() if silent is not None}
         lost = self._detector.look(now, known)
         return {member: self._detector.complaint(silent) for member, silent in lost.items()}
+
+
+def _bind(router: zmq.Socket[Any], url: str) -> str:
+    try:
+        router.bind(url)
+    except zmq.ZMQError as error:
+        raise OSError(error.errno, error.strerror) from error
+    return str(router.getsockopt_string(zmq.LAST_ENDPOINT))
+
+
+def require_free_port(url: str, *, has_keys: bool, is_insecure: bool) -> None:
+    """See `require_free`."""
+    context: zmq.Context[Any] = zmq.Context()
+    try:
+        bind = partial(_bind, context.socket(zmq.ROUTER), url)
+        Binding(url, bind, has_keys=has_keys, is_insecure=is_insecure).release()
+    finally:
+        context.destroy(linger=0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from typing import Any, Final, final
 
 import zmq
@@ -42,6 +42,8 @@ class ZmqWire:
 
     blocked: Final[int | None] = None
     """libzmq's queue takes all."""
+    stranger: Final[int | None] = None
+    """On TCP the system doesn't tell."""
     broke_unseen: Final = False
     """The monitors tell of it."""
 
@@ -91,7 +93,7 @@ class ZmqWire:
         """Say who listens."""
         _send(self.listener, frames)
 
-    def flush(self) -> None:
+    def flush(self, mutex: AbstractContextManager[object]) -> None:
         """Nothing is left."""
 
     def receive(self) -> Frames | None:
