@@ -68,12 +68,9 @@ class Channel:
         *,
         is_patient: bool = False,
     ) -> None:
-        connection.setblocking(is_patient)
-        if is_patient:
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _MOMENT)
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _MOMENT)
+        self._is_patient = is_patient and _sets_patience(connection)
+        connection.setblocking(self._is_patient)
         spare_signals(connection)
-        self._is_patient = is_patient
         self._connection = connection
         self.number: Final = connection.fileno()
         """Its descriptor."""
@@ -103,26 +100,30 @@ class Channel:
         """Whether all was received, and nothing more comes."""
         return bool(self._end) and not self._assembler.messages
 
-    def receive(self) -> tuple[Lane, Frames] | None:
-        """The next message, for which at most one portion is read; None: there is none yet."""
+    def receive(self, *, may_wait: bool = False) -> tuple[Lane, Frames] | None:
+        """The next message, for which at most one portion is read; None: there is none yet.
+
+        Args:
+            may_wait: whether that may take a moment, if the channel is patient.
+        """
         messages = self._assembler.messages
         if messages:
             return messages.popleft()
         if not (self._is_short or self._end):
-            self._read()
+            self._read(may_wait=may_wait)
             if messages:
                 return messages.popleft()
         self.is_drained = self._is_short or bool(self._end)
         self._is_short = False
         return None
 
-    def _read(self) -> None:
+    def _read(self, *, may_wait: bool) -> None:
         room, scratch = self._assembler.room, self._scratch
         is_direct = room is not None and len(room) >= len(scratch)
         into = room if room is not None and is_direct else scratch
-        is_large = self._is_patient and len(into) >= _LARGE_BYTES
+        waits = may_wait and self._is_patient and len(into) >= _LARGE_BYTES
         try:
-            flag = socket.MSG_WAITALL if is_large else socket.MSG_DONTWAIT
+            flag = socket.MSG_WAITALL if waits else socket.MSG_DONTWAIT
             count = self._connection.recv_into(into, 0, flag)
             self._is_short = count < len(into)
             if not count:
@@ -246,6 +247,16 @@ class Channel:
         while self._left and (left := until - time.monotonic()) > 0:
             poller.poll(left * 1000)
             self.flush()
+
+
+def _sets_patience(connection: socket.socket) -> bool:
+    """Limit how long a call may wait; False if the system has that in another way."""
+    try:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _MOMENT)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _MOMENT)
+    except OSError:
+        return False
+    return True
 
 
 def make_scratch() -> memoryview:

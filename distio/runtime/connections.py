@@ -44,7 +44,8 @@ class Connections(Protocol):
         """Take up what the sources tell, before anything is received."""
 
     def close(self) -> None:
-        """Close all, when what was sent is out, or after a moment; the binding stays."""
+        """Close all, when what was sent is out, or after a moment; may be called again. The binding
+        stays."""
 
     # -- messages -------------------------------------------------------------------------
 

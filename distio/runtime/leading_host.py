@@ -86,7 +86,7 @@ class LeadingHost(FencedHost):
         self._glance_at = time.monotonic() + _GLANCE_SECONDS
         if self.may_lead() and self.lead.take():
             try:
-                self.take_up_in_turn(self._what_has_come())
+                self.take_up_in_turn(self._what_has_come(may_wait=False))
             finally:
                 self._give_up_lead()
 
@@ -103,9 +103,9 @@ class LeadingHost(FencedHost):
                 return
             self.take_up_numbered(batch)
 
-    def _what_has_come(self) -> list[Batch[m.CoordinatorMessage]]:
+    def _what_has_come(self, *, may_wait: bool) -> list[Batch[m.CoordinatorMessage]]:
         heard = []
-        while (batch := self._lines.receive()) is not None:
+        while (batch := self._lines.receive(may_wait=may_wait)) is not None:
             heard.append(batch)
         return heard
 
@@ -150,7 +150,7 @@ class LeadingHost(FencedHost):
                 self.mutex.release()
                 try:
                     has_rung = self._bell.reader in self._ear[1].poll(patience)
-                    heard += self._what_has_come()
+                    heard += self._what_has_come(may_wait=True)
                 finally:
                     self.mutex.acquire()
                     self._listens = False

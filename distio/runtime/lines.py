@@ -195,9 +195,13 @@ class Lines:
 
     # -- listening (the link thread) ------------------------------------------------------
 
-    def receive(self) -> Batch[m.CoordinatorMessage] | None:
-        """The next batch that has come, to be heard; None: there is none now."""
-        frames = self.wire.receive()
+    def receive(self, *, may_wait: bool) -> Batch[m.CoordinatorMessage] | None:
+        """The next batch that has come, to be heard; None: there is none now.
+
+        Args:
+            may_wait: whether it may take a moment to receive more of a large one.
+        """
+        frames = self.wire.receive(may_wait=may_wait)
         return None if frames is None else from_coordinator.read(frames, self.take)
 
     @property

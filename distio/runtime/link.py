@@ -308,7 +308,7 @@ class LinkedHost(LeadingHost):
 
     def _hear(self) -> str:
         """Take up all that has come; a reason if the coordinator has closed the link."""
-        while (batch := self._lines.receive()) is not None:
+        while (batch := self._lines.receive(may_wait=True)) is not None:
             if reason := self._take_up(batch):
                 return reason
         return ""

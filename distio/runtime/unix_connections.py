@@ -103,7 +103,9 @@ class UnixConnections:
         """When to accept others again; None: they are accepted."""
         self._scratch = make_scratch()
         self._log = RateLimitedLog(log.warning, log.error)
-        self._selector = selectors.DefaultSelector()
+        with without_forks():
+            self._selector = selectors.DefaultSelector()
+            close_in_children(self._selector)
         self._listener = open_stream()
         try:
             self._listener.setblocking(False)

@@ -100,18 +100,18 @@ class UnixWire:
         """Send what is left."""
         self._channel.flush_patiently(mutex)
 
-    def receive(self) -> Frames | None:
+    def receive(self, *, may_wait: bool) -> Frames | None:
         """What has come to the listener; what comes to the speaker is dropped."""
-        return self._receive(is_answer=False)
+        return self._receive(is_answer=False, may_wait=may_wait)
 
     def receive_answer(self) -> Frames | None:
         """What has come to any of both."""
-        return self._receive(is_answer=True)
+        return self._receive(is_answer=True, may_wait=False)
 
-    def _receive(self, *, is_answer: bool) -> Frames | None:
+    def _receive(self, *, is_answer: bool, may_wait: bool) -> Frames | None:
         channel = self._channel
         for _ in range(_MOST_PORTIONS):
-            message = channel.receive()
+            message = channel.receive(may_wait=may_wait)
             if message is None:
                 if channel.is_drained:
                     return None

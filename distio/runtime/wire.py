@@ -66,8 +66,12 @@ class Wire(Protocol):
             mutex: the host's, which isn't held.
         """
 
-    def receive(self) -> Frames | None:
-        """What has come next; None: nothing has."""
+    def receive(self, *, may_wait: bool) -> Frames | None:
+        """What has come next; None: nothing has.
+
+        Args:
+            may_wait: whether it may take a moment to receive more of a large message.
+        """
 
     def receive_answer(self) -> Frames | None:
         """The same, while this process isn't a member: it may come to the speaker, too."""

@@ -102,7 +102,8 @@ class ZmqConnections:
     def _destroy(self, linger: int) -> None:
         if self._door is not None:
             self._door.close()
-        self._router.disable_monitor()
+        if not self._router.closed:
+            self._router.disable_monitor()
         self._context.destroy(linger=linger)
 
     # -- messages -------------------------------------------------------------------------

@@ -96,7 +96,7 @@ class ZmqWire:
     def flush(self, mutex: AbstractContextManager[object]) -> None:
         """Nothing is left."""
 
-    def receive(self) -> Frames | None:
+    def receive(self, *, may_wait: bool) -> Frames | None:
         """What has come to the listener."""
         return _buffers(receive(self.listener))
 

@@ -307,7 +307,7 @@ def test_wire_to_an_address_at_which_nobody_listens_has_broken_from_the_beginnin
     assert wire.listener is None
     assert (wire.connections, wire.blocked) == ((), None)
     wire.send([b"hello"])
-    assert wire.receive() is None
+    assert wire.receive(may_wait=False) is None
     assert wire.has_broken({})
     assert not wire.has_broken({})
     wire.close(0)
@@ -327,12 +327,12 @@ def test_wire_breaks_once_and_after_all_that_was_said(door: Door) -> None:
     door.connections.send(speaker, [b"only of use to one that joins"])
     for each in range(3):
         door.connections.send(listener, [b"%d" % each])
-    assert wire.receive() == [b"0"]
+    assert wire.receive(may_wait=False) == [b"0"]
     door.connections.close()
     assert not wire.has_broken({})
-    assert [wire.receive(), wire.receive()] == [[b"1"], [b"2"]]
+    assert [wire.receive(may_wait=False), wire.receive(may_wait=False)] == [[b"1"], [b"2"]]
     while wire.listener is not None:
-        assert wire.receive() is None
+        assert wire.receive(may_wait=False) is None
     told = [wire.broke_unseen, wire.has_broken({}), wire.broke_unseen, wire.has_broken({})]
     assert told == [True, True, False, False]
     wire.close(0)
