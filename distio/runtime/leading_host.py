@@ -110,7 +110,7 @@ class LeadingHost(FencedHost):
         return heard
 
     def _give_up_lead(self) -> None:
-        if self.lead.give_up() or self._lines.wire.broke_unseen:
+        if self.lead.give_up():
             self.rouse()
         self._lead_is_free.notify()
         self._work_ready.notify()  # another one that is idle leads, if there is one

@@ -119,15 +119,10 @@ class UnixWire:
                 return message[1]
         return None
 
-    @property
-    def broke_unseen(self) -> bool:
-        """Whether the end is there, and wasn't told of."""
-        return not (self._is_told or self._is_there)
-
     def has_broken(self, events: Mapping[Any, int]) -> bool:
         """Whether the end is there; told once."""
-        has_broken, self._is_told = self.broke_unseen, self._is_told or not self._is_there
-        return has_broken
+        was_told, self._is_told = self._is_told, not self._is_there
+        return self._is_told and not was_told
 
     def trust_listener(self) -> None:
         """There is one connection."""

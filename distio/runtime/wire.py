@@ -46,10 +46,6 @@ class Wire(Protocol):
         was sent."""
 
     @property
-    def broke_unseen(self) -> bool:
-        """Whether the wire has broken, and `has_broken` wasn't asked since."""
-
-    @property
     def connections(self) -> Sequence[int]:
         """The descriptors of the connections that are there."""
 

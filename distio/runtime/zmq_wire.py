@@ -44,8 +44,6 @@ class ZmqWire:
     """libzmq's queue takes all."""
     stranger: Final[int | None] = None
     """On TCP the system doesn't tell."""
-    broke_unseen: Final = False
-    """The monitors tell of it."""
 
     def __init__(
         self,

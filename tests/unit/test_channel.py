@@ -72,6 +72,15 @@ def test_channel_whose_peer_is_slow_keeps_the_rest_and_the_order(pair: Pair) -> 
     assert not speaker.is_blocked
 
 
+def test_message_that_would_fit_goes_after_what_is_left(pair: Pair) -> None:
+    speaker, hearer = pair
+    large = bytes(5 * MEGABYTE)
+    speaker.send(Lane.SPEAKER, [large])
+    assert hearer.receive() is None  # so there is room again
+    speaker.send(Lane.SPEAKER, [b"small"])
+    assert [exchange(speaker, hearer) for _ in range(2)] == [[large], [b"small"]]
+
+
 def test_message_of_more_frames_than_one_call_takes_arrives(pair: Pair) -> None:
     speaker, hearer = pair
     frames: Frames = [b"%d" % each if each % 2 else bytes(65_537) for each in range(1_500)]
@@ -107,7 +116,9 @@ def test_channel_with_rubbish_after_messages_gives_these_and_then_the_reason() -
     raw, end = socket.socketpair()
     channel = Channel(end, STRANGER)
     with raw:
-        raw.sendall(b"".join(framed(Lane.SPEAKER, [b"whole"])) + b"GET / HTTP/1.1\r\n")
+        raw.sendall(b"".join(framed(Lane.SPEAKER, [b"whole"])) * 2 + b"GET / HTTP/1.1\r\n")
+        assert said(channel) == [b"whole"]
+        assert not channel.has_ended
         assert said(channel) == [b"whole"]
         assert ends(channel)
         assert channel.breach == "not the framing of distio"

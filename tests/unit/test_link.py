@@ -237,7 +237,7 @@ def test_link_holds_deferrable_messages_of_a_burst_back_for_one_batch(
 def test_link_sends_what_there_was_no_room_for_when_there_is(counterpart: Counterpart) -> None:
     """On ipc the link thread does, which sleeps until it is roused."""
     counterpart.wait_until_idle()
-    counterpart.wait_until(lambda host: host.lead.is_with_pool)
+    counterpart.wait_until(lambda host: host.lead.is_with_pool and host.lead.guard_waits)
     large = [m.StoreValue(1, number, bytes([number]) * 5_000_000) for number in range(4)]
     for each in large:
         counterpart.host.say(each)
@@ -251,8 +251,7 @@ def test_link_whose_end_a_thread_of_the_pool_sees_closes(
     connections: Connections, counterpart: Counterpart
 ) -> None:
     counterpart.wait_until_idle()
-    counterpart.wait_until(lambda host: host.lead.is_with_pool)
-    counterpart.say(m.DropOutcomes([]))
+    counterpart.wait_until(lambda host: host.lead.is_with_pool and host.lead.guard_waits)
     connections.close()
     counterpart.join()
     assert counterpart.host.keeper.is_lost

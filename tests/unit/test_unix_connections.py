@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import pytest
 
 from distio.errors import ClusterError
-from distio.runtime import unix_connections
+from distio.runtime import unix_connections, unix_wire
 from distio.runtime.connections import Arrival
 from distio.runtime.framing import Lane, framed
 from distio.runtime.poller import Poller
@@ -333,6 +333,20 @@ def test_wire_breaks_once_and_after_all_that_was_said(door: Door) -> None:
     assert [wire.receive(may_wait=False), wire.receive(may_wait=False)] == [[b"1"], [b"2"]]
     while wire.listener is not None:
         assert wire.receive(may_wait=False) is None
-    told = [wire.broke_unseen, wire.has_broken({}), wire.broke_unseen, wire.has_broken({})]
-    assert told == [True, True, False, False]
+    assert [wire.has_broken({}), wire.has_broken({})] == [True, False]
+    wire.close(0)
+
+
+def test_wire_to_a_process_of_another_user_says_nothing_and_has_broken(
+    door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unix_wire, "credentials_at", lambda _: Credentials(1, 4711))
+    wire = UnixWire(door.path)
+    wire.send([b"hello"])
+    assert wire.stranger == 4711
+    assert wire.listener is None
+    assert wire.has_broken({})
+    door.turn()
+    door.settle()
+    assert door.heard == []
     wire.close(0)
