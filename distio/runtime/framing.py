@@ -107,11 +107,6 @@ class Assembler:
         self._frames: Frames = []
 
     @property
-    def is_between(self) -> bool:
-        """Whether no part of a message has come that isn't complete."""
-        return self._room is None and self._take == self._take_head
-
-    @property
     def room(self) -> memoryview | None:
         """Where the next bytes belong, if they are those of a part that has begun."""
         return None if self._room is None else self._room[self._filled :]

@@ -1,9 +1,9 @@
-"""A member's link to the coordinator: two sockets and one thread.
+"""A member's link to the coordinator: a wire and one thread.
 
-A thread that has messages sends them itself, under the host's mutex, on the sending socket, and a
-thread of the pool that is idle listens itself: no hop to another thread. The link thread listens
-while the pool is busy (see `lead`), sends messages that were held back for a moment so that they go
-out in one frame with those that follow, and sees to the connections. It never runs user code.
+A thread that has messages sends them itself, under the host's mutex, and a thread of the pool that
+is idle listens itself: no hop to another thread. The link thread listens while the pool is busy
+(see `lead`), sends what there was no room for, and messages that were held back for a moment so
+that they go out in one frame with those that follow, and sees to the wire. It never runs user code.
 
 What the messages are about has modules of its own: `link_keeper` for the link itself, `leaving` for
 the member's way out, `own_runs`, `named_runs`, `questions` and `inquiries` for the threads of this

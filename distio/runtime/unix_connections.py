@@ -187,7 +187,11 @@ class UnixConnections:
             self._meet(stream)
 
     def _meet(self, stream: socket.socket) -> None:
-        found = credentials_at(stream)
+        try:
+            found = credentials_at(stream)
+        except OSError:  # it has hung up already
+            stream.close()
+            return
         if found is not None and found.user not in (0, os.geteuid()):
             stream.close()
             self._complain(f"refused a peer: a process of another user (uid {found.user})")
