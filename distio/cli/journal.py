@@ -137,9 +137,9 @@ def opened(
     Raises:
         ClusterError: the journal can't be had, or the address can't: then nothing is taken away.
     """
-    from distio.runtime.binding import require_free
     from distio.runtime.coordinator_process import log
     from distio.runtime.journal.journal import Access, Journal
+    from distio.runtime.listening import require_free
 
     access = Access.ALONE
     if stands_by:

@@ -1,8 +1,8 @@
 """Messages to frames and back.
 
 All messages that wait for a peer go out as one batch: a header frame (MessagePack), and a frame
-of its own for each payload over 64 KiB, which ZeroMQ then sends without copying it. Of a payload in
-pieces each has a frame; a part in shared memory has one that names it, if the peer can find it.
+of its own for each payload over 64 KiB, which the wire then sends without copying it. Of a payload
+in pieces each has a frame; a part in shared memory has one that names it, if the peer can find it.
 The header frame has room for two numbers, by which a session knows what was heard before.
 """
 

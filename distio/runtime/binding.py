@@ -1,8 +1,9 @@
 """Listening at an address that no other coordinator has.
 
-The system refuses a TCP port that is taken, but libzmq replaces the file of an ipc socket, even if
-a process listens there. So a coordinator holds a lock on a file beside its socket. The system frees
-the lock when the process ends, in whatever way: the socket of a dead coordinator is replaced.
+The system refuses a TCP port that is taken. It refuses the path of an ipc socket, too, even if the
+process that has listened there is dead. So a coordinator holds a lock on a file beside its socket.
+The system frees the lock when the process ends, in whatever way: the socket of a dead coordinator
+is replaced.
 """
 
 from __future__ import annotations
@@ -12,17 +13,15 @@ import fcntl
 import os
 import socket
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, final
-
-import zmq
+from typing import Final, final
 
 from distio.errors import ClusterError
 from distio.runtime.addresses import check_bind, ipc_path
 
-__all__ = ["Binding", "require_free"]
+__all__ = ["Binding"]
 
 _LOCK_SUFFIX: Final = ".lock"
 _NOBODY_LISTENS: Final = {errno.ECONNREFUSED, errno.ENOENT}
@@ -33,8 +32,8 @@ class Binding:
     """The address of a coordinator, which is its own until `release`.
 
     Args:
-        router: a socket that isn't bound yet.
         url: where it is to listen; port 0 lets the system choose one.
+        bind: has a socket listen there, and returns the URL at which it does.
         has_keys: see `check_bind`.
         is_insecure: see `check_bind`.
 
@@ -45,8 +44,8 @@ class Binding:
 
     def __init__(
         self,
-        router: zmq.Socket[Any],
         url: str,
+        bind: Callable[[], str],
         *,
         has_keys: bool = False,
         is_insecure: bool = False,
@@ -55,16 +54,17 @@ class Binding:
         self._path = ipc_path(url)
         self._lock = None if self._path is None else _lock(self._path)
         try:
+            if self._path is not None:
+                self._path.unlink(missing_ok=True)
             with _private_files():
-                router.bind(url)
+                self.url = bind()
         except BaseException as error:
             self._unlock()
-            if isinstance(error, zmq.ZMQError):
+            if isinstance(error, OSError):
                 raise ClusterError(
-                    f"can't listen on {url}: {error.strerror}; choose another"
+                    f"can't listen on {url}: {error.strerror or error}; choose another"
                 ) from error
             raise
-        self.url = router.getsockopt_string(zmq.LAST_ENDPOINT)
 
     def release(self) -> None:
         """Remove the socket, and let another coordinator have the address; may be called again."""
@@ -78,20 +78,6 @@ class Binding:
             _lock_file(self._path).unlink(missing_ok=True)
             os.close(self._lock)
             self._lock = None
-
-
-def require_free(url: str, *, has_keys: bool, is_insecure: bool) -> None:
-    """Check that a coordinator could listen there now; see `check_bind`.
-
-    Raises:
-        ClusterError: it couldn't, and why.
-    """
-    context: zmq.Context[Any] = zmq.Context()
-    try:
-        router = context.socket(zmq.ROUTER)
-        Binding(router, url, has_keys=has_keys, is_insecure=is_insecure).release()
-    finally:
-        context.destroy(linger=0)
 
 
 def _lock(path: Path) -> int:

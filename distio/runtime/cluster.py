@@ -205,7 +205,7 @@ class Cluster(OnEngines):
         expect.one_of(LEVELS, snapshots, "Cluster.local", "snapshots")
         each = workers_asked_for(workers, threads, blas_threads)
         try:
-            require_sockets()
+            require_sockets(have_threads=False)
             processes = LocalProcesses(each, options)
             try:
                 provider = LocalProvider(processes)

@@ -15,8 +15,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-import zmq
-
 from distio.coordination.journal.inputs import (
     Closed,
     CutOff,
@@ -30,12 +28,13 @@ from distio.coordination.journal.inputs import (
 from distio.coordination.state.members import MemberRecord
 from distio.protocol.codec import MalformedFrame, Share, from_coordinator, from_member
 from distio.protocol.messages import HANDSHAKE
-from distio.runtime.connections import Connections
+from distio.runtime.addresses import ipc_path
+from distio.runtime.connections import Arrival, Connections
 from distio.runtime.coordinator_options import CoordinatorOptions
 from distio.runtime.decider import Decider
-from distio.runtime.doorkeeper import revoked
 from distio.runtime.instruments import Instruments
 from distio.runtime.journal.journal import Journal, JournalLost
+from distio.runtime.listening import listen
 from distio.runtime.peer_processes import PeerProcesses
 from distio.runtime.poller import Poller
 from distio.runtime.refusals import REFUSALS, require_sockets, system_refused
@@ -53,8 +52,8 @@ log: Final = logging.getLogger("distio.coordinator")
 _MOST_AT_ONCE: Final = 500
 _MOST_OF_A_STRANGER_BYTES: Final = 64 * 1024
 """The largest message of a peer that isn't a member: it is looked at only if it isn't larger."""
-_FRAMES_OF_A_STRANGER: Final = 2
-"""The address, and the header of a batch that has no payload beside it."""
+_FRAMES_OF_A_STRANGER: Final = 1
+"""The header of a batch that has no payload beside it."""
 _TOO_LARGE: Final = "too large for the first message of a peer"
 _WORKERS_MAY_TAKE_SECONDS: Final = 2.0
 _ORPHANS_MAY_TAKE_SECONDS: Final = 2.0
@@ -88,7 +87,7 @@ def serve(
         ClusterError: it can't listen there, or can't use its journal.
     """
     try:
-        require_sockets()
+        require_sockets(have_threads=ipc_path(url) is None)
         process = CoordinatorProcess(url, options, journal=journal)
     except REFUSALS as error:
         raise system_refused(f"listen on {url}", error) from error
@@ -158,7 +157,7 @@ class CoordinatorProcess:
         """Whether the process has ended as it could not go on."""
         self._streak = Streak(trim)
         try:
-            self._connections = Connections(
+            self._connections: Connections = listen(
                 url, options.patience, options.keys, is_insecure=options.is_insecure
             )
         except BaseException:
@@ -238,9 +237,8 @@ class CoordinatorProcess:
                     return
             if self._lifeline in events:
                 self._note_end_of_program()
-            if self._connections.monitor in events:
-                self._connections.note_breaks()
-            for address, reason in self._connections.see_to_keys(events):
+            self._connections.look(events)
+            for address, reason in self._connections.find_unwelcome(events):
                 self._refuse(address, reason)
             self._take_up()
             self.instruments.note_dropped_logs()
@@ -290,8 +288,8 @@ class CoordinatorProcess:
         return deadline is not None and deadline <= self._decider.now()
 
     def _milliseconds_to_wait(self) -> int | None:
-        if self._connections.have_broken:
-            return 0  # their last messages may still have to be taken up
+        if self._connections.is_behind:
+            return 0
         deadline, look = self._board.next_deadline(), self._connections.look_at
         waits = [] if deadline is None else [deadline - self._decider.now()]
         if (seconds := self._decider.seconds_to_checkpoint) is not None:
@@ -309,27 +307,26 @@ class CoordinatorProcess:
     def _take_up(self) -> None:
         """Take up what has come, but no more than leaves time for answers to others."""
         for _ in range(_MOST_AT_ONCE):
-            frames = self._connections.receive()
-            if frames is None:
+            arrival = self._connections.receive()
+            if arrival is None:
                 self._report_broken(self._connections.take_broken(is_silent=True))
                 self._streak.ended()
                 return
-            address = frames[0].bytes
             try:
-                self._hear(frames, address)
+                self._hear(arrival)
             except Exception as error:
                 log.exception("the coordinator failed on a frame of a peer")
                 reason = f"the coordinator failed on a frame of this peer ({error!r:.200})"
-                self._cut_off(address, reason)
+                self._cut_off(arrival.address, reason)
         self._report_broken(self._connections.take_broken(is_silent=False))
         self._streak.took(_MOST_AT_ONCE)
 
-    def _hear(self, frames: list[zmq.Frame], address: bytes) -> None:
-        connections = self._connections
-        identity = connections.identity_of(frames[0])
+    def _hear(self, arrival: Arrival) -> None:
+        connections, address, frames = self._connections, arrival.address, arrival.frames
+        identity = connections.identity_of(arrival)
         if identity is None:  # it was let in before its key was revoked, and has said nothing since
-            if connections.turn_out(frames[0], address):
-                self._refuse(address, revoked(str(frames[0].get("User-Id"))))
+            if reason := connections.turn_out(arrival):
+                self._refuse(address, reason)
             return
         member = self._board.member_at(address)
         if member is None:
@@ -339,21 +336,21 @@ class CoordinatorProcess:
                 return
         try:
             take = None if self._shared is None or member is None else self._shared.taker(member)
-            batch = from_member.read([frame.buffer for frame in frames[1:]], take)
+            batch = from_member.read(frames, take)
         except MalformedFrame as error:
-            is_seen = connections.note(frames[0], address)
+            is_seen = connections.note(arrival)
             self._refuse(address, f"not the protocol of distio ({error})", is_seen=is_seen)
             return
         begins = False
         for message in batch.messages:
             begins = begins or type(message) in HANDSHAKE
-        if begins and not connections.note(frames[0], address):
+        if begins and not connections.note(arrival):
             self._refuse(address, "a version of ZeroMQ that is too old", is_seen=False)
             return
         self.instruments.note_heard(len(batch.messages))
-        self._decider.hear(address, batch, frames[1:], identity)
+        self._decider.hear(address, batch, frames, identity)
         if begins:
-            self._watch_process(address, frames[0].get(zmq.SRCFD))
+            self._note_joined(arrival)
             self._forget_given(address)
 
     def _forget_given(self, address: bytes) -> None:
@@ -369,10 +366,11 @@ class CoordinatorProcess:
         """Distio has failed on what this peer says, or is to be told."""
         self._decider.take_in(CutOff(self._decider.now(), address, f"{reason}: a bug in distio"))
 
-    def _watch_process(self, address: bytes, connection: int) -> None:
+    def _note_joined(self, arrival: Arrival) -> None:
         """See the end of the process of a member, if its handshake is complete."""
-        member, members = self._board.member_at(address), self._board.machine.members
+        member, members = self._board.member_at(arrival.address), self._board.machine.members
         if member in members:
+            connection = self._connections.admit(arrival)
             self._peers.keep_only(members)
             hello = members[member].hello
             self._peers.watch_peer(member, connection, hello.host, hello.pid)
@@ -390,9 +388,7 @@ class CoordinatorProcess:
     # -- going out ------------------------------------------------------------------------
 
     def _wait_for_room(self, seconds: float) -> bool:
-        poller = zmq.Poller()
-        poller.register(self._stopper.reader, zmq.POLLIN)
-        if poller.poll(int(seconds * 1000)):
+        if self._stopper.wait(int(seconds * 1000)):
             self._stopper.clear()
         return self._stops > 0
 
@@ -452,17 +448,14 @@ class CoordinatorProcess:
         Args:
             alive: descriptors of the processes of these workers.
         """
-        poller = zmq.Poller()
-        poller.register(self._connections.monitor, zmq.POLLIN)
-        for process in alive:
-            poller.register(process, zmq.POLLIN)
+        poller = Poller(self._connections.ends, *alive)
         deadline = time.monotonic() + _WORKERS_MAY_TAKE_SECONDS
         while (alive or self._has_others()) and (left := deadline - time.monotonic()) > 0:
-            for ended in alive.intersection(dict(poller.poll(int(left * 1000) + 1))):
+            for ended in alive.intersection(poller.poll(int(left * 1000) + 1)):
                 poller.unregister(ended)
                 alive.remove(ended)
             self._connections.note_breaks()
-            while self._connections.have_broken and time.monotonic() < deadline:
+            while self._connections.is_behind and time.monotonic() < deadline:
                 self._take_up()
             self._board.outgoing.clear()
 

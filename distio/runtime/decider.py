@@ -10,8 +10,6 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, final
 
-import zmq
-
 from distio.coordination.coordinator import Coordinator
 from distio.coordination.journal.inputs import Heard, HungUp, Input, Refused, Restarted
 from distio.coordination.journal.payloads import detached_of
@@ -23,6 +21,7 @@ from distio.protocol.codec import Batch
 from distio.protocol.messages import HANDSHAKE, MemberMessage
 from distio.runtime.journal.journal import Journal, describe
 from distio.runtime.poller import Poller
+from distio.runtime.wire import Frames
 
 __all__ = ["Decider"]
 
@@ -125,14 +124,14 @@ class Decider:
         self,
         address: bytes,
         batch: Batch[MemberMessage],
-        frames: list[zmq.Frame],
+        frames: Frames,
         identity: Identity,
     ) -> None:
         """Tell the machine of a batch of messages, which has come as these frames."""
         now = self.now()
         if self._journal is not None and self._is_of_use(address, batch):
             is_change = any(message.is_numbered for message in batch.messages)
-            header = [frame.bytes for frame in frames[:1]]
+            header = [*map(bytes, frames[:1])]
             detached = detached_of(batch, self._journal.blobs)
             heard = Heard(now, address, [*header, *detached], identity)
             self._journal.note(heard, is_change=is_change)

@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 import platform
 import time
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import zmq
 from msgspec.structs import replace
 
 from distio.coordination.member import Member
@@ -28,9 +28,10 @@ from distio.runtime.failure_detector import PATIENCE_SECONDS, FailureDetector
 from distio.runtime.keys import MemberKeys
 from distio.runtime.lines import Lines
 from distio.runtime.link import LinkedHost
+from distio.runtime.poller import Poller
 from distio.runtime.refusals import REFUSALS, require_sockets, system_refused
-from distio.runtime.sockets import Frames, receive
 from distio.runtime.timeouts import MAX_WAIT_SECONDS
+from distio.runtime.wire import Frames
 from distio.runtime.workers import Worker
 
 __all__ = ["HANDSHAKE_SECONDS", "connect"]
@@ -89,8 +90,8 @@ def connect(
     if worker is not None:
         hello = replace(hello, **worker.equipment())
     try:
-        require_sockets()
         has_tcp = any(ipc_path(each) is None for each in check_urls(url))
+        require_sockets(have_threads=has_tcp)
         own = MemberKeys.read(keys, kind) if keys is not None and has_tcp else None
         return _join(url, hello, timeout, lifeline, ends, patience, own)
     except REFUSALS as error:
@@ -106,17 +107,11 @@ def _join(
     patience: float,
     keys: MemberKeys | None,
 ) -> LinkedHost:
-    context: zmq.Context[Any] = zmq.Context()
+    lines = Lines(url, patience, keys)
     try:
-        lines = _lines(context, url, patience, keys)
         lines.greet(hello)
         welcome, frames = _await_welcome(lines, url, timeout, ends)
         lines.joined(welcome)
-        if strangers := lines.strangers():
-            raise HandshakeRefused(
-                f"the coordinator at {url} is a process of another user (uid {min(strangers)}), "
-                f"which could have this one run anything; use a socket in a folder of your own"
-            )
         came = _read(url, frames, lines.take)
         early = replace(came, messages=came.messages[1:])
         incarnation = welcome.incarnation
@@ -132,18 +127,8 @@ def _join(
         member.state.name = given_name(incarnation, hello.pid, hello.host, welcome.name)
         return host
     except BaseException:
-        context.destroy(linger=0)
+        lines.close(linger=0)
         raise
-
-
-def _lines(context: zmq.Context[Any], url: str, patience: float, keys: MemberKeys | None) -> Lines:
-    try:
-        return Lines(context, url, patience, keys)
-    except zmq.ZMQError as error:  # it can't be an address: the path is too long, for one
-        raise ClusterError(
-            f"can't connect to {url}: {os.strerror(error.errno or 0)}; check the URL, "
-            f"the coordinator prints it when it starts"
-        ) from error
 
 
 def _await_welcome(
@@ -179,7 +164,7 @@ def _await_welcome(
 def _read(url: str, frames: Frames, take: Take | None) -> Batch[m.CoordinatorMessage]:
     """The batch of the welcome."""
     try:
-        batch = from_coordinator.read([frame.buffer for frame in frames], take)
+        batch = from_coordinator.read(frames, take)
     except MalformedFrame as error:
         raise HandshakeRefused(f"the process at {url} is no coordinator of distio") from error
     if not batch.messages:
@@ -195,18 +180,24 @@ def _nothing(told: bytes) -> bytes:
 def _await_answer(lines: Lines, give_up_at: float, ends: dict[int, ClusterError]) -> Frames | None:
     """The first frames that come; None if none came in time."""
     while True:
-        poller = zmq.Poller()
-        for source in (lines.listener, *lines.monitors, lines.sender, *ends):
-            poller.register(source, zmq.POLLIN | zmq.POLLERR)
+        wire = lines.wire
+        if wire.stranger is not None:
+            raise HandshakeRefused(
+                f"the coordinator at {lines.url} is a process of another user (uid "
+                f"{wire.stranger}), which could have this one run anything; use a socket in a "
+                f"folder of your own"
+            )
+        sources = *wire.answering, *wire.watched, *ends
+        poller = Poller(*sources, writable=wire.blocked)
         now, redial_at = time.monotonic(), lines.absence.redial_at
         until = give_up_at if redial_at is None else min(give_up_at, redial_at)
-        ready = dict(poller.poll(max(0, int((until - now) * 1000) + 1)))
+        ready = poller.poll(max(0, int((until - now) * 1000) + 1))
         for source in ends:
             if source in ready:
                 raise ends[source]
-        for answering in (lines.listener, lines.sender):
-            if answering in ready:
-                return receive(answering)
+        wire.flush(nullcontext())
+        if (answer := wire.receive_answer()) is not None:
+            return answer
         now = time.monotonic()
         if lines.has_broken(ready):
             lines.broke(now)

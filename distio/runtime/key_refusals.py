@@ -21,7 +21,6 @@ from urllib.parse import urlsplit
 
 import zmq
 
-from distio.runtime.addresses import ipc_path
 from distio.runtime.keys import MemberKeys
 
 __all__ = ["FAILURES", "KeyRefusals", "mechanism_at"]
@@ -79,7 +78,7 @@ class KeyRefusals:
     def while_joining(self) -> str:
         """The same, if this process isn't a member yet; may ask the other side for its greeting."""
         for url in self._hang_ups:
-            if url not in self._refused and ipc_path(url) is None:
+            if url not in self._refused:
                 self._look_into(url)
         return self.final
 

@@ -9,8 +9,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-import zmq
-
 from distio.coordination.executor.executor import Executor
 from distio.coordination.member import Member
 from distio.protocol import messages as m
@@ -45,8 +43,8 @@ class LeadingHost(FencedHost):
         """Wakes the link thread."""
         self._glance_at = 0.0
         """The time at which a thread that is busy listens next."""
-        self._ear: tuple[zmq.Socket[Any], Poller] | None = None
-        """The socket, and what waits for it and for the bell."""
+        self._ear: tuple[Any, Poller] | None = None
+        """The socket at which a thread listens, and what waits for that and for the bell."""
         self._handed_over: deque[Batch[m.CoordinatorMessage]] = deque()
         """The batches for the link thread that a thread of the pool has heard, in order."""
         self._is_closed = False
@@ -88,7 +86,7 @@ class LeadingHost(FencedHost):
         self._glance_at = time.monotonic() + _GLANCE_SECONDS
         if self.may_lead() and self.lead.take():
             try:
-                self.take_up_in_turn(self._what_has_come())
+                self.take_up_in_turn(self._what_has_come(may_wait=False))
             finally:
                 self._give_up_lead()
 
@@ -105,9 +103,9 @@ class LeadingHost(FencedHost):
                 return
             self.take_up_numbered(batch)
 
-    def _what_has_come(self) -> list[Batch[m.CoordinatorMessage]]:
+    def _what_has_come(self, *, may_wait: bool) -> list[Batch[m.CoordinatorMessage]]:
         heard = []
-        while (batch := self._lines.receive()) is not None:
+        while (batch := self._lines.receive(may_wait=may_wait)) is not None:
             heard.append(batch)
         return heard
 
@@ -140,23 +138,23 @@ class LeadingHost(FencedHost):
         Args:
             heard: gets what has come.
         """
-        lines = self._lines
-        if self._ear is None or self._ear[0] is not lines.listener:
-            self._ear = lines.listener, Poller(lines.listener, self._bell.reader)
+        wire, listener = self._lines.wire, self._lines.wire.listener
+        if self._ear is None or self._ear[0] != listener:
+            self._ear = listener, Poller(listener, self._bell.reader)
         self._idle += 1
         has_rung = False
         try:
-            while not (heard or has_rung):
+            while not (heard or has_rung) and wire.listener == listener:
                 patience = _LATE_MS if self.owes_word else None
                 self._listens = True
                 self.mutex.release()
                 try:
                     has_rung = self._bell.reader in self._ear[1].poll(patience)
-                    heard += self._what_has_come()
+                    heard += self._what_has_come(may_wait=True)
                 finally:
                     self.mutex.acquire()
                     self._listens = False
-                if not (heard or has_rung):
+                if self.owes_word and not (heard or has_rung):
                     self.tell_word()
         finally:
             self._idle -= 1

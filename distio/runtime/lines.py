@@ -1,8 +1,7 @@
-"""A member's two connections to the coordinator, and the session that outlives them.
+"""A member's wire to the coordinator, and the session that outlives it.
 
-The member speaks on one connection and listens on the other. When one of them breaks, both are
-closed, and two others are made: libzmq would make a connection again by itself, but what was on its
-way is lost, and what was still in its queue would come under an address that nobody knows.
+When the wire breaks, it is closed, and another one is made, at the next of the addresses at which
+the coordinator may be.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from math import inf
 from pathlib import Path
 from typing import Any, final
@@ -26,12 +26,12 @@ from distio.protocol.codec import Batch, Take, from_coordinator, from_member
 from distio.runtime.addresses import check_urls, ipc_path
 from distio.runtime.failure_detector import silence_of
 from distio.runtime.fence import Fence, lease_clock
-from distio.runtime.forks import ForeignDescriptor
-from distio.runtime.key_refusals import FAILURES, KeyRefusals
+from distio.runtime.key_refusals import KeyRefusals
 from distio.runtime.keys import MemberKeys
 from distio.runtime.member_memory import MemberMemory
-from distio.runtime.peer_processes import user_at
-from distio.runtime.sockets import Frames, dealer, next_event, receive, send
+from distio.runtime.unix_wire import UnixWire
+from distio.runtime.wire import Wire
+from distio.runtime.zmq_wire import ZmqWire
 
 __all__ = ["Lines"]
 
@@ -41,18 +41,19 @@ class Lines:
     """Carries a session; the host's mutex guards what is said, the link thread does the rest.
 
     Args:
-        context: that of the sockets, which is destroyed with them.
         url: where the coordinator listens, or several such, with commas between them: of these,
             each attempt takes the next one.
         patience: see `patience`.
         keys: those of this process, for the addresses among these that are TCP's: others are for
             this user alone.
+
+    Raises:
+        ClusterError: one of these can't be an address.
     """
 
-    def __init__(
-        self, context: zmq.Context[Any], url: str, patience: float, keys: MemberKeys | None = None
-    ) -> None:
-        self._context = context
+    def __init__(self, url: str, patience: float, keys: MemberKeys | None = None) -> None:
+        self._context: zmq.Context[Any] | None = None
+        """That of the sockets of ZeroMQ; None: there were none so far."""
         self.url = url
         """The address of the coordinator, as far as it is known."""
         self._urls = check_urls(url)
@@ -62,8 +63,6 @@ class Lines:
         """The refusals of these keys."""
         self.session: Session[m.MemberMessage, m.CoordinatorMessage] = UnnumberedSession()
         """Begins with the welcome, which says for how long this process may be absent."""
-        self.connections: list[ForeignDescriptor] = []
-        """The connections, kept as long as the sockets: forked children close their copies."""
         self.absence = Absence(inf)
         self.fence: Fence | None = None
         """The fence, open as long as this process has its lease; None: the process needs none."""
@@ -75,21 +74,30 @@ class Lines:
         """The incarnation of the member; 0: the coordinator has not said yet."""
         self._attempts = 0
         self._is_of_no_use = False
-        """Whether a connection broke, and no others were made yet."""
+        """Whether the wire broke, and no other one was made yet."""
         self._was_told = False
         """Whether the coordinator has said that a connection broke."""
-        self._open()
+        try:
+            self.wire: Wire = self._make_wire()
+        except BaseException:
+            self._end_context()
+            raise
 
-    def _open(self) -> None:
+    def _make_wire(self) -> Wire:
         url = self._url
-        keys = self._keys if ipc_path(url) is None else None
-        # where others can be tried, it is of no use to wait until somebody listens at this one
-        self.sender, self.listener = (
-            dealer(self._context, url, self._patience, keys, reports_failures=self.has_others)
-            for _ in range(2)
+        if (path := ipc_path(url)) is not None:
+            return UnixWire(path)
+        if self._context is None:
+            self._context = zmq.Context()
+        return ZmqWire(
+            self._context,
+            url,
+            self._patience,
+            self._keys,
+            partial(self.refusals.note, url),
+            # where others can be tried, it is of no use to wait until somebody listens at this one
+            reports_failures=self.has_others,
         )
-        self._monitors = [self.sender.get_monitor_socket(), self.listener.get_monitor_socket()]
-        """The monitors that are polled."""
 
     @property
     def _url(self) -> str:
@@ -101,11 +109,6 @@ class Lines:
         """Whether the coordinator may be elsewhere, too."""
         return len(self._urls) > 1
 
-    @property
-    def monitors(self) -> list[zmq.Socket[Any]]:
-        """The sockets that tell of connections; the link thread polls them."""
-        return self._monitors
-
     def greet(self, hello: m.Hello) -> None:
         """Ask to be let in."""
         self._hello, self._greeted_at = hello, lease_clock()
@@ -113,16 +116,13 @@ class Lines:
             now = time.monotonic()
             self.absence.broke(now)
             self.absence.redialed(now)
-        self._greet(hello)
+        self._greet(hello, time.monotonic())
 
-    def strangers(self) -> set[int]:
-        """The users other than this one, and root, whose processes are at the other ends."""
-        users = {user_at(connection.number) for connection in self.connections}
-        return {user for user in users if user is not None} - {0, os.geteuid()}
-
-    def _greet(self, first: m.Hello | m.Resume) -> None:
-        _send(self.sender, from_member.encode([first]))
-        _send(self.listener, from_member.encode([m.Listen(first.token)]))
+    def _greet(self, first: m.Hello | m.Resume, now: float) -> None:
+        self.wire.send(from_member.encode([first]))
+        self.wire.send_as_listener(from_member.encode([m.Listen(first.token)]))
+        if self.wire.has_broken({}):  # nobody listens there
+            self.broke(now)
 
     def joined(self, welcome: m.Welcome) -> None:
         """The coordinator has let this process in."""
@@ -134,26 +134,32 @@ class Lines:
                 self.memory = MemberMemory(Path(welcome.shared_memory), self._incarnation)
         if welcome.lease:
             self.fence = Fence(Lease(welcome.lease, self._greeted_at))
-        self._was_told = self.has_broken(dict.fromkeys(self._monitors, zmq.POLLIN))
-        if not self.absence.longest:  # if the other connection breaks, the coordinator says so
-            self._monitors = [self.listener.get_monitor_socket()]
+        self._was_told = self.has_broken(dict.fromkeys(self.wire.watched, zmq.POLLIN))
+        if not self.absence.longest:
+            self.wire.trust_listener()
 
     # -- saying (with the mutex held) -----------------------------------------------------
 
-    def say(self, messages: Sequence[m.MemberMessage]) -> None:
-        """Say these at once, or as soon as there are connections again."""
+    def say(self, messages: Sequence[m.MemberMessage]) -> bool:
+        """Say these at once, or as soon as there are connections again.
+
+        Returns:
+            Whether there is no room any more, so that the link thread has to send the rest.
+        """
         self.session.say_all(messages)
         if self.absence.is_now:
-            return
+            return False
+        was_blocked = self.wire.blocked is not None
         try:
             self._send(messages)
         except BaseException:
             self.session.take_back(messages)  # else the last words would leave a gap behind them
             raise
+        return self.wire.blocked is not None and not was_blocked
 
     def _send(self, messages: Sequence[m.MemberMessage]) -> None:
         share = None if self.memory is None else self.memory.share
-        _send(self.sender, from_member.encode(messages, *self.session.header(), share))
+        self.wire.send(from_member.encode(messages, *self.session.header(), share))
 
     def resumed(self, heard: int) -> bool:
         """The coordinator knows this member again: say what it has not heard.
@@ -189,12 +195,14 @@ class Lines:
 
     # -- listening (the link thread) ------------------------------------------------------
 
-    def receive(self) -> Batch[m.CoordinatorMessage] | None:
-        """The next batch that has come, to be heard; None: there is none now."""
-        frames = receive(self.listener)
-        if frames is None:
-            return None
-        return from_coordinator.read([frame.buffer for frame in frames], self.take)
+    def receive(self, *, may_wait: bool) -> Batch[m.CoordinatorMessage] | None:
+        """The next batch that has come, to be heard; None: there is none now.
+
+        Args:
+            may_wait: whether it may take a moment to receive more of a large one.
+        """
+        frames = self.wire.receive(may_wait=may_wait)
+        return None if frames is None else from_coordinator.read(frames, self.take)
 
     @property
     def take(self) -> Take | None:
@@ -210,25 +218,14 @@ class Lines:
         self._was_told = True
 
     def has_broken(self, events: Mapping[Any, int]) -> bool:
-        """Whether one of the connections broke, as these events tell or the coordinator said."""
-        broke, self._was_told = self._was_told, False
-        for monitor in self._monitors:
-            while monitor in events and monitor.poll(0):
-                kind, value = next_event(monitor)
-                if kind == zmq.EVENT_CONNECTED:
-                    self.connections.append(ForeignDescriptor(value))
-                elif kind & FAILURES:
-                    self.refusals.note(self._url, kind, value)
-                    broke = True
-                else:
-                    broke = True
-        return broke
+        """Whether the wire broke, as these events tell or the coordinator said."""
+        was_told, self._was_told = self._was_told, False
+        return self.wire.has_broken(events) or was_told
 
     def broke(self, now: float) -> None:
-        """A connection broke: the member is absent until the coordinator knows it again."""
+        """The wire broke: the member is absent until the coordinator knows it again."""
         if self._is_of_no_use and self.absence.is_now:
-            return  # the other one broke as well, or libzmq has tried in vain to make one again
-        self.connections = []
+            return  # its other connection broke as well, or could not be made again
         self._is_of_no_use = True
         self.absence.broke(now)
 
@@ -243,24 +240,22 @@ class Lines:
         return min(dues, default=None)
 
     def note_life(self, now: float) -> None:
-        """A large message may be under way on the connections that were made."""
+        """A large message may be under way on the wire that was made."""
         if self._is_of_no_use:
             return  # libzmq has made a connection again, of which nobody knows whose it is
-        silent = silence_of(connection.number for connection in self.connections)
+        silent = silence_of(self.wire.connections)
         if silent is not None:
             self.absence.note_life(now, silent)
 
     def redial(self, now: float) -> None:
-        """Make other connections, and ask on them to go on as the same (with the mutex held)."""
-        former = self.sender, self.listener
+        """Make another wire, and ask on it to go on as the same (with the mutex held)."""
+        former = self.wire
         self._attempts += 1
-        self._open()
-        self.connections = []
+        self.wire = self._make_wire()
         self._is_of_no_use = False
         self.absence.redialed(now)
-        for each in former:
-            _close(each, 0)
-        self._greet(self._greeting_again())
+        former.close(0)
+        self._greet(self._greeting_again(), now)
 
     def _greeting_again(self) -> m.Hello | m.Resume:
         assert self._hello is not None
@@ -276,20 +271,11 @@ class Lines:
         Args:
             linger: how many milliseconds the last words may take on their way.
         """
-        _close(self.listener, 0)
-        _close(self.sender, linger)
+        self.wire.close(linger)
         if self.memory is not None:
             self.memory.close()
-        self._context.destroy(linger=0)
+        self._end_context()
 
-
-def _send(socket: zmq.Socket[Any], frames: Frames) -> None:
-    with suppress(zmq.Again):  # the key was refused: the monitor tells, and the session keeps this
-        send(socket, frames)
-
-
-def _close(socket: zmq.Socket[Any], linger: int) -> None:
-    monitor = socket.get_monitor_socket()
-    socket.disable_monitor()
-    monitor.close(linger=0)
-    socket.close(linger=linger)
+    def _end_context(self) -> None:
+        if self._context is not None:
+            self._context.destroy(linger=0)

@@ -1,9 +1,9 @@
-"""A member's link to the coordinator: two sockets and one thread.
+"""A member's link to the coordinator: a wire and one thread.
 
-A thread that has messages sends them itself, under the host's mutex, on the sending socket, and a
-thread of the pool that is idle listens itself: no hop to another thread. The link thread listens
-while the pool is busy (see `lead`), sends messages that were held back for a moment so that they go
-out in one frame with those that follow, and sees to the connections. It never runs user code.
+A thread that has messages sends them itself, under the host's mutex, and a thread of the pool that
+is idle listens itself: no hop to another thread. The link thread listens while the pool is busy
+(see `lead`), sends what there was no room for, and messages that were held back for a moment so
+that they go out in one frame with those that follow, and sees to the wire. It never runs user code.
 
 The subjects of messages have modules of their own: `link_keeper` for the link itself, `leaving` for
 the member's way out, `own_runs`, `named_runs`, `questions` and `inquiries` for the threads of this
@@ -174,7 +174,8 @@ class LinkedHost(LeadingHost):
             return
         # a fiber's records go before its later messages, like its end
         logged = self.relay.take() if self.relay else []
-        self._lines.say([*logged, *member.take_outbox()])
+        if self._lines.say([*logged, *member.take_outbox()]):
+            self.rouse()
         now = time.monotonic()
         self._pace.sent(now)
         self.note_memory(now)
@@ -250,6 +251,7 @@ class LinkedHost(LeadingHost):
         with self.mutex:
             self.release_socket()
         while not (self._is_closed or reason):
+            wire = self._lines.wire
             with self.mutex:
                 plan = self.lead.look()
                 if plan is Plan.LEAD and self.owes_word:
@@ -265,8 +267,10 @@ class LinkedHost(LeadingHost):
                 reason = self._take_over()
                 with self.mutex:
                     self.release_socket()
-            if self._lines.listener in events:
+            if wire.listener in events:
                 reason = reason or self._hear_as_guard()
+            if wire.blocked in events:
+                wire.flush(self.mutex)
             if self._lines.has_broken(events):
                 reason = reason or self._hear_rest() or keeper.broke()
             reason = reason or keeper.keep()
@@ -281,13 +285,14 @@ class LinkedHost(LeadingHost):
     def _poll(self, plan: Plan) -> dict[Any, int]:
         """Wait until there is something to do for the link thread."""
         self._looks += 1
-        if plan is Plan.LOOK and self._looks % _LOOKS_AROUND:  # rare events can wait a little
+        wire, blocked = self._lines.wire, self._lines.wire.blocked
+        if plan is Plan.LOOK and blocked is None and self._looks % _LOOKS_AROUND:
             has_rung = self.waker.wait(self._milliseconds_to_wait(plan))
             return {self.waker.reader: zmq.POLLIN} if has_rung else {}
-        listener = self._lines.listener if plan is Plan.LEAD else None
-        sources = self.waker.reader, *self._lines.monitors, listener, self._lifeline
-        if self._poller is None or self._poller[0] != sources:
-            self._poller = sources, Poller(*[each for each in sources if each is not None])
+        listener = wire.listener if plan is Plan.LEAD else None
+        sources = self.waker.reader, *wire.watched, listener, self._lifeline
+        if self._poller is None or self._poller[0] != (*sources, blocked):
+            self._poller = (*sources, blocked), Poller(*sources, writable=blocked)
         return self._poller[1].poll(self._milliseconds_to_wait(plan))
 
     def _milliseconds_to_wait(self, plan: Plan) -> int | None:
@@ -304,7 +309,7 @@ class LinkedHost(LeadingHost):
 
     def _hear(self) -> str:
         """Take up all that has come; a reason if the coordinator has closed the link."""
-        while (batch := self._lines.receive()) is not None:
+        while (batch := self._lines.receive(may_wait=True)) is not None:
             if reason := self._take_up(batch):
                 return reason
         return ""

@@ -56,8 +56,7 @@ class LinkKeeper:
 
     def begin(self) -> None:
         """Look after signs of life, unless the system tells of the end of a process."""
-        connections = self._lines.connections
-        if silence_of(connection.number for connection in connections) is not None:
+        if silence_of(self._lines.wire.connections) is not None:
             self._detector.begin(time.monotonic())
 
     @property
@@ -148,7 +147,7 @@ class LinkKeeper:
         now = time.monotonic()
         if self._detector.due is None or now < self._detector.due:
             return ""
-        silent = silence_of(connection.number for connection in self._lines.connections)
+        silent = silence_of(self._lines.wire.connections)
         lost = self._detector.look(now, {} if silent is None else {"coordinator": silent})
         if lost and self._lines.has_others:
             return self.broke()  # another process may have taken over from it

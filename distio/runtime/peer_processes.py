@@ -17,7 +17,7 @@ from distio.protocol.text import readable
 from distio.runtime.poller import Poller
 from distio.runtime.systems import Credentials, credentials_at, watch_process
 
-__all__ = ["PeerProcesses", "user_at"]
+__all__ = ["PeerProcesses"]
 
 
 @final
@@ -102,12 +102,6 @@ def _peer_of(connection: int) -> int:
     """The pid of the process at the other end; 0: it isn't on this machine."""
     found = _credentials_of(connection)
     return 0 if found is None else found.pid
-
-
-def user_at(connection: int) -> int | None:
-    """The user whose process is at the other end of an ipc connection; None: it isn't one."""
-    found = _credentials_of(connection)
-    return None if found is None else found.user
 
 
 def _credentials_of(connection: int) -> Credentials | None:

@@ -19,14 +19,22 @@ class Poller:
 
     A socket of ZeroMQ has a descriptor that becomes readable when something has happened to it.
     That need be no message, and it happens once: so the sockets are asked before each wait.
+
+    Args:
+        sources: what to wait for at first; see `register`. None isn't waited for.
+        writable: a descriptor, to be waited for until it takes something again, too.
     """
 
-    def __init__(self, *sources: Any) -> None:
+    def __init__(self, *sources: Any, writable: int | None = None) -> None:
         self._poll = select.poll()
         self._sockets: Final[dict[int, zmq.Socket[Any]]] = {}
         """The sockets, by descriptor."""
         for source in sources:
-            self.register(source)
+            if source is not None:
+                self.register(source)
+        if writable is not None:
+            reads = select.POLLIN if writable in sources else 0
+            self._poll.register(writable, reads | select.POLLOUT)
 
     def register(self, source: Any) -> None:
         """Wait for what can be read there: from a socket, or a descriptor."""
@@ -48,7 +56,8 @@ class Poller:
         """Wait for no longer than that; None: until there is something.
 
         Returns:
-            By source of which something can be read, or that is at its end: zmq.POLLIN.
+            By source of which something can be read, that takes something again, or that is at its
+            end: zmq.POLLIN.
         """
         sockets, left = self._sockets, milliseconds
         until = 0.0 if milliseconds is None else time.monotonic() + milliseconds / 1000

@@ -44,18 +44,21 @@ def _advice(number: int | None) -> str:
     return "mend that, and try again"
 
 
-def require_sockets() -> None:
+def require_sockets(*, have_threads: bool) -> None:
     """See that enough descriptors and threads are left for sockets.
 
-    libzmq aborts the process if they aren't.
+    Args:
+        have_threads: whether they are those of ZeroMQ, which have some. libzmq aborts the process
+            if they can't be had.
 
     Raises:
         OSError: they aren't.
         CannotStartThread: they aren't.
     """
     _require_descriptors()
-    _require_threads()
-    prepare_to_hand_over()
+    if have_threads:
+        _require_threads()
+        prepare_to_hand_over()
 
 
 def _require_threads() -> None:

@@ -14,10 +14,10 @@ import zmq
 from distio.runtime.failure_detector import ping_seconds
 from distio.runtime.key_refusals import FAILURES
 from distio.runtime.keys import MemberKeys
+from distio.runtime.wire import Frames
 
 __all__ = [
     "COPY",
-    "Frames",
     "dealer",
     "has_come",
     "next_event",
@@ -33,8 +33,6 @@ _HANDSHAKE_MS: Final = 10_000
 _LARGEST_MESSAGE_BYTES: Final = 8 * 1024**3
 COPY: Final = 64 * 1024
 """Frames up to this size are copied; larger ones are handed over."""
-
-Frames = list[Any]
 
 
 def dealer(

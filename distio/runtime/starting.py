@@ -17,7 +17,7 @@ from distio.core import expect
 from distio.errors import ClusterClosed, ClusterError, MatchError
 from distio.protocol.domains import SNAPSHOTS, Snapshots
 from distio.runtime.adapting import StartsWorkers
-from distio.runtime.addresses import own_address
+from distio.runtime.addresses import ipc_path, own_address
 from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.runtime.fleet import Fleet
 from distio.runtime.link import LinkedHost
@@ -143,7 +143,7 @@ class StartsElsewhere(Submits):
         expect.one_of(LEVELS, snapshots, "Cluster.start", "snapshots")
         like = Worker(threads, tags=tags or {}, resources=resources or {})
         try:
-            require_sockets()
+            require_sockets(have_threads=ipc_path(options.bind or "ipc://") is None)
             coordinator = LocalProcesses([], options)
             fleet = Fleet(
                 provider,

@@ -21,6 +21,7 @@ from distio.runtime.threads import start_thread
 __all__ = [
     "CLOCK",
     "DESCRIPTORS",
+    "NO_SIGNAL",
     "Credentials",
     "can_share_memory",
     "cores_of_process",
@@ -31,6 +32,7 @@ __all__ = [
     "memory_of_machine",
     "name_file",
     "resident_bytes",
+    "spare_signals",
     "watch_process",
 ]
 
@@ -170,6 +172,18 @@ def credentials_at(peer: socket.socket) -> Credentials | None:
     with suppress(OSError):  # a BSD that isn't macOS
         pid = peer.getsockopt(_LOCAL_LEVEL, _LOCAL_PEERPID)
     return Credentials(pid, user)
+
+
+NO_SIGNAL: Final[int] = getattr(socket, "MSG_NOSIGNAL", 0)
+"""The flag with which sending to a peer that has hung up fails, and raises no SIGPIPE."""
+_SO_NOSIGPIPE: Final = 0x1022
+
+
+def spare_signals(stream: socket.socket) -> None:
+    """Do the same for all that is sent, where there is no such flag."""
+    if not NO_SIGNAL:
+        with suppress(OSError):  # then it is as the program has it
+            stream.setsockopt(socket.SOL_SOCKET, _SO_NOSIGPIPE, 1)
 
 
 # -- what a process has -----------------------------------------------------------------------

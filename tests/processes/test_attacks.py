@@ -27,17 +27,17 @@ IS_ROOT = os.geteuid() == 0
 class Attacked:
     """A coordinator's process, and its log."""
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, bind: str) -> None:
         self._log = log
         command = [sys.executable, "-m", "distio.cli.main", "coordinator"]
         with log.open("wb") as out:
             self.process = subprocess.Popen(
-                [*command, "--insecure", "--bind", "tcp://127.0.0.1:0"],
+                [*command, *bind.split()],
                 stdout=subprocess.PIPE,
                 stderr=out,
             )
         assert self.process.stdout is not None
-        found = re.search(rb"tcp://[\d.:]+", self.process.stdout.readline())
+        found = re.search(rb"(tcp|ipc)://[^;]+", self.process.stdout.readline())
         assert found is not None
         self.url = found[0].decode()
 
@@ -50,9 +50,14 @@ class Attacked:
         return self._log.read_text(errors="replace")
 
 
-@pytest.fixture(scope="module")
-def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
-    attacked = Attacked(tmp_path_factory.mktemp("attacked") / "log")
+@pytest.fixture(scope="module", params=["tcp", "ipc"])
+def attacked(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Attacked]:
+    bind = "--insecure --bind tcp://127.0.0.1:0"
+    if request.param == "ipc":
+        bind = f"--bind ipc://{tmp_path_factory.mktemp('door')}/c"
+    attacked = Attacked(tmp_path_factory.mktemp("attacked") / "log", bind)
     with worker_at(attacked.url) as worker:
         with Cluster.connect(attacked.url) as cluster:
             assert cluster.run(io.parallel(io.pure(1)).flat_map(io.wait), None).is_ok()

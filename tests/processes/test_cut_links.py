@@ -5,9 +5,11 @@ from __future__ import annotations
 import selectors
 import socket
 import subprocess
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +27,18 @@ class Proxy:
     """Carries bytes between members and a coordinator, for as long as it isn't cut."""
 
     def __init__(self, url: str) -> None:
-        host, port = url.removeprefix("tcp://").split(":")
-        self._target = host, int(port)
-        self._server = socket.create_server(("127.0.0.1", 0))
-        self.url = f"tcp://127.0.0.1:{self._server.getsockname()[1]}"
+        if url.startswith("ipc://"):
+            path = url.removeprefix("ipc://")
+            self._dial: Callable[[], socket.socket] = partial(dial, path)
+            self._server = socket.socket(socket.AF_UNIX)
+            self._server.bind(f"{path}.proxy")
+            self._server.listen()
+            self.url = f"{url}.proxy"
+        else:
+            host, port = url.removeprefix("tcp://").split(":")
+            self._dial = partial(socket.create_connection, (host, int(port)))
+            self._server = socket.create_server(("127.0.0.1", 0))
+            self.url = f"tcp://127.0.0.1:{self._server.getsockname()[1]}"
         self._ear, self._mouth = socket.socketpair()
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._server, selectors.EVENT_READ)
@@ -85,7 +95,7 @@ class Proxy:
         if self._is_cut:
             member.close()
             return
-        coordinator = socket.create_connection(self._target)
+        coordinator = self._dial()
         for one, other in ((member, coordinator), (coordinator, member)):
             self._peers[one] = other
             self._selector.register(one, selectors.EVENT_READ)
@@ -108,18 +118,27 @@ class Proxy:
             self._close_pair(next(iter(self._peers)))
 
 
+def dial(path: str) -> socket.socket:
+    stream = socket.socket(socket.AF_UNIX)
+    stream.connect(path)
+    return stream
+
+
 Start = Callable[[float], tuple[CoordinatorProcess, Proxy]]
 
 
-@pytest.fixture
-def start() -> Iterator[Start]:
-    """Runs a coordinator that allows this absence, and a proxy before it."""
+@pytest.fixture(params=["tcp", "ipc"])
+def start(request: pytest.FixtureRequest) -> Iterator[Start]:
+    """Runs a coordinator that allows this absence, and a proxy before it: on ipc that is another
+    process, as ssh is, so it tells nothing of the ends of members."""
     ends: list[Callable[[], None]] = []
+    directory = tempfile.TemporaryDirectory(dir="/tmp")
 
     def begin(absence: float) -> tuple[CoordinatorProcess, Proxy]:
-        process = CoordinatorProcess(
-            "tcp://127.0.0.1:0", CoordinatorOptions(is_insecure=True, absence=absence)
-        )
+        is_tcp = request.param == "tcp"
+        options = CoordinatorOptions(is_insecure=is_tcp, absence=absence, workers_are_here=is_tcp)
+        url = "tcp://127.0.0.1:0" if is_tcp else f"ipc://{directory.name}/c{len(ends)}"
+        process = CoordinatorProcess(url, options)
         thread = threading.Thread(target=process.run)
         thread.start()
         proxy = Proxy(process.url)
@@ -129,6 +148,7 @@ def start() -> Iterator[Start]:
     yield begin
     for end in ends:
         end()
+    directory.cleanup()
 
 
 def worker_at(url: str, *options: str) -> subprocess.Popen[str]:

@@ -23,6 +23,7 @@ from distio import Cluster, Ok, io
 from distio.errors import ClusterClosed, ClusterError, HandshakeRefused, MatchError
 from distio.runtime.coordinator_process import CoordinatorProcess
 from distio.runtime.joining import join
+from distio.runtime.unix_wire import UnixWire
 from tests.conftest import PATIENCE
 
 URL = "ipc://coordinator"
@@ -266,3 +267,22 @@ def test_join_ends_with_the_program_that_has_started_it() -> None:
             join_quickly(Attempts(), retry=PATIENCE, lifeline=reader)
     finally:
         os.close(reader)
+
+
+def test_coordinator_that_begins_to_listen_while_it_is_waited_for_is_joined(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    has_tried = threading.Event()
+
+    def wire(path: Path) -> UnixWire:
+        try:
+            return UnixWire(path)
+        finally:
+            has_tried.set()
+
+    monkeypatch.setattr("distio.runtime.lines.UnixWire", wire)
+    with ThreadPoolExecutor(1) as pool:
+        joining = pool.submit(Cluster.connect, URL, timeout=PATIENCE)
+        assert has_tried.wait(PATIENCE)
+        with coordinator():
+            joining.result().close()

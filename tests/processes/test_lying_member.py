@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-import zmq
 
 from distio import Cluster, Ok, Queue, io, resource
 from distio.coordination.membership.session import Session, begin_session
@@ -23,21 +24,22 @@ from distio.runtime.coordinator_options import CoordinatorOptions
 from distio.runtime.coordinator_process import CoordinatorProcess
 from distio.runtime.systems import can_share_memory
 from tests.conftest import PATIENCE
+from tests.harness.peers import peer_at
+
+BIND = "tcp://127.0.0.1:0"
 
 
 class Liar:
-    """Two bare sockets of a member that lies."""
+    """A bare peer that is a member, and lies."""
 
     def __init__(self, url: str) -> None:
-        self._context: zmq.Context[Any] = zmq.Context()
-        self._speaks, self._listens = (self._context.socket(zmq.DEALER) for _ in range(2))
-        for each in (self._speaks, self._listens):
-            each.connect(url)
+        self._stack = ExitStack()
+        self._peer = self._stack.enter_context(peer_at(url))
         self._session: Session[m.MemberMessage, m.CoordinatorMessage] = begin_session(0.0)
         token = os.urandom(16)
         hello = m.Hello(PROTOCOL, PYTHON, "client", 1, "liar", os.getpid(), token)
         self.says(hello)
-        self._listens.send_multipart(from_member.encode([m.Listen(token)]))
+        self._peer.listens(*from_member.encode([m.Listen(token)]))
         (welcome,) = self.hears()
         assert isinstance(welcome, m.Welcome)
         self._session = begin_session(welcome.absence)
@@ -48,14 +50,13 @@ class Liar:
 
     def says(self, *messages: m.MemberMessage) -> None:
         self._session.say_all([each for each in messages if each.is_numbered])
-        self._speaks.send_multipart(from_member.encode(messages, *self._session.header()))
+        self._peer.says(*from_member.encode(messages, *self._session.header()))
 
     def says_frames(self, *frames: bytes) -> None:
-        self._speaks.send_multipart(list(frames))
+        self._peer.says(*frames)
 
     def hears(self) -> list[m.CoordinatorMessage]:
-        assert self._listens.poll(int(PATIENCE * 1000))
-        return from_coordinator.decode(self._listens.recv_multipart())
+        return from_coordinator.decode(self._peer.hears())
 
     def is_told(self) -> str:
         """The reason for which it is a member no more."""
@@ -65,7 +66,7 @@ class Liar:
                     return message.reason
 
     def close(self) -> None:
-        self._context.destroy(linger=0)
+        self._stack.close()
 
 
 @io.do
@@ -139,14 +140,22 @@ def test_names_of_a_member_that_is_lost_by_its_lie_are_removed_before_it_is_told
         liar.close()
 
 
-@pytest.fixture
-def coordinator() -> Iterator[str]:
-    process = CoordinatorProcess("tcp://127.0.0.1:0", CoordinatorOptions(is_insecure=True))
+@contextmanager
+def serving(url: str) -> Iterator[str]:
+    process = CoordinatorProcess(url, CoordinatorOptions(is_insecure=True))
     thread = threading.Thread(target=process.run)
     thread.start()
     yield process.url
     process.stop()
     thread.join()
+
+
+@pytest.fixture(params=["tcp", "ipc"])
+def coordinator(request: pytest.FixtureRequest) -> Iterator[str]:
+    with ExitStack() as stack:
+        directory = stack.enter_context(tempfile.TemporaryDirectory(dir="/tmp"))
+        url = BIND if request.param == "tcp" else f"ipc://{directory}/c"
+        yield stack.enter_context(serving(url))
 
 
 def test_message_that_cannot_be_encoded_costs_its_receiver_its_membership(
@@ -169,15 +178,14 @@ def test_message_that_cannot_be_encoded_costs_its_receiver_its_membership(
 
 
 def test_unknown_peer_that_speaks_another_protocol_is_told_once(coordinator: str) -> None:
-    with zmq.Context() as context, context.socket(zmq.DEALER) as stranger:
-        stranger.connect(coordinator)
+    with peer_at(coordinator) as stranger:
         for _ in range(100):
-            stranger.send(b"GET / HTTP/1.1")
-        (refused,) = from_coordinator.decode(stranger.recv_multipart())
+            stranger.says(b"GET / HTTP/1.1")
+        (refused,) = from_coordinator.decode(stranger.is_answered())
         assert isinstance(refused, m.Refused)
         with Cluster.connect(coordinator) as cluster:
             assert io.pure(1).run(None, on=cluster) == Ok(1)
-        assert not stranger.poll(0)
+        assert stranger.has_heard_all()
 
 
 @pytest.mark.parametrize(
@@ -188,16 +196,17 @@ def test_unknown_peer_that_speaks_another_protocol_is_told_once(coordinator: str
     ],
 )
 def test_peer_with_an_old_version_of_zeromq_is_ignored_and_harms_no_member(
-    said: bytes, reason: str, coordinator: str, caplog: pytest.LogCaptureFixture
+    said: bytes, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """ZeroMQ doesn't show from which of such connections a frame came."""
     caplog.set_level("INFO")
-    host, port = coordinator.removeprefix("tcp://").split(":")
-    with socket.create_connection((host, int(port))) as old:
-        for frame in (b"", said):  # the first is its identity
-            old.sendall(bytes([len(frame) + 1, 0]) + frame)
-        while "refused a peer" not in caplog.text:
-            with Cluster.connect(coordinator) as cluster:
-                assert io.pure(1).run(None, on=cluster) == Ok(1)
+    with serving(BIND) as coordinator:
+        host, port = coordinator.removeprefix("tcp://").split(":")
+        with socket.create_connection((host, int(port))) as old:
+            for frame in (b"", said):  # the first is its identity
+                old.sendall(bytes([len(frame) + 1, 0]) + frame)
+            while "refused a peer" not in caplog.text:
+                with Cluster.connect(coordinator) as cluster:
+                    assert io.pure(1).run(None, on=cluster) == Ok(1)
     assert reason in caplog.text
     assert "Traceback" not in caplog.text

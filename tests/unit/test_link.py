@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
-import zmq
 
 from distio.coordination.endings.member import Endings
 from distio.coordination.executor.services import HostServices
@@ -18,8 +18,11 @@ from distio.coordination.member import Member
 from distio.protocol import messages as m
 from distio.protocol.codec import from_coordinator, from_member
 from distio.runtime import link
+from distio.runtime.connections import Connections
 from distio.runtime.handshake import connect
 from distio.runtime.link import LinkedHost
+from distio.runtime.listening import listen
+from distio.runtime.poller import Poller
 from tests.conftest import PATIENCE
 
 _PATIENCE_MS = 10_000
@@ -29,18 +32,18 @@ class Counterpart:
     """A coordinator that sends what the test wants, and one member."""
 
     def __init__(
-        self, router: zmq.Socket[bytes], *early: m.CoordinatorMessage, absence: float = 0.0
+        self, connections: Connections, *early: m.CoordinatorMessage, absence: float = 0.0
     ) -> None:
         """
         Args:
-            router: where the member is.
+            connections: that with the member is one of them.
             early: what it is told together with its welcome.
             absence: for how many seconds it may be absent.
         """
-        self._router = router
-        port = router.bind_to_random_port("tcp://127.0.0.1")
+        self._connections = connections
+        self._poller = Poller(*connections.sources)
         with ThreadPoolExecutor(1) as pool:
-            joining = pool.submit(connect, f"tcp://127.0.0.1:{port}", "worker", 1)
+            joining = pool.submit(connect, connections.binding.url, "worker", 1)
             first, second = self.hear(), self.hear()
             self._listener, _ = first if isinstance(first[1][0], m.Listen) else second
             self.say(m.Welcome(1, absence), *early, first=1 if early else 0)
@@ -52,13 +55,16 @@ class Counterpart:
         self._link.start()
 
     def say(self, *messages: m.CoordinatorMessage, first: int = 0) -> None:
-        self._router.send_multipart([self._listener, *from_coordinator.encode(messages, first)])
+        self._connections.send(self._listener, from_coordinator.encode(messages, first))
 
     def hear(self) -> tuple[bytes, list[m.MemberMessage]]:
         """The sender of the next messages, and the messages."""
-        assert self._router.poll(_PATIENCE_MS), "nothing was said"
-        address, *frames = self._router.recv_multipart()
-        return address, from_member.decode(frames)
+        while (arrival := self._connections.receive()) is None:
+            events = self._poller.poll(0 if self._connections.is_behind else _PATIENCE_MS)
+            assert events or self._connections.is_behind, "nothing was said"
+            self._connections.look(events)
+        self._connections.admit(arrival)
+        return arrival.address, from_member.decode(arrival.frames)
 
     def wait_until_idle(self) -> None:
         self.wait_until(lambda host: host._idle > 0)
@@ -81,66 +87,76 @@ class Counterpart:
         self.join()
 
 
+@pytest.fixture(params=["tcp", "ipc"])
+def connections(request: pytest.FixtureRequest) -> Iterator[Connections]:
+    with tempfile.TemporaryDirectory(dir="/tmp") as directory:
+        url = "tcp://127.0.0.1:0" if request.param == "tcp" else f"ipc://{directory}/c"
+        connections = listen(url, PATIENCE, None, is_insecure=True)
+        yield connections
+        connections.close()
+        connections.binding.release()
+
+
 @pytest.fixture
-def counterpart() -> Iterator[Counterpart]:
-    with zmq.Context() as context, context.socket(zmq.ROUTER) as router:
-        counterpart = Counterpart(router)
-        counterpart.listen()
-        yield counterpart
-        counterpart.close()
+def counterpart(connections: Connections) -> Iterator[Counterpart]:
+    counterpart = Counterpart(connections)
+    counterpart.listen()
+    yield counterpart
+    counterpart.close()
 
 
-def test_thread_without_work_listens_when_what_came_with_the_welcome_was_taken_up() -> None:
+def test_thread_without_work_listens_when_what_came_with_the_welcome_was_taken_up(
+    connections: Connections,
+) -> None:
     """Else it might take up what was said after that before it."""
-    with zmq.Context() as context, context.socket(zmq.ROUTER) as router:
-        counterpart = Counterpart(router, m.DropOutcomes([]))
-        counterpart.wait_until_idle()
-        assert not counterpart.host.lead.is_with_pool
-        counterpart.say(m.DropOutcomes([]), first=2)
-        counterpart.listen()
-        counterpart.wait_until(lambda host: host.lead.is_with_pool)
-        counterpart.wait_until(lambda host: host.member.state.progress.received == 2)
-        counterpart.close()
-        assert counterpart.host.failure is None
+    counterpart = Counterpart(connections, m.DropOutcomes([]))
+    counterpart.wait_until_idle()
+    assert not counterpart.host.lead.is_with_pool
+    counterpart.say(m.DropOutcomes([]), first=2)
+    counterpart.listen()
+    counterpart.wait_until(lambda host: host.lead.is_with_pool)
+    counterpart.wait_until(lambda host: host.member.state.progress.received == 2)
+    counterpart.close()
+    assert counterpart.host.failure is None
 
 
-def test_pool_does_not_listen_before_what_it_has_handed_over_was_taken_up() -> None:
-    with zmq.Context() as context, context.socket(zmq.ROUTER) as router:
-        counterpart = Counterpart(router)
-        host = counterpart.host
-        counterpart.wait_until_idle()
-        of_link, of_fibers = m.LeaseRenewed(0.0), m.DropOutcomes([])
-        frames = from_coordinator.encode([of_link]), from_coordinator.encode([of_fibers], 1)
-        with host.mutex:
-            host.take_up_in_turn([from_coordinator.read(each) for each in frames])
-            with host.alone_listening():  # the link thread makes another connection
-                pass
-            assert not host.lead.is_free
-        counterpart.say(of_fibers, first=2)
-        counterpart.listen()
-        counterpart.wait_until(lambda host: host.member.state.progress.received == 2)
-        counterpart.close()
-        assert host.failure is None
+def test_pool_does_not_listen_before_what_it_has_handed_over_was_taken_up(
+    connections: Connections,
+) -> None:
+    counterpart = Counterpart(connections)
+    host = counterpart.host
+    counterpart.wait_until_idle()
+    of_link, of_fibers = m.LeaseRenewed(0.0), m.DropOutcomes([])
+    frames = from_coordinator.encode([of_link]), from_coordinator.encode([of_fibers], 1)
+    with host.mutex:
+        host.take_up_in_turn([from_coordinator.read(each) for each in frames])
+        with host.alone_listening():  # the link thread makes another connection
+            pass
+        assert not host.lead.is_free
+    counterpart.say(of_fibers, first=2)
+    counterpart.listen()
+    counterpart.wait_until(lambda host: host.member.state.progress.received == 2)
+    counterpart.close()
+    assert host.failure is None
 
 
 @pytest.mark.parametrize("hosts_fibers", [True, False])
 def test_member_whose_connection_breaks_while_it_leaves_waits_no_longer_than_its_grace(
-    hosts_fibers: bool, monkeypatch: pytest.MonkeyPatch
+    hosts_fibers: bool, connections: Connections, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The member is lost if a fiber is still there, whether the break or the request came first."""
     if hosts_fibers:
         monkeypatch.setattr(Member, "hosts_fibers", True)
         monkeypatch.setattr(Endings, "after_flush", lambda endings: None)
-    with zmq.Context() as context:
-        with context.socket(zmq.ROUTER) as router:
-            counterpart = Counterpart(router, absence=1000.0)
-            counterpart.listen()
-            counterpart.wait_until_idle()
-            counterpart.host.leaving.request("it was told to", 0.1)
-            counterpart.wait_until(lambda host: host.member.state.is_leaving)
-        counterpart.join()
-        assert "could not be made again" in counterpart.host.closed_because
-        assert counterpart.host.keeper.is_lost is hosts_fibers
+    counterpart = Counterpart(connections, absence=1000.0)
+    counterpart.listen()
+    counterpart.wait_until_idle()
+    counterpart.host.leaving.request("it was told to", 0.1)
+    counterpart.wait_until(lambda host: host.member.state.is_leaving)
+    connections.close()
+    counterpart.join()
+    assert "could not be made again" in counterpart.host.closed_because
+    assert counterpart.host.keeper.is_lost is hosts_fibers
 
 
 def test_link_reports_messages_that_wake_no_thread_as_received(counterpart: Counterpart) -> None:
@@ -217,3 +233,27 @@ def test_link_holds_deferrable_messages_of_a_burst_back_for_one_batch(
             host.outbox_changed()
     heard = [counterpart.hear()[1] for _ in range(6)]
     assert heard == [*[[message]] * 4, [message, message, cancel], [message]]
+
+
+def test_link_sends_what_there_was_no_room_for_when_there_is(counterpart: Counterpart) -> None:
+    """On ipc the link thread does, which sleeps until it is roused."""
+    counterpart.wait_until_idle()
+    counterpart.wait_until(lambda host: host.lead.is_with_pool and host.lead.guard_waits)
+    large = [m.StoreValue(1, number, bytes([number]) * 5_000_000) for number in range(4)]
+    for each in large:
+        counterpart.host.say(each)
+    heard: list[m.MemberMessage] = []
+    while len(heard) < len(large):
+        heard += [each for each in counterpart.hear()[1] if isinstance(each, m.StoreValue)]
+    assert heard == large
+
+
+def test_link_whose_end_a_thread_of_the_pool_sees_closes(
+    connections: Connections, counterpart: Counterpart
+) -> None:
+    counterpart.wait_until_idle()
+    counterpart.wait_until(lambda host: host.lead.is_with_pool and host.lead.guard_waits)
+    connections.close()
+    counterpart.join()
+    assert counterpart.host.keeper.is_lost
+    assert "the connection to the coordinator broke" in counterpart.host.closed_because

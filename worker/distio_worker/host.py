@@ -135,7 +135,10 @@ def serve(
             code = code or NEAR_LIMIT
         late = threading.Timer(_MAIN_THREAD_MAY_TAKE_SECONDS, end, [code])
         late.daemon = True
-        late.start()
+        try:
+            late.start()
+        except RuntimeError:  # the system allows no more threads: the main thread gets no time
+            end(code)
 
     try:
         host.start(worker.threads, "distio-worker")
