@@ -5,7 +5,7 @@ Rules
 - Nothing waits, but for the parts of a large message in a process that runs code of users. There
   each portion costs a wait for the interpreter's lock, so a portion may be large, and take a moment
   without the lock.
-- What a peer doesn't take at once stays in a queue of its channel, in order. Whoever owns the
+- Bytes that a peer doesn't take at once stay in a queue of its channel, in order. The owner of the
   channel flushes it when the descriptor takes something again.
 - The end of a connection is seen after all that was said on it.
 - One thread may send while another one receives.
@@ -83,9 +83,9 @@ class Channel:
         self._end = ""
         """Why nothing more comes; empty: something may."""
         self.breach = ""
-        """What the peer has sent that it must not; empty: nothing."""
+        """The breach of the framing by the peer; empty: there was none."""
         self._left: deque[memoryview] = deque()
-        """What is to be sent."""
+        """The buffers to send."""
         self._is_deaf = False
         """Whether the peer takes nothing any more."""
 

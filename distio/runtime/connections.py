@@ -22,7 +22,7 @@ class Arrival(NamedTuple):
     """Where it came from."""
     frames: Frames
     envelope: Any
-    """What the connections know its sender by."""
+    """The sender, as the connections know it."""
 
 
 class Connections(Protocol):
@@ -34,7 +34,7 @@ class Connections(Protocol):
 
     @property
     def sources(self) -> tuple[Any, ...]:
-        """What is to be polled."""
+        """The descriptors and sockets to poll."""
 
     @property
     def ends(self) -> Any:

@@ -39,7 +39,7 @@ class Lane(IntEnum):
 
 
 class Limits(NamedTuple):
-    """What a message may have."""
+    """The limits of a message."""
 
     frames: int
     frame_bytes: int
@@ -57,7 +57,7 @@ class BrokenFraming(Exception):
 
 
 def framed(lane: Lane, frames: Frames) -> list[bytes | memoryview]:
-    """What to send for a message; large frames aren't copied."""
+    """The buffers to send for a message; large frames aren't copied."""
     first = memoryview(frames[0]).nbytes
     head = _HEAD.pack(_MARK, lane, len(frames), first)
     if len(frames) == 1 and first <= _JOINED_BYTES:
@@ -100,7 +100,7 @@ class Assembler:
         self._wants = _HEAD.size
         """How long the next part is; none is empty."""
         self._take: Callable[[Any], None] = self._take_head
-        """What takes up the next part."""
+        """The method that takes up the next part."""
         self._lane = Lane.SPEAKER
         self._lengths: deque[int] = deque()
         """Those of the frames that are still to come, in order."""

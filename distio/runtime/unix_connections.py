@@ -51,7 +51,7 @@ _ADDRESS_BYTES: Final = 8
 
 @final
 class _Peer:
-    """Whoever is at the other end of one connection."""
+    """The peer at the other end of one connection."""
 
     __slots__ = ("channel", "is_awaited", "is_ready", "lanes", "number", "waits_for_room")
 
@@ -122,7 +122,7 @@ class UnixConnections:
 
     @property
     def sources(self) -> tuple[int]:
-        """What is to be polled: it tells of all."""
+        """The one descriptor to poll: it tells of all."""
         return (self.ends,)
 
     @property
@@ -275,7 +275,7 @@ class UnixConnections:
             self._selector.modify(number, selectors.EVENT_READ | writes, peer)
 
     def identity_of(self, arrival: Arrival) -> Identity | None:
-        """Whoever connects is this user."""
+        """All peers are this user."""
         return ANYBODY
 
     # -- who is there ---------------------------------------------------------------------

@@ -36,7 +36,7 @@ class UnixWire:
     """
 
     watched: Final[Sequence[Any]] = ()
-    """Whoever listens sees the end."""
+    """Nothing: the thread that listens sees the end."""
 
     def __init__(self, path: Path) -> None:
         self.stranger: int | None = None
@@ -101,11 +101,11 @@ class UnixWire:
         self._channel.flush_patiently(mutex)
 
     def receive(self, *, may_wait: bool) -> Frames | None:
-        """What has come to the listener; what comes to the speaker is dropped."""
+        """The next message for the listener; one for the speaker is dropped."""
         return self._receive(is_answer=False, may_wait=may_wait)
 
     def receive_answer(self) -> Frames | None:
-        """What has come to any of both."""
+        """The next message for any of both."""
         return self._receive(is_answer=True, may_wait=False)
 
     def _receive(self, *, is_answer: bool, may_wait: bool) -> Frames | None:

@@ -25,15 +25,15 @@ class Wire(Protocol):
 
     @property
     def listener(self) -> Any | None:
-        """What can be read when something has come; None: nothing comes any more."""
+        """The source that can be read when something has come; None: nothing comes any more."""
 
     @property
     def watched(self) -> Sequence[Any]:
-        """What can be read when the wire may have broken, besides the listener."""
+        """The sources that can be read when the wire may have broken, besides the listener."""
 
     @property
     def answering(self) -> Sequence[Any]:
-        """What can be read when the coordinator has answered a handshake, in whatever way."""
+        """The sources that can be read when the coordinator has answered a handshake in any way."""
 
     @property
     def stranger(self) -> int | None:
@@ -63,7 +63,7 @@ class Wire(Protocol):
         """
 
     def receive(self, *, may_wait: bool) -> Frames | None:
-        """What has come next; None: nothing has.
+        """The next message that has come; None: none has.
 
         Args:
             may_wait: whether it may take a moment to receive more of a large message.

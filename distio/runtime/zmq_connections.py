@@ -81,13 +81,13 @@ class ZmqConnections:
 
     @property
     def sources(self) -> tuple[Any, ...]:
-        """What is to be polled."""
+        """The sockets to poll."""
         doors = () if self._door is None else self._door.sources
         return self._router, self._monitor, *doors
 
     @property
     def ends(self) -> zmq.Socket[Any]:
-        """What tells of connections that broke."""
+        """The monitor, which tells of connections that broke."""
         return self._monitor
 
     def look(self, events: Mapping[Any, int]) -> None:

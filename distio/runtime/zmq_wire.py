@@ -95,11 +95,11 @@ class ZmqWire:
         """Nothing is left."""
 
     def receive(self, *, may_wait: bool) -> Frames | None:
-        """What has come to the listener."""
+        """The next message for the listener."""
         return _buffers(receive(self.listener))
 
     def receive_answer(self) -> Frames | None:
-        """What has come to one of both."""
+        """The next message for one of both."""
         frames = receive(self.listener)
         return _buffers(receive(self._sender) if frames is None else frames)
 

@@ -26,10 +26,10 @@ class Peer(Protocol):
         """Say this as the listener."""
 
     def hears(self) -> list[Any]:
-        """What the listener is told next."""
+        """The next message for the listener."""
 
     def is_answered(self) -> list[Any]:
-        """What the speaker is told next."""
+        """The next message for the speaker."""
 
     def has_heard_all(self) -> bool:
         """Whether nothing has come that wasn't heard."""

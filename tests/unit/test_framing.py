@@ -42,7 +42,7 @@ def heard(assembler: Assembler) -> Said:
 
 
 def fed(data: bytes, *portions: int, limits: Limits = MEMBER) -> Said:
-    """What comes of this stream, if it comes in portions of these sizes, again and again."""
+    """The messages of this stream, if it comes in portions of these sizes, again and again."""
     assembler, at, turn = Assembler(limits), 0, 0
     while at < len(data):
         size = portions[turn % len(portions)]

@@ -43,7 +43,7 @@ class Door:
         self.arrivals: list[Arrival] = []
 
     def turn(self, *, waits: bool = True) -> None:
-        """What the loop of a coordinator does once."""
+        """Do what the loop of a coordinator does in one turn."""
         waits = waits and not self.connections.is_behind
         self.connections.look(self._poller.poll(int(PATIENCE * 1000) if waits else 0))
         self.unwelcome += self.connections.find_unwelcome({})
