@@ -43,7 +43,7 @@ from distio.runtime.named_runs import NamedRuns
 from distio.runtime.own_runs import OwnRuns
 from distio.runtime.pace import HOLD_BACK_MS, Advice, Pace
 from distio.runtime.pending_runs import inherited
-from distio.runtime.poller import Poller
+from distio.runtime.poller import ROOM, Poller
 from distio.runtime.questions import Questions
 from distio.runtime.relay import Relay
 from distio.runtime.reports import log_report
@@ -267,9 +267,9 @@ class LinkedHost(LeadingHost):
                 reason = self._take_over()
                 with self.mutex:
                     self.release_socket()
-            if wire.listener in events:
+            if plan is Plan.LEAD and wire.listener in events:
                 reason = reason or self._hear_as_guard()
-            if wire.blocked in events:
+            if ROOM in events:
                 wire.flush(self.mutex)
             if self._lines.has_broken(events):
                 reason = reason or self._hear_rest() or keeper.broke()

@@ -10,7 +10,10 @@ import zmq
 
 from distio.runtime.sockets import has_come
 
-__all__ = ["Poller"]
+__all__ = ["ROOM", "Poller"]
+
+ROOM: Final = "room"
+"""Stands for the descriptor to which something can be written."""
 
 
 @final
@@ -32,6 +35,7 @@ class Poller:
         for source in sources:
             if source is not None:
                 self.register(source)
+        self._writable = writable
         if writable is not None:
             reads = select.POLLIN if writable in sources else 0
             self._poll.register(writable, reads | select.POLLOUT)
@@ -56,8 +60,9 @@ class Poller:
         """Wait for no longer than that; None: until there is something.
 
         Returns:
-            By source of which something can be read, that takes something again, or that is at its
-            end: zmq.POLLIN.
+            By source of which something can be read, or that is at its end: zmq.POLLIN. If the
+            writable descriptor takes something again, or is at its end, ROOM is among them: one
+            that only takes something has nothing to be read.
         """
         sockets, left = self._sockets, milliseconds
         until = 0.0 if milliseconds is None else time.monotonic() + milliseconds / 1000
@@ -66,8 +71,10 @@ class Poller:
                 socket: zmq.POLLIN for socket in sockets.values() if has_come(socket)
             }
             ready = self._poll.poll(0 if events else left)
-            for descriptor, _ in ready:
-                if descriptor not in sockets:
+            for descriptor, what in ready:
+                if descriptor == self._writable:
+                    events[ROOM] = zmq.POLLOUT
+                if descriptor not in sockets and what != select.POLLOUT:
                     events[descriptor] = zmq.POLLIN
             if events or not ready:
                 return events

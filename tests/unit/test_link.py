@@ -235,17 +235,27 @@ def test_link_holds_deferrable_messages_of_a_burst_back_for_one_batch(
     assert heard == [*[[message]] * 4, [message, message, cancel], [message]]
 
 
-def test_link_sends_what_there_was_no_room_for_when_there_is(counterpart: Counterpart) -> None:
+def test_link_sends_what_there_was_no_room_for_when_there_is(
+    counterpart: Counterpart, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """On ipc the link thread does, which sleeps until it is roused."""
     counterpart.wait_until_idle()
     counterpart.wait_until(lambda host: host.lead.is_with_pool and host.lead.guard_waits)
     large = [m.StoreValue(1, number, bytes([number]) * 5_000_000) for number in range(4)]
+    heard_twice: list[None] = []
+
+    def hear() -> str:
+        heard_twice.append(None)
+        return ""
+
+    monkeypatch.setattr(counterpart.host, "_hear_as_guard", hear)
     for each in large:
         counterpart.host.say(each)
     heard: list[m.MemberMessage] = []
     while len(heard) < len(large):
         heard += [each for each in counterpart.hear()[1] if isinstance(each, m.StoreValue)]
     assert heard == large
+    assert not heard_twice  # a thread of the pool listens: two of them would mix up what comes
 
 
 def test_link_whose_end_a_thread_of_the_pool_sees_closes(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import zmq
 
-from distio.runtime.poller import Poller
+from distio.runtime.poller import ROOM, Poller
 
 PATIENCE_MS = 10_000
 Pair = tuple[zmq.Socket[Any], zmq.Socket[Any]]
@@ -82,3 +83,13 @@ def test_poller_that_is_told_to_does_not_wait_for_a_source_any_more(
     assert poller.poll(PATIENCE_MS) == {reader: zmq.POLLIN}
     poller.unregister(reader)
     assert poller.poll(0) == {}
+
+
+def test_poller_tells_room_from_what_can_be_read() -> None:
+    one, other = socket.socketpair()
+    with one, other:
+        poller = Poller(one.fileno(), writable=one.fileno())
+        assert poller.poll(PATIENCE_MS) == {ROOM: zmq.POLLOUT}
+        other.send(b"x")
+        events = poller.poll(PATIENCE_MS)
+        assert events == {ROOM: zmq.POLLOUT, one.fileno(): zmq.POLLIN}
