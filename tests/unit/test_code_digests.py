@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import types
@@ -219,3 +220,26 @@ def test_digest_of_a_function_whose_code_is_replaced_is_another() -> None:
     made.__code__ = other.__code__
     assert digest_of_code(made) not in ("", before)
     assert digest_of_code(made) == digest_of_code(other)
+
+
+DIGESTS = """
+import attr
+from distio.core.pickling.code_digests import digest_of_code
+print(digest_of_code(attr.Attribute))
+"""
+
+
+def test_digest_of_a_class_whose_hash_a_library_has_made_is_the_same_in_each_process() -> None:
+    """The generated method has the hash of a text as a constant."""
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", DIGESTS],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(found) == 1
+    assert found != {"\n"}

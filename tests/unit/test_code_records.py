@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import pydantic_core
 import pytest
 
 from distio import io
@@ -238,3 +239,10 @@ def test_stand_in_is_used_in_a_closure_of_before(write: Write) -> None:
     with use_space(ObjectSpace()):  # as in another process
         program = opened(made, stand_ins)
     assert program.run(None) == Ok(("as before", 1))
+
+
+def test_record_of_an_object_that_is_found_by_name_is_that_of_its_class() -> None:
+    program = io.pure(pydantic_core.PydanticUndefined)  # it has no `__qualname__`
+    assert dumped(program).named == {
+        id(pydantic_core.PydanticUndefinedType): pydantic_core.PydanticUndefinedType
+    }

@@ -128,7 +128,8 @@ class _Printer:
         self._print_value([*counts, code.co_flags & _KINDS])
         for names in (code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars):
             self._print_value(names)
-        self._print_instructions(code)
+        if not _is_generated(code):
+            self._print_instructions(code)
 
     def _print_instructions(self, code: CodeType) -> None:
         """Take up what the compiler has made, however the source is spread over lines.
@@ -179,6 +180,14 @@ class _Printer:
 
     def _say(self, text: str) -> None:
         self._hash.update(text.encode(errors="surrogatepass") + b"\0")
+
+
+def _is_generated(code: CodeType) -> bool:
+    """Whether a library has made the code in this process, as attrs makes the methods of a class.
+
+    Its constants may be those of the process: the hash of a text, for one.
+    """
+    return code.co_filename.startswith("<") and code.co_filename.endswith(">")
 
 
 def _parts_of_name(instruction: dis.Instruction) -> list[str]:

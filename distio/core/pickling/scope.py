@@ -267,9 +267,13 @@ class Scope:
         return found is obj
 
     def note_code(self, obj: Any) -> None:
-        """A function or class is only named: it is to be the same where the pickle is opened."""
-        if not modules.is_of_python(obj.__module__):
-            self.code[id(obj)] = obj
+        """A function or class is only named: it is to be the same where the pickle is opened.
+
+        Of another object that is only named, such as a sentinel, the class is.
+        """
+        named = obj if hasattr(obj, "__qualname__") else type(obj)
+        if not modules.is_of_python(named.__module__):
+            self.code[id(named)] = named
 
     def note_imports(self, imports: Iterable[Import], package: Any) -> None:
         """Code that travels by value imports these modules when it runs."""
