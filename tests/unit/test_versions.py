@@ -41,7 +41,7 @@ def test_compared_code_that_has_changed_names_the_versions_of_its_package(
 
     def install(version: str, source: str) -> None:
         vars(shop)["__version__"] = version
-        exec(source, vars(shop))
+        exec(compile(source, "shop_of_versions.py", "exec"), vars(shop))
         versions._version.cache_clear()
         code_records._same.clear()
 
