@@ -190,7 +190,7 @@ def test_link_thread_listens_while_all_threads_are_busy(counterpart: Counterpart
     counterpart.say(m.DropOutcomes([]))
     counterpart.wait_until(lambda host: host.member.state.progress.received == 1)
     may_go_on.set()
-    counterpart.hear()
+    counterpart.wait_until_idle()
     counterpart.say(m.DropOutcomes([]))  # the guard hears it, and a thread is idle
     counterpart.wait_until(lambda host: host.lead.is_with_pool)
 

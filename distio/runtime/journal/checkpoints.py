@@ -11,6 +11,7 @@ import pickle
 import struct
 import zlib
 from collections.abc import Callable
+from enum import EnumType
 from functools import partial
 from io import BytesIO
 from typing import Any, BinaryIO, Final
@@ -92,9 +93,17 @@ def _open_blobs(blobs: Blobs, next_number: int) -> Blobs:
 
 
 def _method(value: Any, name: str) -> Any:
-    """A bound method of one of the coordinator's parts: all that a pickle needs `getattr` for."""
-    kind = type(value)
-    if not kind.__module__.startswith(_OWN) or not callable(getattr(kind, name, None)):
+    """A bound method of one of the coordinator's parts, or a member of one of its enums.
+
+    A pickle needs `getattr` for nothing else, and for enums only in some versions of Python, such
+    as 3.11.2.
+    """
+    kind: type
+    if isinstance(value, EnumType):
+        kind, is_known = value, name in value.__members__
+    else:
+        kind, is_known = type(value), callable(getattr(type(value), name, None))
+    if not (is_known and kind.__module__.startswith(_OWN)):
         raise Damaged(f"a checkpoint doesn't refer to {name} of {kind.__name__}")
     return getattr(value, name)
 
