@@ -28,7 +28,7 @@ from distio.runtime.framing import Assembler, BrokenFraming, Lane, Limits, frame
 from distio.runtime.systems import NO_SIGNAL, spare_signals
 from distio.runtime.wire import Frames
 
-__all__ = ["Channel", "open_stream"]
+__all__ = ["Channel", "make_scratch", "open_stream"]
 
 _PORTION_BYTES: Final = 64 * 1024
 _MOST_BUFFERS: Final = 512

@@ -88,8 +88,7 @@ class Process(Services):
         self.actions: list[Action] = []
         """The actions that are possible now."""
         self.next_moment = inf
-        """The time at which there will be something to do, whatever others do, if there is nothing
-        now."""
+        """The time of the next action, whatever others do, if none is possible now."""
         # workers share what they have opened with nobody, and the client is this process
         space = current_space() if kind == "client" else ObjectSpace()
         self._pool = Pool(world, self, name, space, self._check)
