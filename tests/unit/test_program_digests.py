@@ -104,6 +104,7 @@ async def main():
 
 def inner(k):
     class Local:
+        FIELDS = ("size", "count",)
         def value(self):
             self.one = self.two = self.three = k
     return lambda: Local().value()
@@ -160,6 +161,7 @@ def test_digest_of_a_script_does_not_see(before: str, after: str, tmp_path: Path
         ("BLUE = 2", "BLUE = 3"),
         ('"r", "s"', '"r", "t"'),
         ("self.three = k", "self.four = k"),
+        ('"count",)', '"number",)'),
     ],
 )
 def test_digest_of_a_script_sees_a_change(before: str, after: str, tmp_path: Path) -> None:

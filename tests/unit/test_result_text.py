@@ -22,7 +22,7 @@ def through(depth: int) -> int:
     """Fail below lines that are all different."""
     code = "\n".join(f"def f{n}(): return f{n + 1}()" for n in range(depth))
     names: dict[str, Any] = {}
-    exec(f"{code}\ndef f{depth}(): return 1 // 0", names)
+    exec(f"{code}\ndef f{depth}(): return 1 / 0", names)
     return int(names["f0"]())
 
 
@@ -107,18 +107,16 @@ def test_text_of_a_value_whose_repr_raises_says_so() -> None:
 
 def test_text_of_a_panic_begins_with_its_exception_and_the_frames_of_the_user() -> None:
     lines = repr(io.defer(through, 1).run(None)).splitlines()
-    assert lines[0] == (
-        "Panic(exceptions=[ZeroDivisionError('integer division or modulo by zero')], errors=[])"
-    )
+    assert lines[0] == ("Panic(exceptions=[ZeroDivisionError('division by zero')], errors=[])")
     assert lines[1] == "Traceback (most recent call last):"
     assert "in through" in lines[2]
-    assert lines[-1] == "ZeroDivisionError: integer division or modulo by zero"
+    assert lines[-1] == "ZeroDivisionError: division by zero"
 
 
 def test_text_of_a_panic_keeps_both_ends_of_a_long_traceback() -> None:
     lines = repr(io.defer(through, 200).run(None)).splitlines()
     assert any("in through" in line for line in lines)
-    assert lines[-1] == "ZeroDivisionError: integer division or modulo by zero"
+    assert lines[-1] == "ZeroDivisionError: division by zero"
 
 
 # -- notebooks --------------------------------------------------------------------------------

@@ -14,8 +14,10 @@ from distio.core.pickling.spaces import class_being_made, class_known, class_mad
 if TYPE_CHECKING:
     from distio.core.pickling.pickler import Pickler
 
-__all__ = ["names_in_class_body", "reduce_by_value", "text_hints_of_class"]
+__all__ = ["OF_LINES", "names_in_class_body", "reduce_by_value", "text_hints_of_class"]
 
+OF_LINES: Final = ("__firstlineno__", "__static_attributes__")
+"""Names that Python sets in a class, from 3.13 on: its line, and names in varying order."""
 _KEPT_BY_PYTHON: Final = frozenset(
     {
         "__dict__",
@@ -78,6 +80,7 @@ def names_in_class_body(names: dict[str, Any]) -> dict[str, Any]:
         name: value
         for name, value in names.items()
         if name not in _KEPT_BY_PYTHON
+        and name not in OF_LINES
         and not isinstance(value, MemberDescriptorType | GetSetDescriptorType)
     }
 

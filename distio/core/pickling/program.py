@@ -14,6 +14,7 @@ process. So a program is pickled in another way, only to be digested:
 
 from __future__ import annotations
 
+import dis
 import hashlib
 import pickle
 from contextvars import ContextVar
@@ -21,6 +22,7 @@ from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, final
 
 from distio.core.pickling import classes, functions
+from distio.core.pickling.classes import OF_LINES
 from distio.core.pickling.code import codes_in
 from distio.core.pickling.finding import find_module
 from distio.core.pickling.modules import Reach, sources_of
@@ -37,8 +39,6 @@ if TYPE_CHECKING:
 __all__ = ["program_digest"]
 
 _DIGEST_BYTES: Final = 16
-_OF_LINES: Final = ("__firstlineno__", "__static_attributes__")
-"""Names that Python sets in a class, from 3.13 on: its line, and names in varying order."""
 _NOWHERE: Final = Reach()
 _NOWHERE.add(None, None)  # so that no module counts as found
 
@@ -169,7 +169,7 @@ class _ProgramPickler(Pickler):
             return reduced
         make, (_, _, *parts, initial), state, *_ = reduced
         del initial["__module__"]
-        state = {name: value for name, value in state.items() if name not in _OF_LINES}
+        state = {name: value for name, value in state.items() if name not in OF_LINES}
         return make, (*parts, initial), state
 
 
@@ -191,7 +191,7 @@ def _digest_of_code(code: CodeType) -> bytes:
     hashed = _Hashed()
     for each in codes_in(code):
         facts = (
-            each.co_code,
+            *_instructions_of(each),
             each.co_exceptiontable,
             each.co_names,
             each.co_varnames,
@@ -202,22 +202,28 @@ def _digest_of_code(code: CodeType) -> bytes:
             each.co_posonlyargcount,
             each.co_kwonlyargcount,
             each.co_qualname,
-            list(_constants(each)),
         )
         hashed.write(repr(facts).encode(errors="surrogatepass"))
     return hashed.digest()
 
 
-def _constants(code: CodeType) -> Iterable[str]:
-    has_lines = _OF_LINES[0] in code.co_names
-    for const in code.co_consts:
-        if has_lines and (const == code.co_firstlineno or _is_names(const)):
-            continue
-        yield _constant(const)
+def _instructions_of(code: CodeType) -> Iterable[Any]:
+    """What tells the instructions of a code object from others, wherever it stands.
 
-
-def _is_names(const: Any) -> bool:
-    return type(const) is tuple and all(type(part) is str for part in const)
+    The body of a class loads its line and stores it. The line is a part of the instruction, or a
+    constant, which moves the others: so each instruction counts with its constant, but for these.
+    """
+    if OF_LINES[0] not in code.co_names:
+        return code.co_code, [*map(_constant, code.co_consts)]
+    steps: list[tuple[int, Any]] = []
+    for each in dis.get_instructions(code):
+        if each.argval in OF_LINES and each.opname.startswith("STORE"):
+            steps.pop()  # what loads the value
+        elif each.opcode in dis.hasconst:
+            steps.append((each.opcode, _constant(each.argval)))
+        else:
+            steps.append((each.opcode, each.arg))
+    return steps
 
 
 def _constant(const: Any) -> str:
