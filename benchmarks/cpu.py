@@ -19,16 +19,17 @@ FIBERS = 64
 CPU_SECONDS = 0.05
 
 
-def burn(_: int = 0) -> int:
+def burn(_: int = 0, cpu_seconds: float = CPU_SECONDS) -> int:
     """Use as much CPU time as was asked for, however long that takes on a busy machine."""
-    turns, until = 0, time.thread_time() + CPU_SECONDS
+    turns, until = 0, time.thread_time() + cpu_seconds
     while time.thread_time() < until:
         turns += 1
     return turns
 
 
-def run(on: Cluster | None, fibers: int = FIBERS) -> None:
-    program = io.parallel([io.defer(burn) for _ in range(fibers)]).flat_map(io.wait)
+def run(on: Cluster | None, fibers: int = FIBERS, cpu_seconds: float = CPU_SECONDS) -> None:
+    work = [io.defer(burn, cpu_seconds=cpu_seconds) for _ in range(fibers)]
+    program = io.parallel(work).flat_map(io.wait)
     results = program.run(None, on=on).unsafe_get()
     assert all(result.is_ok() for result in results)
 

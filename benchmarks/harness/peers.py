@@ -1,4 +1,4 @@
-"""distio and its peers with two worker processes each, asked in their own words.
+"""distio and its peers on the same number of worker processes, asked in their own words.
 
 None of them forks: a fork would copy the locks of threads that are open, alone.
 """
@@ -20,12 +20,10 @@ from benchmarks.harness.question import Candidate, Measure
 __all__ = ["AT_A_GLANCE", "PEERS", "WORKERS", "Peer", "candidates_of", "local_cluster"]
 
 WORKERS: Final = 2
-_BATCH: Final = range(4)
-"""Calls that have all workers started."""
 
 
 class Peer(NamedTuple):
-    """A library with two workers that wait."""
+    """A library whose workers wait."""
 
     map: Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]]
     """All results, in the way in which its users call a function for each item of a list."""
@@ -33,7 +31,8 @@ class Peer(NamedTuple):
     """Begins a call of a function with its arguments; what it returns waits for the value."""
 
 
-Opens = Callable[[], AbstractContextManager[Peer]]
+Opens = Callable[..., AbstractContextManager[Peer]]
+"""Takes the number of workers, unless it is to be `WORKERS`."""
 
 
 def same(n: int) -> int:
@@ -41,16 +40,16 @@ def same(n: int) -> int:
 
 
 @contextmanager
-def local_cluster() -> Iterator[distio.Cluster]:
+def local_cluster(workers: int = WORKERS) -> Iterator[distio.Cluster]:
     """A cluster of ours whose workers have all joined."""
-    with distio.Cluster.local(workers=WORKERS, threads=1) as cluster:
-        cluster.wait_for(workers=WORKERS)
+    with distio.Cluster.local(workers=workers, threads=1) as cluster:
+        cluster.wait_for(workers=workers)
         yield cluster
 
 
 @contextmanager
-def of_distio() -> Iterator[Peer]:
-    with local_cluster() as cluster, distio.Executor(on=cluster) as executor:
+def of_distio(workers: int = WORKERS) -> Iterator[Peer]:
+    with local_cluster(workers) as cluster, distio.Executor(on=cluster) as executor:
         yield Peer(
             lambda f, items: list(distio.map(f, items, on=cluster)),
             lambda f, *arguments: executor.submit(f, *arguments).result,
@@ -58,9 +57,9 @@ def of_distio() -> Iterator[Peer]:
 
 
 @contextmanager
-def of_pool() -> Iterator[Peer]:
-    with multiprocessing.get_context("spawn").Pool(WORKERS) as pool:
-        pool.map(same, _BATCH)
+def of_pool(workers: int = WORKERS) -> Iterator[Peer]:
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        pool.map(same, range(2 * workers))
         yield Peer(
             pool.map,
             lambda f, *arguments: pool.apply_async(f, arguments).get,
@@ -68,9 +67,9 @@ def of_pool() -> Iterator[Peer]:
 
 
 @contextmanager
-def of_executor() -> Iterator[Peer]:
-    with ProcessPoolExecutor(WORKERS, SPAWN) as executor:
-        list(executor.map(same, _BATCH))
+def of_executor(workers: int = WORKERS) -> Iterator[Peer]:
+    with ProcessPoolExecutor(workers, SPAWN) as executor:
+        list(executor.map(same, range(2 * workers)))
         yield Peer(
             lambda f, items: list(executor.map(f, items)),
             lambda f, *arguments: executor.submit(f, *arguments).result,
@@ -78,27 +77,27 @@ def of_executor() -> Iterator[Peer]:
 
 
 @contextmanager
-def of_joblib() -> Iterator[Peer]:
+def of_joblib(workers: int = WORKERS) -> Iterator[Peer]:
     from joblib import Parallel, delayed
     from joblib.externals.loky import get_reusable_executor
 
     def run(f: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
-        return list(Parallel(WORKERS)(delayed(f)(item) for item in items))
+        return list(Parallel(workers)(delayed(f)(item) for item in items))
 
     def submit(f: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:
-        waits: Callable[[], Any] = get_reusable_executor(WORKERS).submit(f, *arguments).result
+        waits: Callable[[], Any] = get_reusable_executor(workers).submit(f, *arguments).result
         return waits
 
     yield Peer(run, submit)
-    get_reusable_executor(WORKERS).shutdown(kill_workers=True)
+    get_reusable_executor(workers).shutdown(kill_workers=True)
 
 
 @contextmanager
-def of_mpire() -> Iterator[Peer]:
+def of_mpire(workers: int = WORKERS) -> Iterator[Peer]:
     from mpire import WorkerPool
 
-    with WorkerPool(WORKERS, start_method="spawn", keep_alive=True) as pool:
-        pool.map(same, _BATCH)
+    with WorkerPool(workers, start_method="spawn", keep_alive=True) as pool:
+        pool.map(same, range(2 * workers))
         yield Peer(
             pool.map,
             lambda f, *arguments: pool.apply_async(f, arguments).get,
@@ -106,12 +105,12 @@ def of_mpire() -> Iterator[Peer]:
 
 
 @contextmanager
-def of_dask() -> Iterator[Peer]:
+def of_dask(workers: int = WORKERS) -> Iterator[Peer]:
     from distributed import Client, LocalCluster
 
     options: dict[str, Any] = {"dashboard_address": None, "silence_logs": logging.CRITICAL}
     with (
-        LocalCluster(WORKERS, threads_per_worker=1, host="127.0.0.1", **options) as hosts,
+        LocalCluster(n_workers=workers, threads_per_worker=1, host="127.0.0.1", **options) as hosts,
         Client(hosts) as client,
     ):
         yield Peer(
@@ -121,12 +120,12 @@ def of_dask() -> Iterator[Peer]:
 
 
 @contextmanager
-def of_ray() -> Iterator[Peer]:
+def of_ray(workers: int = WORKERS) -> Iterator[Peer]:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     import ray
 
     ray.init(
-        num_cpus=WORKERS,
+        num_cpus=workers,
         _node_ip_address="127.0.0.1",
         _temp_dir=os.getcwd(),  # which is removed when this process has ended
         include_dashboard=False,
@@ -151,7 +150,7 @@ def of_ray() -> Iterator[Peer]:
         return lambda: ray.get(reference)
 
     try:
-        run(same, _BATCH)
+        run(same, range(2 * workers))
         yield Peer(run, submit)
     finally:
         ray.shutdown()
