@@ -1,4 +1,4 @@
-"""What do more workers bring, up to one for each core?
+"""Measures the gain of more workers, up to one for each core.
 
 The number behind each name is that of its workers. Twice the workers can at best halve the time;
 virtual cores that share a real one bring less, to everybody.
