@@ -208,7 +208,7 @@ def _digest_of_code(code: CodeType) -> bytes:
 
 
 def _instructions_of(code: CodeType) -> Iterable[Any]:
-    """What tells the instructions of a code object from others, wherever it stands.
+    """The instructions of a code object and their constants, without its place in a file.
 
     The body of a class loads its line and stores it. The line is a part of the instruction, or a
     constant, which moves the others: so each instruction counts with its constant, but for these.
