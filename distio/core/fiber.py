@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from distio.protocol.messages.placement import Needs
     from distio.protocol.requests import Request
 
-__all__ = ["WHOLE", "Fiber", "Handle", "HeldLock", "Region"]
+__all__ = ["WHOLE", "Fiber", "Handle", "HeldLock", "Region", "as_cancelled"]
 
 
 R = TypeVar("R", contravariant=True)
@@ -415,8 +415,7 @@ class Fiber:
         return isinstance(exception, Cancelled) and exception.fiber == name_of(self.id)
 
     def _fail_as_cancelled(self) -> None:
-        cancelled = Cancelled(name_of(self.id))
-        self._add(TracedException(cancelled, str(cancelled)))
+        self._add(as_cancelled(self.id))
 
     def _add(self, traced: TracedException) -> None:
         failure = self.failure
@@ -442,3 +441,9 @@ class Fiber:
 
     def __repr__(self) -> str:
         return f"<running fiber {self.label}>"
+
+
+def as_cancelled(fiber: int) -> TracedException:
+    """The failure of a fiber that was cancelled."""
+    cancelled = Cancelled(name_of(fiber))
+    return TracedException(cancelled, str(cancelled))

@@ -169,7 +169,7 @@ def ends_when_cancelled(fiber: Fiber) -> bool:
     """Whether the fiber, which waits, has nothing left to do but to end if it is cancelled."""
     if fiber.shield or fiber.holds or fiber.exempt_from_run_cancel:
         return False
-    return all(type(frame)._failed is Frame._failed for frame in fiber.stack)
+    return all(frame._only_tells or type(frame)._failed is Frame._failed for frame in fiber.stack)
 
 
 def is_fresh(captured: tuple[Any, ...]) -> bool:

@@ -5,13 +5,16 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Final, final
 
-__all__ = ["UNKNOWN", "Cause"]
+__all__ = ["CANCELLED", "UNKNOWN", "Cause"]
 
 UNKNOWN: Final = (
     "its outcome is nowhere to be had, because its run is over, or of another cluster, or its "
     "maker is gone; wait for a fiber in the run that started it"
 )
 """The reason why a fiber that wasn't lost has no outcome, and never will."""
+
+CANCELLED: Final = "it was cancelled with its run while it slept"
+"""The reason why a fiber that has ended has sent no outcome: it has only failed as cancelled."""
 
 
 @final

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distio import IO, Ok, Queue, io, resource
+from distio import IO, Ok, Panic, Queue, io, resource
 from distio.testing import (
     Crash,
     Disconnect,
@@ -193,6 +193,56 @@ def test_long_sleep_that_is_soon_cancelled_is_not_put_away() -> None:
 def test_fiber_that_a_run_keeps_nothing_of_is_not_put_away() -> None:
     found = simulate(io.zip_par([io.sleep(100)] * 3), threads=1, snapshots="births")
     assert times_put_away(found) == 0
+
+
+def placed_at_the_end(simulation: Simulation[Any, Any]) -> list[str]:
+    """The lines of the history in which members are given fibers of a run that is cancelled."""
+    lines = str(simulation.history).splitlines()
+    return [line for line in lines if "hears RunCancelled" in line and "Place(" in line]
+
+
+def cancelled_fibers(result: Any) -> list[str]:
+    """The fibers whose cancellation is all that a Panic tells of."""
+    assert isinstance(result, Panic)
+    assert not result.errors
+    return [str(traced.exception) for traced in result.exceptions]
+
+
+@pytest.mark.parametrize(
+    "children",
+    [
+        io.zip_par([io.sleep(500)] * 5),
+        io.zip_par([io.sleep(500).then(io.pure(1))] * 5, fail_fast=False),
+        io.traverse_par(range(5), lambda n: io.sleep(500).then(io.pure(n))),
+        io.parallel([io.sleep(500)] * 5).flat_map(io.wait),
+    ],
+    ids=["zip_par", "zip_par without fail_fast", "traverse_par", "parallel"],
+)
+def test_cold_children_with_nothing_to_release_end_where_they_are(children: Program) -> None:
+    """Their parent waits for them, and is cancelled as well."""
+    found = simulate(children, members=2, threads=1, components=COLD, faults=[Interrupt(at=3)])
+    assert times_put_away(found)
+    assert cancelled_fibers(found.result) == ["fiber 3.0 was cancelled"]
+    assert found.virtual_seconds < 3.1
+    assert placed_at_the_end(found) == []
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_release_that_waits_for_a_cold_fiber_sees_that_it_was_cancelled(seed: int) -> None:
+    found: list[Any] = []
+
+    def note(fibers: Any) -> Program:
+        return io.wait(fibers).map(found.extend).map(lambda _: None)
+
+    def hold(fibers: Any) -> Program:
+        return io.sleep(500).finally_(lambda _: note(fibers))
+
+    program = io.parallel([io.sleep(500)] * 2).flat_map(hold)
+    faults = [Interrupt(at=3)]
+    simulation = simulate(program, members=2, seed=seed, components=COLD, faults=faults)
+    assert times_put_away(simulation)
+    (first,), (second,) = map(cancelled_fibers, found)
+    assert first != second
 
 
 @pytest.mark.parametrize("releases", [False, True])

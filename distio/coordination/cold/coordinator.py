@@ -8,7 +8,8 @@ Rules
   cancelled, it is placed somewhere, asks again, and goes on: in time, or to hear of its
   cancellation.
 - A run that is cancelled has its cold fibers placed, so that they release what they hold. Those
-  that would have nothing to do but to end, and for which nobody waits, end where they are.
+  that would have nothing to do but to end, end where they are: there may be a million of them, more
+  than can be placed in the period of grace. Their waiters hear that they were cancelled.
 - Fibers that were put away together share a pickle, which is opened for each of them that wakes. So
   those share one that wake at about the same time. They are placed together when the first of them
   wakes, and the others sleep on there for the moment that is left.
@@ -42,7 +43,6 @@ _TOGETHER_SECONDS: Final = 1.0
 """Fibers that share a pickle and wake so soon after each other are placed together."""
 _FEW: Final = 100
 """How many groups without fibers the heap may keep before they are cleared away."""
-_ENDED: Final = "it was cancelled with its run while it slept"
 
 
 class PutAwayPolicy(NamedTuple):
@@ -254,16 +254,14 @@ class Cold(CoordinatorFeature):
             self._state.survive(self._end, group, run, run=id)
 
     def _end(self, group: ColdGroup, run: Run) -> None:
-        hear: list[int] = []
-        end: list[int] = []
-        for fiber in group.fibers:
-            is_awaited = fiber == group.run or self._state.fibers[fiber].waiters
-            (end if group.is_bare and not is_awaited else hear).append(fiber)
+        # the outcome of a run is that of its root, which has to be there as bytes
+        hear = [fiber for fiber in group.fibers if fiber == group.run or not group.is_bare]
+        end = [fiber for fiber in group.fibers if fiber != group.run and group.is_bare]
         self._rouse(group, hear)
         if end:
             run.count(NOWHERE, -len(end))
             for fiber, record in zip(end, self._take_out(group, end)):
-                self._state.lose_fiber(fiber, record, "", _ENDED)
+                self._state.end_cancelled(fiber, record)
 
     # -- time -----------------------------------------------------------------------------
 

@@ -106,6 +106,10 @@ class Endings(CoordinatorFeature):
         if is_first:
             run.ending = cause, reason
             self._ending[id] = None
+        # before who waits for a fiber hears that it was cancelled with the run
+        for host in sorted(run.members & self._state.members.keys()):
+            self._state.send(host, m.RunCancelled(id))
+        if is_first:
             for run_is_ending in self._state.hooks.run_is_ending:
                 run_is_ending(id, run)
         run.note_progress()
@@ -114,8 +118,6 @@ class Endings(CoordinatorFeature):
             return
         if is_first or self._closing:
             self._limit(_RUN, id, self.grace)
-        for host in sorted(run.members & self._state.members.keys()):
-            self._state.send(host, m.RunCancelled(id))
 
     def deadlocked(self, id: int, run: Run, waits: str) -> None:
         """End a run that nothing can ever wake; `waits` tells which fibers wait, and for what."""

@@ -86,7 +86,7 @@ class CoordinatorFeature:
         """A run has started: its root is counted at the member that has started it."""
 
     def run_is_ending(self, id: int, run: Run) -> None:
-        """A run is being cancelled: its members are told next."""
+        """A run is being cancelled, and its members have been told."""
 
     def run_held(self, id: int) -> None:
         """A member doesn't read what fibers of this run have for it; see `pressure`."""

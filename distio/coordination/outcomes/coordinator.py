@@ -320,6 +320,8 @@ class Outcomes(CoordinatorFeature):
 
     def fiber_ended(self, fiber: int, record: FiberRecord) -> None:
         """A fiber needs no record any more if nobody will ask for its outcome."""
+        if record.rare.lost is not None:
+            self._tell_waiters(record, m.FiberLost(fiber, *record.rare.lost))
         is_there = fiber in self._state.fibers  # its snapshot was the last to refer to it
         if is_there and record.is_unwanted and not record.waiters:
             self._forget(fiber, record)

@@ -17,11 +17,12 @@ from distio.coordination.references.member import References
 from distio.coordination.state.local_run import LocalRun
 from distio.coordination.state.location import LocalFiber, RemoteFiber, is_of
 from distio.coordination.state.member import MemberState
-from distio.core.fiber import Fiber, Handle
+from distio.core.fiber import Fiber, Handle, as_cancelled
 from distio.core.outcomes import Leaving, Packed
 from distio.core.where import in_fiber
 from distio.errors import ProcessExit, TracedException, WorkerLost
 from distio.protocol import messages as m
+from distio.protocol.endings import CANCELLED
 from distio.protocol.ids import name_of
 from distio.result import Panic
 
@@ -145,6 +146,8 @@ class Outcomes(MemberFeature):
         if message.worker:
             exit = self._exits.get(message.worker)
             panic = lost_with(message.worker, message.reason, message.fiber, exit)
+        elif message.reason == CANCELLED:
+            panic = Panic([as_cancelled(message.fiber)], [])
         else:
             panic = unknown(message.fiber, message.reason)
         if message.run:

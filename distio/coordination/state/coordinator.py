@@ -19,7 +19,7 @@ from distio.coordination.state.registry import NOWHERE, ColdGroup, FiberRecord, 
 from distio.coordination.state.store import InMemory, Keep
 from distio.coordination.state.unread import MOST_UNREAD_BYTES
 from distio.protocol import messages as m
-from distio.protocol.endings import Cause
+from distio.protocol.endings import CANCELLED, Cause
 from distio.protocol.ids import home_of
 from distio.protocol.messages.pressure import AwaitRead
 from distio.protocol.sizes import size_of
@@ -282,6 +282,13 @@ class CoordinatorState:
         record.own.lost = (worker, reason)
         for fiber_lost in self.hooks.fiber_lost:
             fiber_lost(fiber, record, worker, reason)
+
+    def end_cancelled(self, fiber: int, record: FiberRecord) -> None:
+        """End a fiber that could only fail as cancelled; the caller counts it off its run."""
+        record.ended = True
+        record.own.lost = ("", CANCELLED)
+        for fiber_ended in self.hooks.fiber_ended:
+            fiber_ended(fiber, record)
 
     def drop_fibers(self, host: int, chunk: m.Chunk) -> None:
         """The fibers of a chunk, which is here or has just come from a host, are dropped."""

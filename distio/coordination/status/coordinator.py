@@ -22,6 +22,7 @@ from distio.coordination.state.coordinator import CoordinatorState
 from distio.coordination.state.members import MemberRecord
 from distio.coordination.state.registry import NOWHERE, FiberRecord, Run
 from distio.errors import DistioBug
+from distio.protocol.endings import CANCELLED
 from distio.protocol.ids import home_of, name_of
 from distio.protocol.messages import status as m
 
@@ -108,7 +109,7 @@ class StatusQueries(CoordinatorFeature):
         if record is None:
             home = home_of(fiber)
             return ("" if home in self._state.members else "lost"), (home, 0)
-        if record.rare.lost is not None:
+        if record.rare.lost is not None and record.rare.lost[1] != CANCELLED:
             state = "lost"
         elif record.ended:
             state = "ended"

@@ -11,7 +11,7 @@ from distio.coordination.gate import Gate
 from distio.coordination.state.events import Received
 from distio.coordination.state.registry import NOWHERE
 from distio.protocol import messages as m
-from distio.protocol.endings import Cause
+from distio.protocol.endings import CANCELLED, Cause
 from distio.protocol.ids import fiber_id
 from distio.protocol.messages.cold import FibersPutAway, PutAway
 from distio.protocol.messages.status import QueryStatus
@@ -142,12 +142,30 @@ def test_cold_fibers_with_nothing_left_to_do_end_with_their_run(scene: Scene) ->
     assert scene.machine.runs[RUN].alive == alive - 2
 
 
-def test_cold_fiber_for_which_somebody_waits_is_placed_at_the_end_of_its_run(scene: Scene) -> None:
-    """The fiber that waits gets the outcome of that fiber."""
+def test_waiter_for_a_cold_fiber_hears_of_the_end_of_the_run_and_then_of_the_fiber(
+    scene: Scene,
+) -> None:
+    """In this order: otherwise the fiber that waits would go on as if nothing had happened."""
     are_put_away(scene, is_bare=True)
     scene.says(1, m.AwaitOutcomes(RUN, [SECOND]))
     commands = scene.says(1, m.CancelRun(RUN, Cause.CANCELLED, ""))
-    assert placed(commands) == [([SECOND], [1])]
+    assert placed(commands) == []
+    heard = [message for member, message in commands if member == 1]
+    assert heard == [m.RunCancelled(RUN), m.FiberLost(SECOND, "", CANCELLED)]
+
+
+def test_waiter_that_comes_late_hears_that_a_cold_fiber_was_cancelled(scene: Scene) -> None:
+    are_put_away(scene, is_bare=True)
+    scene.says(1, m.CancelRun(RUN, Cause.CANCELLED, ""))
+    commands = scene.says(1, m.AwaitOutcomes(RUN, [FIRST]))
+    assert commands == [(1, m.FiberLost(FIRST, "", CANCELLED))]
+
+
+def test_status_of_a_cold_fiber_that_was_cancelled_is_ended(scene: Scene) -> None:
+    are_put_away(scene, is_bare=True)
+    scene.says(1, m.CancelRun(RUN, Cause.CANCELLED, ""))
+    ((_, reply),) = scene.says(1, QueryStatus(RUN, RUN, 1, SECOND))
+    assert reply.state == "ended"  # type: ignore[attr-defined]  # it is a StatusReply
 
 
 def test_status_of_a_cold_fiber_is_known_without_asking_anybody(scene: Scene) -> None:
