@@ -402,7 +402,12 @@ class Placement(MemberFeature):
 
 
 def _may_go(fiber: Fiber, thieves: Sequence[m.Thief]) -> bool:
-    """Whether a ready fiber can be hosted by a member that has nothing to do."""
+    """Whether a ready fiber can be hosted by a member that has nothing to do.
+
+    One that fails as cancelled is at its end sooner than it would arrive there.
+    """
+    if fiber.unwinding is not None:
+        return False
     needs = fiber.needs
     return needs is None or any(
         needs.tags.items() <= each.tags.items()

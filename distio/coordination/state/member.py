@@ -308,6 +308,8 @@ class MemberState:
 
     def take_outbox(self) -> list[m.MemberMessage]:
         """Take out what is to be sent."""
+        if not self.outbox:
+            return []  # most often
         taken, self.outbox = self.outbox, []
         self.said += len(taken)
         self.said_bytes += sum(map(_size_of, taken))

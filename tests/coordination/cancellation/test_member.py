@@ -225,6 +225,20 @@ def test_member_cancels_parked_and_ready_fibers_of_a_cancelled_run(scene: Scene)
     scene.member.features.cancellation.run_ended(scene.member.state.runs[scene.root.run])
 
 
+def test_fibers_that_fail_as_cancelled_are_not_offered_to_members_that_have_nothing_to_do(
+    scene: Scene,
+) -> None:
+    fibers = [scene.start(FOREVER) for _ in range(3)]
+    scene.work()
+    scene.said()
+    scene.member.receive(m.RunCancelled(scene.root.run))
+    scene.member.receive(m.StealRequest(2))
+    scene.work()
+    assert [each for each in scene.said() if isinstance(each, m.Offer)] == [m.Offer([])]
+    assert all(map(is_cancelled, fibers))
+    scene.member.features.cancellation.run_ended(scene.member.state.runs[scene.root.run])
+
+
 def test_fiber_started_in_an_uncancelable_region_is_spared_when_its_run_is_cancelled(
     scene: Scene,
 ) -> None:
