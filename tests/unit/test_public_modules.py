@@ -138,3 +138,28 @@ def test_client_is_prepared_for_the_loss_of_its_coordinator() -> None:
 @pytest.mark.parametrize("module", [*sorted(PUBLIC), "core.actors", "core.ops", "core.fiber"])
 def test_module_can_be_the_first_one_to_be_imported(module: str) -> None:
     assert f"distio.{module}" in modules_after(f"import distio.{module}")
+
+
+COLLECTIONS = """
+import gc
+import distio
+{before}
+collections = []
+gc.callbacks.append(lambda phase, info: collections.append(phase))
+distio.Cluster
+gc.callbacks.clear()
+print(collections.count("stop"), gc.isenabled())
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "expected"),
+    [
+        ("", "0 True"),
+        ("gc.disable()", "0 False"),
+    ],
+)
+def test_garbage_is_not_collected_while_names_are_imported(before: str, expected: str) -> None:
+    command = [sys.executable, "-c", COLLECTIONS.format(before=before)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert ended.stdout.strip() == expected
