@@ -24,13 +24,12 @@ from itertools import islice
 from typing import Final, final
 
 from distio.runtime.forks import close_in_children, without_forks
-from distio.runtime.framing import Assembler, BrokenFraming, Lane, Limits, framed
+from distio.runtime.framing import MEMBER, Assembler, BrokenFraming, Lane, Limits, framed
 from distio.runtime.systems import NO_SIGNAL, spare_signals
 from distio.runtime.wire import Frames
 
 __all__ = ["Channel", "make_scratch", "open_stream"]
 
-_PORTION_BYTES: Final = 64 * 1024
 _MOST_BUFFERS: Final = 512
 """Fewer than systems take in one call (IOV_MAX)."""
 _LARGE_BYTES: Final = 1024 * 1024
@@ -118,7 +117,8 @@ class Channel:
         return None
 
     def _read(self, *, may_wait: bool) -> None:
-        room, scratch = self._assembler.room, self._scratch
+        room = self._assembler.room
+        scratch = self._scratch[: self._assembler.limits.portion_bytes]
         is_direct = room is not None and len(room) >= len(scratch)
         into = room if room is not None and is_direct else scratch
         waits = may_wait and self._is_patient and len(into) >= _LARGE_BYTES
@@ -261,4 +261,4 @@ def _sets_patience(connection: socket.socket) -> bool:
 
 def make_scratch() -> memoryview:
     """Memory for a portion of what comes."""
-    return memoryview(bytearray(_PORTION_BYTES))
+    return memoryview(bytearray(MEMBER.portion_bytes))

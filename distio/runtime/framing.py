@@ -39,15 +39,17 @@ class Lane(IntEnum):
 
 
 class Limits(NamedTuple):
-    """The limits of a message."""
+    """The limits of a message, and of what is read at once."""
 
     frames: int
     frame_bytes: int
+    portion_bytes: int
+    """Tiny messages that are read, and not taken up yet, have ten times as many bytes."""
 
 
-STRANGER: Final = Limits(1, 64 * 1024)
-"""Of a peer that isn't a member: one that is larger isn't even read."""
-MEMBER: Final = Limits(2**20, 8 * 1024**3)
+STRANGER: Final = Limits(1, 64 * 1024, 4 * 1024)
+"""Of a peer that isn't a member: a message that is larger isn't even read."""
+MEMBER: Final = Limits(2**20, 8 * 1024**3, 64 * 1024)
 
 Message = tuple[Lane, Frames]
 

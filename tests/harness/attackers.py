@@ -100,8 +100,11 @@ def rubbish(url: str) -> None:
 
 
 def connections(url: str) -> None:
-    """Many that are silent, and as many that have begun to shake hands."""
-    with ExitStack() as stack:
+    """Many that are silent, and as many that have begun to shake hands.
+
+    At a Unix socket as many as the system lets wait: it refuses any more at once.
+    """
+    with ExitStack() as stack, suppress(BlockingIOError):
         for each in range(50 * min(SCALE, 100)):
             stack.enter_context(_connect(url))
             peer = stack.enter_context(_connect(url, speaks_its_wire=True))

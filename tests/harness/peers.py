@@ -54,8 +54,12 @@ def peer_at(url: str) -> Iterator[Peer]:
 
 def connect_unix(url: str) -> socket.socket:
     stream = socket.socket(socket.AF_UNIX)
-    stream.settimeout(PATIENCE)
-    stream.connect(url.removeprefix("ipc://"))
+    try:
+        stream.settimeout(PATIENCE)
+        stream.connect(url.removeprefix("ipc://"))
+    except BaseException:
+        stream.close()
+        raise
     return stream
 
 

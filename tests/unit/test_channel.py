@@ -6,11 +6,12 @@ import select
 import socket
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 
 import pytest
 
-from distio.runtime.channel import Channel
+from distio.runtime.channel import Channel, make_scratch
 from distio.runtime.framing import MEMBER, STRANGER, Lane, framed
 from distio.runtime.wire import Frames
 from tests.conftest import PATIENCE
@@ -194,3 +195,23 @@ def test_one_call_receives_no_more_than_a_portion(pair: Pair) -> None:
         calls += 1
         speaker.flush()
     assert calls > 5
+
+
+def test_channel_of_a_stranger_holds_little_of_the_tiny_messages_that_came() -> None:
+    pairs = [socket.socketpair() for _ in range(50)]
+    (tiny,) = framed(Lane.SPEAKER, [b""])
+    scratch = make_scratch()
+    channels = [Channel(end, STRANGER, scratch) for _, end in pairs]
+    for stranger, _ in pairs:
+        stranger.setblocking(False)
+        stranger.send(bytes(tiny) * 4_000)
+    tracemalloc.start()
+    try:
+        assert all(channel.receive() for channel in channels)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        for (stranger, _), channel in zip(pairs, channels):
+            stranger.close()
+            channel.close()
+    assert held / len(channels) < 100_000

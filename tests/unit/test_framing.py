@@ -132,13 +132,13 @@ def test_stranger_that_breaks_the_framing_or_the_limits_is_found_by_the_head(
 
 def test_table_with_a_frame_beyond_the_limit_is_refused() -> None:
     data = stream([(Lane.SPEAKER, [b"x", b"yy", b"zzz"])])
-    assert fed(data, 5, limits=Limits(3, 3)) == [(Lane.SPEAKER, [b"x", b"yy", b"zzz"])]
+    assert fed(data, 5, limits=Limits(3, 3, 1024)) == [(Lane.SPEAKER, [b"x", b"yy", b"zzz"])]
     with pytest.raises(BrokenFraming, match="a frame of 3 bytes"):
-        fed(data, 5, limits=Limits(3, 2))
+        fed(data, 5, limits=Limits(3, 2, 1024))
 
 
 def test_frame_for_which_there_is_no_memory_is_refused() -> None:
-    limits = Limits(1, 2**64 - 1)
+    limits = Limits(1, 2**64 - 1, 1024)
     head = stream([(Lane.SPEAKER, [b"x"])])[:8] + (2**63).to_bytes(8, "little")
     with pytest.raises(BrokenFraming, match="there is no memory for a frame"):
         Assembler(limits).feed(memoryview(head + b"x"))
