@@ -106,7 +106,7 @@ def main() -> None:
     found = take_turns(races, ROUNDS)
     show("race of two that do nothing", columns, rows("30 µs", found, 1e-6, "{:.1f} µs"))
     with Cluster.local(workers=2) as cluster:
-        # who sleeps for a second is put away
+        # a fiber that has slept for a second is put away
         after = {"on 2 workers": 0.5, "and were put away": 2.0}
         runs = {name: partial(cancel_run, cluster, seconds) for name, seconds in after.items()}
         found = take_turns(runs, ROUNDS)
