@@ -72,7 +72,7 @@ def daemons(sync: str) -> Iterator[str]:
 
         journal = "--journal", f"{directory}/journal", "--sync", sync
         coordinator = start(
-            "distio.cli.main", "coordinator", "--bind", "tcp://127.0.0.1:0", *journal
+            "distio.cli.main", "coordinator", "--insecure", "--bind", "tcp://127.0.0.1:0", *journal
         )
         assert coordinator.stdout is not None
         url = coordinator.stdout.readline().split()[-1]
