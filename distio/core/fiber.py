@@ -415,7 +415,7 @@ class Fiber:
         return isinstance(exception, Cancelled) and exception.fiber == name_of(self.id)
 
     def _fail_as_cancelled(self) -> None:
-        self._add(as_cancelled(self.id))
+        self._add(as_cancelled(name_of(self.id)))
 
     def _add(self, traced: TracedException) -> None:
         failure = self.failure
@@ -443,7 +443,7 @@ class Fiber:
         return f"<running fiber {self.label}>"
 
 
-def as_cancelled(fiber: int) -> TracedException:
-    """The failure of a fiber that was cancelled."""
-    cancelled = Cancelled(name_of(fiber))
+def as_cancelled(fiber: str) -> TracedException:
+    """The failure of a fiber of this name that was cancelled."""
+    cancelled = Cancelled(fiber)
     return TracedException(cancelled, str(cancelled))

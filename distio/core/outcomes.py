@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple, final
 
 from distio._traces import NOWHERE
 from distio.core.explain import why_it_stays
-from distio.core.fiber import Handle
+from distio.core.fiber import Handle, as_cancelled
 from distio.core.ops.bounded import ChunkResult
 from distio.core.pickling.dumping import dump
 from distio.core.pickling.loading import load
@@ -120,8 +120,8 @@ def dump_outcome(result: Result[Any, Any]) -> Leaving:
     """
     if type(result) is Ok and (is_plain(result.success) or _is_plainly_worked(result.success)):
         return Leaving(pickle.dumps(result.success, pickle.HIGHEST_PROTOCOL))
-    if _is_mere_cancellation(result):  # the plain pickler does it as well, and much faster
-        return Leaving(pickle.dumps(result, pickle.HIGHEST_PROTOCOL), kind=kind_of(result))
+    if (mere := _mere_cancellation(result)) is not None:
+        return Leaving(pickle.dumps(mere, pickle.HIGHEST_PROTOCOL), kind="panic")
     if type(result) is Ok and type(result.success) is ChunkResult:
         return _dump_worked(result.success)
     try:
@@ -143,17 +143,41 @@ def _is_plainly_worked(value: Any) -> bool:
     return is_worked and PLAIN.issuperset(map(type, value.values))
 
 
-def _is_mere_cancellation(result: Result[Any, Any]) -> bool:
-    """Whether a fiber was cancelled, and there is no more to tell: runs may have many of these."""
+@final
+class _MereCancellation:
+    """Stands in a pickle for the Result of a fiber that was cancelled, if there is no more to tell.
+
+    Runs may have many of these, and each is opened where somebody waits for it.
+    """
+
+    __slots__ = ("_fiber",)
+
+    def __init__(self, fiber: str) -> None:
+        self._fiber = fiber
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _cancelled, (self._fiber,)
+
+
+def _cancelled(fiber: str) -> Panic[Any, Any]:
+    return Panic([as_cancelled(fiber)], [])
+
+
+def _mere_cancellation(result: Result[Any, Any]) -> _MereCancellation | None:
+    """What stands for this Result; None: it tells more."""
     if type(result) is not Panic or result.errors or len(result.exceptions) != 1:
-        return False
-    exception, where = result.exceptions[0].exception, result.exceptions[0].where
-    return (
-        type(exception) is Cancelled
-        and exception.__cause__ is exception.__context__ is None
+        return None
+    (traced,) = result.exceptions
+    exception = traced.exception
+    if type(exception) is not Cancelled:
+        return None
+    is_mere = (
+        exception.__cause__ is exception.__context__ is None
         and len(vars(exception)) == 1
-        and where is NOWHERE
+        and traced.where is NOWHERE
+        and traced.stack_trace == str(exception)
     )
+    return _MereCancellation(exception.fiber) if is_mere else None
 
 
 def _dump_worked(worked: ChunkResult) -> Leaving:

@@ -98,7 +98,15 @@ def test_cancellation_in_an_outcome_travels_with_its_cause_and_notes() -> None:
     mere: Panic[Any, Any] = Panic(
         [TracedException(Cancelled("1.1"), "fiber 1.1 was cancelled")], []
     )
-    assert there_and_back(mere) == mere
+    arrived_mere = there_and_back(mere)
+    assert arrived_mere == mere
+    assert isinstance(arrived_mere, Panic)
+    assert arrived_mere.exceptions[0].stack_trace == "fiber 1.1 was cancelled"
+    assert len(dump_outcome(mere).payload) < 100  # a run may have a million of these
+    traced: Panic[Any, Any] = Panic([TracedException(Cancelled("1.1"), "Traceback …")], [])
+    arrived_traced = there_and_back(traced)
+    assert isinstance(arrived_traced, Panic)
+    assert arrived_traced.exceptions[0].stack_trace == "Traceback …"
     told = Cancelled("1.2")
     told.add_note("by the user")
     told.__cause__ = ValueError("why")

@@ -147,7 +147,7 @@ class Outcomes(MemberFeature):
             exit = self._exits.get(message.worker)
             panic = lost_with(message.worker, message.reason, message.fiber, exit)
         elif message.reason == CANCELLED:
-            panic = Panic([as_cancelled(message.fiber)], [])
+            panic = Panic([as_cancelled(name_of(message.fiber))], [])
         else:
             panic = unknown(message.fiber, message.reason)
         if message.run:
