@@ -157,6 +157,14 @@ def test_client_that_the_journal_no_longer_knows_is_followed_by_one_that_hears_t
         assert simulate_durable(io.pure(0), members=WORKERS, faults=faults).result == Ok(0)
 
 
+def test_journal_that_goes_back_to_before_a_run_that_all_know_the_end_of_harms_nobody() -> None:
+    first = Restart(event=37, seconds=0.0, lost_turns=4)
+    for event in range(90, 100):
+        faults = [first, Restart(event=event, seconds=0.0, lost_turns=6)]
+        found = simulate_durable(io.pure(0), members=WORKERS, faults=faults)
+        assert found.results == [Ok(0)] * len(found.results)
+
+
 @pytest.mark.slow
 def test_failure_without_errors_in_a_scope_is_not_hidden_by_the_cancellation_that_it_causes() -> (
     None
