@@ -164,7 +164,7 @@ def _cancelled(fiber: str) -> Panic[Any, Any]:
 
 
 def _mere_cancellation(result: Result[Any, Any]) -> _MereCancellation | None:
-    """What stands for this Result; None: it tells more."""
+    """The stand-in for this Result; None: it tells more."""
     if type(result) is not Panic or result.errors or len(result.exceptions) != 1:
         return None
     (traced,) = result.exceptions
