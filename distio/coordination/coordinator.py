@@ -281,7 +281,7 @@ class Coordinator:
         elif isinstance(event, Disconnected):
             membership.disconnected(event)
         elif isinstance(event, Expelled):
-            membership.expel(event.member, event.reason)
+            membership.expel(event.member, event.reason, is_blameless=event.is_blameless)
         elif isinstance(event, Closing):
             self.features.endings.close(event.reason, event.grace)
         elif isinstance(event, Emptying):

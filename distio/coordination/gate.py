@@ -79,7 +79,7 @@ class Gate:
         self._machine.state.now = now
         member = self._machine.members.get(event.member)
         if member is not None:
-            self._end_membership(event.member, event.reason, None)
+            self._end_membership(event.member, event.reason, None, is_blameless=event.is_blameless)
         return self._go_on()
 
     def _recover(self, event: Event, error: Exception) -> list[Send]:
@@ -109,12 +109,15 @@ class Gate:
         self._attempt(put_in_order, state, reason, concerned)
         return self._go_on()
 
-    def _end_membership(self, id: int, reason: str, error: Exception | None) -> None:
+    def _end_membership(
+        self, id: int, reason: str, error: Exception | None, *, is_blameless: bool = False
+    ) -> None:
         member = self._machine.members.get(id)
         self.incidents.append(Incident("" if member is None else member.name(), reason, error))
         if member is not None:
             self._machine.state.tally("members expelled")
-            self._attempt(self._machine.features.membership.expel, id, reason)
+            expel = self._machine.features.membership.expel
+            self._attempt(expel, id, reason, is_blameless=is_blameless)
 
     def _go_on(self) -> list[Send]:
         """Do what else is due, and say all that there is to say."""

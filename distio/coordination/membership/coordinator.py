@@ -75,9 +75,11 @@ class Membership(CoordinatorFeature):
         if message.is_to_be_heard:
             self._state.send_uncounted(sender.id, m.Shutdown(LEFT, is_for_all=False))
 
-    def expel(self, id: int, reason: str) -> None:
+    def expel(self, id: int, reason: str, *, is_blameless: bool = False) -> None:
         """End a membership, and tell the member why: its process may still listen."""
-        self._leave(self._state.members[id], reason)
+        member = self._state.members[id]
+        member.is_blameless = is_blameless
+        self._leave(member, reason)
         self._state.send_uncounted(id, m.Shutdown(reason, is_for_all=False))
 
     def dismiss(self, id: int, reason: str) -> None:

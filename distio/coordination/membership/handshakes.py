@@ -318,7 +318,7 @@ class Handshakes(Memberships):
             again = link.session.resume(heard)
         except Breach as breach:
             count_refusal(self._refused_for, _BREACH)
-            self._expel(member, self._because_of(breach))
+            self._expel(member, self._because_of(breach), is_blameless=self._has_gone_back(breach))
             self._fence(caller, member)
             return
         link.attempt = attempt
@@ -336,9 +336,13 @@ class Handshakes(Memberships):
 
     def _because_of(self, breach: Breach) -> str:
         """Why a member can't stay whose session doesn't fit, in words."""
-        if isinstance(breach, Ahead) and self._outage > 0:
+        if self._has_gone_back(breach):
             return f"{WENT_BACK}: this process {breach}"
         return f"{_BREACH}: it {breach}"
+
+    def _has_gone_back(self, breach: Breach) -> bool:
+        """Whether the member knows more than the process that is the coordinator now."""
+        return isinstance(breach, Ahead) and self._outage > 0
 
     def _fence(self, caller: Caller, member: int) -> None:
         """A member that was lost comes back: it may not go on as the same."""

@@ -10,7 +10,8 @@ Rules
 - A member that has said what can't be true, or to which a message can't be carried, is expelled.
   It is told why, but nothing else of what was on its way to it.
 - If all processes have ended together, none did so for what it ran. So a member that is lost before
-  it was heard by the process that is the coordinator now is lost without blame.
+  it was heard by the process that is the coordinator now is lost without blame. So is one that
+  knows more than a coordinator that has gone back.
 - The addresses of a former member are those of an unknown peer.
 """
 
@@ -179,8 +180,8 @@ class Memberships:
         if link is not None:
             self._expel(link.member, reason)
 
-    def _expel(self, member: int, reason: str) -> None:
-        self._happened(self._now, Expelled(member, reason))
+    def _expel(self, member: int, reason: str, *, is_blameless: bool = False) -> None:
+        self._happened(self._now, Expelled(member, reason, is_blameless))
 
     def _note_incidents(self) -> None:
         """Tell of what went wrong; a member that it cost its membership is a stranger now."""

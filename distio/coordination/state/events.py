@@ -69,6 +69,8 @@ class Expelled(NamedTuple):
     member: int
     reason: str
     """The reason that the member is told."""
+    is_blameless: bool = False
+    """Whether that is because the coordinator knows less than before: no fiber is suspected."""
 
 
 class Tick(NamedTuple):

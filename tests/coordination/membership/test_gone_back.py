@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from io import BytesIO
 
+import pytest
+
 from distio.coordination.coordinator import Coordinator
 from distio.coordination.membership.handshakes import Handshakes
 from distio.coordination.settings import Settings
+from distio.coordination.state.events import Event, Expelled, Send
 from distio.protocol import messages as m
 from distio.protocol.domains import MemberKind
 from distio.protocol.version import PROTOCOL, PYTHON
@@ -91,6 +94,27 @@ def test_member_that_has_heard_more_than_the_journal_knows_is_fenced_and_told_wh
     assert why in fenced_because(cluster.resumes(1, heard=1))
     assert not cluster.board.machine.members
     assert f"member 1 can't come back: {why}" in cluster.notes
+
+
+def test_member_that_is_fenced_for_what_it_has_heard_is_not_to_blame(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Otherwise a fiber that meets three of them in a row would be held for what ends them."""
+    cluster = Cluster()
+    cluster.joins(1)
+    copy = cluster.copy()
+    cluster.tell(1)
+    cluster.goes_back(copy)
+    events: list[Event] = []
+    handle = cluster.board.gate.handle
+
+    def seen(now: float, event: Event) -> list[Send]:
+        events.append(event)
+        return handle(now, event)
+
+    monkeypatch.setattr(cluster.board.gate, "handle", seen)
+    cluster.resumes(1, heard=1)
+    assert [each.is_blameless for each in events if isinstance(each, Expelled)] == [True]
 
 
 def test_member_that_has_joined_later_is_fenced_and_told_why() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from distio.coordination.recovery.words import describe_loss
-from distio.coordination.state.events import Joined
+from distio.coordination.state.events import Expelled, Joined
 from distio.errors import ProcessExit
 from distio.protocol import messages as m
 from distio.protocol.domains import Snapshots
@@ -104,6 +104,16 @@ def test_each_fiber_that_may_run_is_counted_if_nobody_has_seen_what_was_in_hand(
     scene.says(scene.worker, m.SaveFibers(RUN, 0, [waiting]))
     scene.loses(None)
     assert scene.losses() == {ONE: 1, TWO: 0}
+
+
+@pytest.mark.parametrize(("is_blameless", "count"), [(True, 0), (False, 1)])
+def test_worker_that_knows_more_than_the_coordinator_counts_for_nobody(
+    is_blameless: bool, count: int
+) -> None:
+    scene = Watched(ONE, TWO)
+    lost, scene.worker = scene.worker, scene.join("worker", family="f", threads=10)
+    scene.happens(Expelled(lost, "the journal has gone back", is_blameless))
+    assert scene.losses() == {ONE: count, TWO: count}
 
 
 def test_worker_that_leaves_in_order_counts_for_nobody() -> None:
