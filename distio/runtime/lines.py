@@ -263,7 +263,8 @@ class Lines:
         if not self._incarnation:
             return replace(self._hello, token=token, attempt=self._attempts)
         heard = self.session.acknowledge()
-        return m.Resume(self._incarnation, self._hello.proof, token, heard, self._attempts)
+        knows = heard, self._attempts, self.session.acknowledged
+        return m.Resume(self._incarnation, self._hello.proof, token, *knows)
 
     def close(self, linger: int) -> None:
         """Hang up.

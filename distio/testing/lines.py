@@ -153,7 +153,8 @@ class Lines:
         if not self._incarnation:
             return replace(self._hello, token=token, attempt=attempt)
         heard = self.session.acknowledge()
-        return m.Resume(self._incarnation, self._hello.proof, token, heard, attempt)
+        knows = heard, attempt, self.session.acknowledged
+        return m.Resume(self._incarnation, self._hello.proof, token, *knows)
 
     def resumed(self, heard: int) -> Sequence[m.MemberMessage]:
         """The coordinator knows this member again.

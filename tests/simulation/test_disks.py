@@ -122,7 +122,9 @@ def takes_back_who_knows_more(patch: Patch) -> None:
     """Let no member be fenced for what the coordinator has forgotten."""
     resume, forget = NumberedSession.resume, NumberedSession._forget
 
-    def take_back(session: NumberedSession[Any, Any], heard: int) -> list[Any]:
+    def take_back(
+        session: NumberedSession[Any, Any], heard: int, acknowledged: int = 0
+    ) -> list[Any]:
         session._said_before = None
         return resume(session, min(heard, session._said))
 

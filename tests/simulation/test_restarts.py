@@ -269,8 +269,8 @@ def says_nothing_again(patch: Patch) -> None:
     """A message that a member hasn't heard is lost with the connection."""
     right = NumberedSession.resume
 
-    def resume(session: NumberedSession[Any, Any], heard: int) -> list[Any]:
-        right(session, heard)
+    def resume(session: NumberedSession[Any, Any], heard: int, acknowledged: int = 0) -> list[Any]:
+        right(session, heard, acknowledged)
         session._sent = session._said
         return []
 

@@ -190,8 +190,10 @@ def forgets_early(session: NumberedSession[Any, Any]) -> tuple[int, int]:
 RESUME: Final = NumberedSession.resume
 
 
-def says_again_backwards(session: NumberedSession[Any, Any], heard: int) -> list[Any]:
-    return RESUME(session, heard)[::-1]
+def says_again_backwards(
+    session: NumberedSession[Any, Any], heard: int, acknowledged: int = 0
+) -> list[Any]:
+    return RESUME(session, heard, acknowledged)[::-1]
 
 
 LOSE: Final = Process._lose_coordinator

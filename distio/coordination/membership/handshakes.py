@@ -306,16 +306,18 @@ class Handshakes(Memberships):
         if refusal is not None:
             self._refuse_handshake(caller.listens_at, refusal)
             return
-        self._go_on(caller, link, resume.heard, resume.attempt)
+        self._go_on(caller, link, resume.heard, resume.attempt, resume.acknowledged)
 
-    def _go_on(self, caller: Caller, link: Link, heard: int, attempt: int) -> None:
-        """A member that has heard so much has other connections, and is the same as before."""
+    def _go_on(
+        self, caller: Caller, link: Link, heard: int, attempt: int, acknowledged: int = 0
+    ) -> None:
+        """A member that knows so much has other connections, and is the same as before."""
         member = link.member
         if attempt <= link.attempt:  # an earlier one, whose connections it has given up
             self.unknown.spend(caller.addresses)
             return
         try:
-            again = link.session.resume(heard)
+            again = link.session.resume(heard, acknowledged)
         except Breach as breach:
             count_refusal(self._refused_for, _BREACH)
             self._expel(member, self._because_of(breach), is_blameless=self._has_gone_back(breach))

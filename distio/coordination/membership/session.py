@@ -63,7 +63,7 @@ class Breach(Exception):
 
 
 class Ahead(Breach):
-    """The other side has heard more than this side has said, which has gone back then."""
+    """The other side knows more than this side has said or heard, which has gone back then."""
 
 
 class NumberedSession(Generic[Out, In]):
@@ -91,6 +91,11 @@ class NumberedSession(Generic[Out, In]):
     def unacknowledged(self) -> int:
         """How many messages are kept."""
         return len(self._kept)
+
+    @property
+    def acknowledged(self) -> int:
+        """The highest number of which the other side has said that it was heard."""
+        return self._said - len(self._kept)
 
     @property
     def unsent(self) -> Sequence[Out]:
@@ -186,22 +191,29 @@ class NumberedSession(Generic[Out, In]):
         if self._said_before is None:
             self._said_before = self._said
 
-    def resume(self, heard: int) -> list[Out]:
-        """Go on over new connections; the other side says how much it has heard.
+    def resume(self, heard: int, acknowledged: int = 0) -> list[Out]:
+        """Go on over new connections; the other side says what it knows.
+
+        Args:
+            heard: the highest number that it has heard.
+            acknowledged: the highest number of which it was told that it was heard here.
 
         Returns:
             The messages that it has not heard, in order: they are to be sent next.
 
         Raises:
-            Breach: it has heard more than was said, or less than it had acknowledged.
+            Breach: it has heard more than was said, or less than it had acknowledged, or was told
+                of more than was heard.
         """
-        if heard < self._said - len(self._kept):
+        if acknowledged > self.heard:
+            raise Ahead(f"was told that message {acknowledged} was heard, but {self.heard} were")
+        if heard < self.acknowledged:
             raise Breach(f"has forgotten what it heard after message {heard}")
         before, self._said_before = self._said_before, None
         if before is not None and heard > before:
             raise Ahead(f"has heard message {heard}, but {before} were said")
         self._forget(heard)
-        self._sent = self._said - len(self._kept)
+        self._sent = self.acknowledged
         return list(self._kept)
 
 
@@ -209,6 +221,7 @@ class UnnumberedSession(Generic[Out, In]):
     """The session of a member that never comes back: its connections keep the order, no more."""
 
     acknowledge_at: ClassVar[None] = None
+    acknowledged: ClassVar[int] = 0
     unsent: ClassVar[tuple[()]] = ()
     has_heard_enough: ClassVar[bool] = False
 
@@ -240,7 +253,7 @@ class UnnumberedSession(Generic[Out, In]):
     def restart(self) -> None:
         """End the session: its connections are gone."""
 
-    def resume(self, heard: int) -> list[Out]:
+    def resume(self, heard: int, acknowledged: int = 0) -> list[Out]:
         """Raise a Breach: nothing is known of what the other side has not heard."""
         raise Breach("came back, though its connections may not break")
 

@@ -88,6 +88,8 @@ class Resume(MemberMessage, frozen=True, gc=False):
     """The highest number that this member has heard."""
     attempt: Count
     """The number of the attempt; an earlier one, which may come later, is void."""
+    acknowledged: Count = 0
+    """The highest number of its own messages of which it was told that they were heard."""
 
 
 class RenewLease(MemberMessage, frozen=True, gc=False):

@@ -33,10 +33,10 @@ class Cluster:
         self._greet(hello)
         self.said()
 
-    def resumes(self, number: int, heard: int) -> list[m.CoordinatorMessage]:
+    def resumes(self, number: int, heard: int, acknowledged: int = 0) -> list[m.CoordinatorMessage]:
         """The member comes back, having heard so much; the answer."""
         token = b"again %d" % number
-        self._greet(m.Resume(number, b"proof %d" % number, token, heard, 1))
+        self._greet(m.Resume(number, b"proof %d" % number, token, heard, 1, acknowledged))
         return self.said()[b"listens " + token]
 
     def _greet(self, first: m.Hello | m.Resume) -> None:
@@ -96,8 +96,19 @@ def test_member_that_has_heard_more_than_the_journal_knows_is_fenced_and_told_wh
     assert f"member 1 can't come back: {why}" in cluster.notes
 
 
+def test_member_of_which_the_journal_has_forgotten_messages_is_fenced_and_told_why() -> None:
+    cluster = Cluster()
+    cluster.joins(1)
+    copy = cluster.copy()
+    cluster.goes_back(copy)
+    why = f"{WENT_BACK}: this process was told that message 2 was heard, but 0 were"
+    assert why in fenced_because(cluster.resumes(1, heard=0, acknowledged=2))
+    assert not cluster.board.machine.members
+
+
+@pytest.mark.parametrize(("heard", "acknowledged"), [(1, 0), (0, 2)])
 def test_member_that_is_fenced_for_what_it_has_heard_is_not_to_blame(
-    monkeypatch: pytest.MonkeyPatch,
+    heard: int, acknowledged: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Otherwise a fiber that meets three of them in a row would be held for what ends them."""
     cluster = Cluster()
@@ -113,7 +124,7 @@ def test_member_that_is_fenced_for_what_it_has_heard_is_not_to_blame(
         return handle(now, event)
 
     monkeypatch.setattr(cluster.board.gate, "handle", seen)
-    cluster.resumes(1, heard=1)
+    cluster.resumes(1, heard, acknowledged)
     assert [each.is_blameless for each in events if isinstance(each, Expelled)] == [True]
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from distio.coordination.membership.session import (
     ACKNOWLEDGE_AT_MOST,
     ACKNOWLEDGE_SECONDS,
+    Ahead,
     Breach,
     NumberedSession,
     UnnumberedSession,
@@ -112,6 +113,22 @@ def test_side_that_comes_back_with_another_past_is_a_breach(heard: int) -> None:
     one.hear(0.0, 0, 2, [])
     with pytest.raises(Breach):
         one.resume(heard)
+
+
+def test_side_that_was_told_of_more_than_was_heard_knows_more() -> None:
+    one: Side = NumberedSession()
+    one.hear(0.0, 1, 0, numbered(1, 2))
+    assert one.resume(0, acknowledged=2) == []
+    with pytest.raises(Ahead, match="was told that message 3 was heard, but 2 were"):
+        one.resume(0, acknowledged=3)
+
+
+def test_session_knows_how_many_of_its_messages_were_acknowledged() -> None:
+    one: Side = NumberedSession()
+    batch(one, numbered(1, 2, 3))
+    assert one.acknowledged == 0
+    one.hear(0.0, 0, 2, [])
+    assert one.acknowledged == 2
 
 
 def test_acknowledgement_is_due_a_while_after_the_first_message_unless_something_is_said() -> None:
