@@ -205,13 +205,13 @@ class NumberedSession(Generic[Out, In]):
             Breach: it has heard more than was said, or less than it had acknowledged, or was told
                 of more than was heard.
         """
-        if acknowledged > self.heard:
-            raise Ahead(f"was told that message {acknowledged} was heard, but {self.heard} were")
         if heard < self.acknowledged:
             raise Breach(f"has forgotten what it heard after message {heard}")
         before, self._said_before = self._said_before, None
         if before is not None and heard > before:
             raise Ahead(f"has heard message {heard}, but {before} were said")
+        if acknowledged > self.heard:
+            raise Ahead(f"was told that message {acknowledged} was heard, but {self.heard} were")
         self._forget(heard)
         self._sent = self.acknowledged
         return list(self._kept)
