@@ -148,15 +148,15 @@ collections = []
 gc.callbacks.append(lambda phase, info: collections.append(phase))
 distio.Cluster
 gc.callbacks.clear()
-print(collections.count("stop"), gc.isenabled())
+print(collections.count("stop") > 1, gc.isenabled())
 """
 
 
 @pytest.mark.parametrize(
     ("before", "expected"),
     [
-        ("", "0 True"),
-        ("gc.disable()", "0 False"),
+        ("", "False True"),  # one may follow, at once
+        ("gc.disable()", "False False"),
     ],
 )
 def test_garbage_is_not_collected_while_names_are_imported(before: str, expected: str) -> None:
