@@ -19,9 +19,10 @@ from contextlib import suppress
 from typing import Final, final
 
 from distio.errors import ClusterError
+from distio.runtime.child_processes import describe_exit
 from distio.runtime.failure_detector import ping_seconds
 from distio.runtime.forks import close_in_children, without_forks
-from distio.runtime.launching import STARTED, describe_exit
+from distio.runtime.launching import STARTED
 from distio.runtime.provider import Ended, Running, State
 from distio.runtime.systems import watch_process
 from distio.runtime.threads import start_thread

@@ -15,13 +15,13 @@ import json
 import os
 import secrets
 import shutil
-import subprocess
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import final
 
 from distio.runtime.addresses import URL_FILE, ipc_path, private_directory
+from distio.runtime.child_processes import ChildProcess
 from distio.runtime.cores import share_of_cores, thread_limits
 from distio.runtime.journal.log import PRIVATE, Log, private_journal
 from distio.runtime.keys import make_cluster_keys
@@ -71,13 +71,26 @@ class Equipment:
             self._stderr = OwnStderr()
             undo.callback(self._stderr.close)
             self._coordinator_program = Program(
-                "distio.runtime.local_coordinator", options=import_options()
+                "distio.runtime.local_coordinator",
+                options=import_options(),
+                fork_seconds=options.start_seconds,
             )
             limits = thread_limits(options.blas_threads, share_of_cores(count or 1), os.environ)
             self._worker_program = Program(
-                "distio_worker.local", options=python_options(), environment=limits
+                "distio_worker.local",
+                options=python_options(),
+                environment=limits,
+                fork_seconds=options.start_seconds,
             )
             undo.pop_all()
+
+    def prepare(self) -> None:
+        """Let the fork server import meanwhile, so that the children start at once.
+
+        Raises:
+            OSError: the system refuses, and why.
+        """
+        self._worker_program.prepare()
 
     # -- children -------------------------------------------------------------------------
 
@@ -108,7 +121,7 @@ class Equipment:
         """A child, whose processes are given what all of them are given besides."""
         lifeline, stderr = self._lifeline.reader, self._stderr.descriptor
 
-        def launch(child: Child) -> tuple[subprocess.Popen[bytes], StartLog]:
+        def launch(child: Child) -> tuple[ChildProcess, StartLog]:
             child.serial = next(self._serials)
             log = StartLog(stderr)
             inherits = [lifeline, stderr, *([child.new_box()] if has_box else [])]

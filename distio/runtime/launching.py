@@ -1,9 +1,9 @@
 """Starting the processes of a local cluster, and seeing how they end.
 
-The processes are started as programs, never forked: no lock, thread or socket of the caller can
-leak into them. Each process lives as long as its `Lifeline`, which shows it the end of this
-program. A child that this program forks closes its copies, so no process outlives the program for
-its sake.
+This process never forks them: no lock, thread or socket of the caller can leak into them. They are
+started as programs, or forked by the fork server. Each process lives as long as its `Lifeline`,
+which shows it the end of this program. A child that this program forks closes its copies, so no
+process outlives the program for its sake.
 """
 
 from __future__ import annotations
@@ -12,15 +12,18 @@ import fcntl
 import importlib.util
 import json
 import os
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from typing import Final, final
 
 from distio.errors import ClusterError
+from distio.runtime.child_processes import FIRST_FREE, ChildProcess, Spawned, interrupts_blocked
+from distio.runtime.fork_requests import Request
+from distio.runtime.fork_server import Forked, fork, prepare
 from distio.runtime.forks import close_in_children, renew_in_children, without_forks
+from distio.runtime.surroundings import read_at_start, surroundings
 
 __all__ = [
     "STARTED",
@@ -28,7 +31,6 @@ __all__ = [
     "OwnStderr",
     "Program",
     "StartLog",
-    "describe_exit",
     "fill_standard_streams",
     "hold_lifeline",
     "tell_started",
@@ -37,8 +39,8 @@ __all__ = [
 _PARENT: Final = "DISTIO_PARENT"
 """The environment variable by which a process learns what its parent can import."""
 
-_FIRST_FREE: Final = 3
-"""The descriptors below it are the standard streams."""
+_OF_SERVER: Final = ("distio.runtime.local_coordinator", "distio_worker.local")
+"""The modules that the fork server imports, for the processes of local clusters."""
 
 STARTED: Final = b"\0"
 """The byte that a process writes to stderr when it has started."""
@@ -118,7 +120,7 @@ def _pipe_above_standard() -> list[int]:
     high: list[int] = []
     try:
         for end in low:
-            high.append(fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE))
+            high.append(fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, FIRST_FREE))
     except OSError:
         for end in high:
             os.close(end)
@@ -142,7 +144,7 @@ class OwnStderr:
         with without_forks():
             source = 2 if _inherited(2) is None else os.open(os.devnull, os.O_WRONLY)
             try:
-                self.descriptor = fcntl.fcntl(source, fcntl.F_DUPFD_CLOEXEC, _FIRST_FREE)
+                self.descriptor = fcntl.fcntl(source, fcntl.F_DUPFD_CLOEXEC, FIRST_FREE)
             finally:
                 if source != 2:
                     os.close(source)
@@ -245,6 +247,8 @@ class Program:
         module: the name of the module.
         options: the options of the interpreter.
         environment: variables beside those of this program.
+        fork_seconds: how long the fork server, which has imported the module, may take to fork
+            one; None: it has not.
 
     Raises:
         ClusterError: the module isn't found, or the working directory is gone.
@@ -256,24 +260,37 @@ class Program:
         *,
         options: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
+        fork_seconds: float | None = None,
     ) -> None:
         _check_importable(module)
+        self._module = module
         self._directory = _working_directory()
-        self._command = [sys.executable, *options, "-c", _BOOTSTRAP, module]
-        parent = {"path": _absolute_path(self._directory), "argv": sys.argv}
-        self._environment = {**os.environ, **(environment or {}), _PARENT: json.dumps(parent)}
+        self._command = [sys.executable, *options, "-c", _BOOTSTRAP]
+        self._argv = [*sys.argv]
+        self._path = _absolute_path(self._directory)
+        self._environment = {**os.environ, **(environment or {})}
+        # with -v somebody wants to see each import of each process
+        self._fork_seconds = None if sys.flags.verbose else fork_seconds
+
+    def prepare(self) -> None:
+        """Let the fork server import meanwhile, so that `start` finds it ready.
+
+        Raises:
+            OSError: the system refuses, and why.
+        """
+        if self._fork_seconds is not None and (key := self._key()) is not None:
+            prepare(key, self._spawn_server)
 
     def start(
         self,
         *arguments: str,
         inherits: Sequence[int],
         log: StartLog | None = None,
-    ) -> subprocess.Popen[bytes]:
+    ) -> ChildProcess:
         """Start a process.
 
         The standard input of the process is empty; its output goes where this program's does.
-        SIGINT is blocked until the process unblocks it: Ctrl-C in a terminal comes to it too, while
-        it imports its modules, and no handler of its own could be there in time.
+        SIGINT is blocked until the process unblocks it.
 
         Args:
             arguments: what `main` is called with, a list of them.
@@ -283,24 +300,83 @@ class Program:
         Raises:
             OSError: the system refuses, and why.
         """
-        with _interrupts_blocked():
-            try:
-                return subprocess.Popen(
-                    [*self._command, *arguments],
-                    stdin=subprocess.DEVNULL,
-                    stdout=_inherited(1),
-                    stderr=_inherited(2) if log is None else log.writer,
-                    pass_fds=inherits,
-                    env=self._environment,
-                    cwd=self._directory,
-                )
-            except BaseException:
-                if log is not None:
-                    log.close()
-                raise
-            finally:
-                if log is not None:
-                    os.close(log.writer)
+        try:
+            forked = self._fork(arguments, inherits, log)
+            return self._spawn(arguments, inherits, log) if forked is None else forked
+        except BaseException:
+            if log is not None:
+                log.close()
+            raise
+        finally:
+            if log is not None:
+                os.close(log.writer)
+
+    def _spawn(
+        self, arguments: Sequence[str], inherits: Sequence[int], log: StartLog | None
+    ) -> Spawned:
+        with interrupts_blocked():
+            return Spawned(
+                [*self._command, self._module, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=_inherited(1),
+                stderr=_inherited(2) if log is None else log.writer,
+                pass_fds=inherits,
+                env=self._environment_of_program(),
+                cwd=self._directory,
+            )
+
+    def _fork(
+        self, arguments: Sequence[str], inherits: Sequence[int], log: StartLog | None
+    ) -> Forked | None:
+        if self._fork_seconds is None or (key := self._key()) is None:
+            return None
+        request = Request(
+            self._module,
+            [*arguments],
+            self._argv,
+            self._directory,
+            self._environment,
+            [0, 1, 2, *inherits],
+        )
+        with ExitStack() as stack:
+            nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+            stack.callback(os.close, nothing)
+            out = nothing if _inherited(1) == subprocess.DEVNULL else 1
+            err = nothing if _inherited(2) == subprocess.DEVNULL else 2
+            streams = nothing, out, err if log is None else log.writer
+            return fork(
+                key,
+                self._spawn_server,
+                request,
+                [*streams, *inherits],
+                seconds=self._fork_seconds,
+            )
+
+    def _key(self) -> object:
+        """Equal if processes would be alike; None: the system doesn't tell."""
+        try:
+            with interrupts_blocked():
+                around = surroundings()
+        except OSError:
+            return None
+        return *self._command, *self._path, read_at_start(self._environment), around
+
+    def _spawn_server(self, control: int) -> Spawned:
+        null = subprocess.DEVNULL
+        with interrupts_blocked():
+            return Spawned(
+                [*self._command, "distio.runtime.fork_server_process", str(control), *_OF_SERVER],
+                stdin=null,
+                stdout=null,
+                stderr=null,
+                pass_fds=[control],
+                env=self._environment_of_program(),
+                cwd=self._directory,
+            )
+
+    def _environment_of_program(self) -> dict[str, str]:
+        parent = {"path": self._path, "argv": self._argv}
+        return {**self._environment, _PARENT: json.dumps(parent)}
 
 
 def _check_importable(module: str) -> None:
@@ -357,29 +433,6 @@ def fill_standard_streams() -> None:
 
     Otherwise sockets would take their place, and programs that this one starts write to those.
     """
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) < _FIRST_FREE:
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) < FIRST_FREE:
         os.set_inheritable(descriptor, True)
     os.close(descriptor)
-
-
-@contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def describe_exit(code: int) -> str:
-    """How a process ended, in words.
-
-    >>> describe_exit(-9), describe_exit(3)
-    ('killed by SIGKILL', 'exited with code 3')
-    """
-    if code < 0:
-        try:
-            return f"killed by {signal.Signals(-code).name}"
-        except ValueError:
-            return f"killed by signal {-code}"
-    return f"exited with code {code}"

@@ -14,10 +14,12 @@ from distio.runtime.journal.journal import Journal
 from distio.runtime.journal.limits import PRIVATE_LIMITS, Limits
 from distio.runtime.journal.log import PRIVATE, private_journal
 from distio.runtime.launching import hold_lifeline, tell_started
+from distio.runtime.systems import name_process
 
 
 def main(arguments: list[str]) -> None:
     """Serve until the program has ended; `LocalProcesses` makes the arguments."""
+    name_process("distio-coord")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is the program's; nothing is started here
     url, directory, *numbers, journal, elsewhere, keys, shared, _, lifeline, stderr = arguments
     grace, max_losses, snapshot_memory, cuts = numbers

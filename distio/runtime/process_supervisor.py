@@ -9,18 +9,17 @@ from __future__ import annotations
 import os
 import selectors
 import signal
-import subprocess
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol, final
 
 from distio.runtime.black_box import BlackBox, make_black_box
+from distio.runtime.child_processes import ChildProcess
 from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.runtime.forks import close_in_children, without_forks
 from distio.runtime.launching import StartLog
-from distio.runtime.stops import StopWatch
-from distio.runtime.systems import watch_process
+from distio.runtime.stops import Stops
 from distio.runtime.threads import CannotStartThread
 from distio.runtime.waking import Waker
 
@@ -109,7 +108,7 @@ class RestartLimit:
         return f"the process is given up after {times} within {self._within_seconds:g} s"
 
 
-Launch = Callable[["Child"], tuple[subprocess.Popen[bytes], StartLog | None]]
+Launch = Callable[["Child"], tuple[ChildProcess, StartLog | None]]
 
 
 @final
@@ -129,7 +128,7 @@ class Child:
         """Whether the process was told to end for good."""
         self.serial = 0
         """The number of this process among those of its owner, if the owner numbers them."""
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: ChildProcess | None = None
         """The process of this life, or of the last one."""
         self.log: StartLog | None = None
         self.box: BlackBox | None = None
@@ -141,13 +140,12 @@ class Child:
         self.failed_starts = 0
         """How many lives in a row have ended before the process had started."""
         self.descriptor = -1
-        """The descriptor that tells of the end of the process, while it lives; see
-        `watch_process`."""
+        """The descriptor that tells of the end of the process, while it lives."""
         self.is_alive = False
         self.is_late = False
         """Whether the process was killed because it took too long to start."""
-        self.stops: StopWatch | None = None
-        """Sees when the process is stopped, while it lives."""
+        self.stops: Stops | None = None
+        """Knows when the process is stopped, while it lives."""
         self.was_stopped = False
         """Whether the process was killed because it was stopped for too long."""
         self.due: float | None = None
@@ -336,7 +334,8 @@ class ProcessSupervisor:
     def _seconds_to_wait(self) -> float | None:
         moments = [self._kill_at]
         for child in self.children:
-            moments += [child.due, child.start_by, child.stops and child.stops.due]
+            stops = None if child.stops is None else child.stops.due
+            moments += [child.due, child.start_by, stops]
         earliest = min((each for each in moments if each is not None), default=None)
         return None if earliest is None else max(0.0, earliest - time.monotonic())
 
@@ -384,9 +383,12 @@ class ProcessSupervisor:
 
     def _watch(self, child: Child) -> None:
         assert child.process is not None
-        child.stops = StopWatch(child.process.pid, self.patience, self._waker.wake)
-        child.descriptor = watch_process(child.process.pid)
+        process = child.process
+        child.stops = process.watch_stops(self.patience, self._waker.wake)
+        child.descriptor = process.watch_end()
         self._selector.register(child.descriptor, selectors.EVENT_READ, lambda: self._ended(child))
+        if process.reports is not None:
+            self._selector.register(process.reports, selectors.EVENT_READ, process.hear)
         if (log := child.log) is not None:
             self._selector.register(log.reader, selectors.EVENT_READ, lambda: self._read(child))
 
@@ -404,14 +406,18 @@ class ProcessSupervisor:
             self._owner.started(child)
 
     def _ended(self, child: Child) -> None:
-        assert child.process is not None
+        process = child.process
+        assert process is not None
         self._selector.unregister(child.descriptor)
         os.close(child.descriptor)
         child.descriptor = -1
+        if process.reports is not None:
+            self._selector.unregister(process.reports)
         if child.stops is not None:
             child.stops.finish()
             child.stops = None
-        code = child.process.wait()
+        code = process.wait()
+        process.close()
         if (log := child.log) is not None and log.is_open():
             self._selector.unregister(log.reader)
             log.finish()

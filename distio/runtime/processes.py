@@ -13,7 +13,6 @@ import os
 import platform
 import select
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Sequence
@@ -25,10 +24,10 @@ from distio.errors import ClusterError
 from distio.protocol.ids import default_name
 from distio.protocol.messages import WorkerExited
 from distio.protocol.text import readable
+from distio.runtime.child_processes import ChildProcess, describe_exit
 from distio.runtime.equipment import Equipment
 from distio.runtime.handshake import connect
 from distio.runtime.keys import files_of
-from distio.runtime.launching import describe_exit
 from distio.runtime.link import LinkedHost
 from distio.runtime.post_mortem import MemoryWatch, examine
 from distio.runtime.process_options import ProcessOptions
@@ -110,23 +109,25 @@ class LocalProcesses:
         return self._equipment.family
 
     @property
-    def coordinator(self) -> subprocess.Popen[bytes]:
+    def coordinator(self) -> ChildProcess:
         """The process of the coordinator."""
         return self._all[0]
 
     @property
-    def workers(self) -> list[subprocess.Popen[bytes]]:
+    def workers(self) -> list[ChildProcess]:
         """The process of each worker that lives, or that has lived last."""
         return self._all[1:]
 
     @property
-    def _all(self) -> list[subprocess.Popen[bytes]]:
+    def _all(self) -> list[ChildProcess]:
         processes = [child.process for child in self._supervisor.children]
         return [process for process in processes if process is not None]
 
     # -- starting -------------------------------------------------------------------------
 
     def _begin(self, workers: Sequence[Worker]) -> None:
+        self._equipment.prepare()
+        prepare()  # while the fork server imports
         coordinator = self._equipment.coordinator()
         self._supervisor.add(coordinator)
         coordinator.must_start_within(self._options.start_seconds)
@@ -187,7 +188,6 @@ class LocalProcesses:
             raise (ClusterError(reason) if reason else error) from None
         finally:
             os.close(coordinator)
-        prepare()  # while the workers start
         host.explain_loss = self._explain_loss
         with self._changed:
             self._host = host

@@ -53,10 +53,14 @@ class Flags(Protocol):
 
 def python_options() -> list[str]:
     """The options of this process, for a process that runs user code in its place."""
-    warnings = _given_as_options(sys.warnoptions, _environment().get("PYTHONWARNINGS", ""))
+    environment = _environment()
+    warnings = _given_as_options(sys.warnoptions, environment.get("PYTHONWARNINGS", ""))
     options = options_of(sys.flags, warnings, sys._xoptions)
     # no flag tells of -u, but how the stream was made
-    return ["-u", *options] if getattr(sys.__stdout__, "write_through", False) else options
+    is_unbuffered = getattr(sys.__stdout__, "write_through", False)
+    if is_unbuffered and not environment.get("PYTHONUNBUFFERED"):
+        options.insert(0, "-u")
+    return options
 
 
 def import_options() -> list[str]:

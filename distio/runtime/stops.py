@@ -1,7 +1,8 @@
 """Child processes that are stopped: by SIGSTOP, by Ctrl-Z, or by a debugger that lets go of them.
 
 The system tells the parent that a process was stopped or goes on, and nobody else, so this needs no
-heartbeat. One thread for each process waits for that. A process that computes, in whatever code, is
+heartbeat. If the parent is this process, one thread for each child waits for that (`StopWatch`).
+The fork server reports it of its own (`StopReports`). A process that computes, in whatever code, is
 never taken for a stopped one.
 
 Rules
@@ -18,11 +19,11 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from typing import Final, final
+from typing import Final, Protocol, final
 
 from distio.runtime.threads import start_thread
 
-__all__ = ["StopWatch", "StopLimit"]
+__all__ = ["StopLimit", "StopReports", "StopWatch", "Stops"]
 
 _DOUBT_SECONDS: Final = 0.5
 """The pause between the two looks."""
@@ -58,6 +59,52 @@ class StopLimit:
             return True
         self._doubted_at, self.due = now, now + _DOUBT_SECONDS
         return False
+
+
+class Stops(Protocol):
+    """Knows for how long a process has been stopped."""
+
+    @property
+    def due(self) -> float | None:
+        """When to look at the process; None: it isn't stopped."""
+
+    def is_exceeded(self, now: float) -> bool:
+        """Whether the process has been stopped for too long; see `StopLimit.is_exceeded`."""
+
+    def finish(self) -> None:
+        """The process has ended."""
+
+
+@final
+class StopReports:
+    """Is told when a process is stopped, and when it goes on.
+
+    Args:
+        patience: for how many seconds it may be stopped.
+    """
+
+    def __init__(self, patience: float) -> None:
+        self._limit = StopLimit(patience)
+
+    def stopped(self) -> None:
+        """The process was stopped."""
+        self._limit.stopped(time.monotonic())
+
+    def goes_on(self) -> None:
+        """The process goes on."""
+        self._limit.goes_on()
+
+    @property
+    def due(self) -> float | None:
+        """When to look at the process; None: it isn't stopped."""
+        return self._limit.due
+
+    def is_exceeded(self, now: float) -> bool:
+        """Whether the process has been stopped for too long; see `StopLimit.is_exceeded`."""
+        return self._limit.is_exceeded(now)
+
+    def finish(self) -> None:
+        """Do nothing: nobody waits."""
 
 
 @final

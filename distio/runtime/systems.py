@@ -24,6 +24,7 @@ __all__ = [
     "NO_SIGNAL",
     "Credentials",
     "can_share_memory",
+    "can_watch_any_process",
     "cores_of_process",
     "credentials_at",
     "kill_watched",
@@ -31,6 +32,7 @@ __all__ = [
     "make_memory_file",
     "memory_of_machine",
     "name_file",
+    "name_process",
     "resident_bytes",
     "spare_signals",
     "watch_process",
@@ -117,13 +119,13 @@ def _write(writer: int) -> None:
     os.close(writer)
 
 
-def kill_watched(descriptor: int, pid: int, number: signal.Signals) -> None:
+def kill_watched(descriptor: int, pid: int, number: int) -> None:
     """Send a signal to a process that `watch_process` watches, unless the process has ended.
 
     Raises:
         ProcessLookupError: the process has ended.
     """
-    if hasattr(signal, "pidfd_send_signal") and hasattr(os, "pidfd_open"):
+    if can_watch_any_process():
         signal.pidfd_send_signal(descriptor, number)
         return
     poller = select.poll()
@@ -131,6 +133,21 @@ def kill_watched(descriptor: int, pid: int, number: signal.Signals) -> None:
     if poller.poll(0):
         raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH))
     os.kill(pid, number)
+
+
+def can_watch_any_process() -> bool:
+    """Whether `watch_process` and `kill_watched` are exact for processes that are no children."""
+    return hasattr(signal, "pidfd_send_signal") and hasattr(os, "pidfd_open")
+
+
+def name_process(name: str) -> None:
+    """Show this name for this process in lists of processes, where the system allows that.
+
+    Args:
+        name: up to 15 characters.
+    """
+    with suppress(OSError), open("/proc/self/comm", "w", encoding="ascii") as shown:
+        shown.write(name)
 
 
 # -- peers ------------------------------------------------------------------------------------

@@ -24,8 +24,8 @@ from distio.protocol.domains import MemberKind
 from distio.protocol.ids import name_of
 from distio.protocol.messages import InHand, WorkerExited
 from distio.result import Result
+from distio.runtime.child_processes import describe_exit
 from distio.runtime.handshake import HANDSHAKE_SECONDS
-from distio.runtime.launching import describe_exit
 from distio.runtime.pending_runs import PendingRun
 from distio.runtime.workers import Worker
 from distio.testing.agenda import AGENDA, Action, Agenda

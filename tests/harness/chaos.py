@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any, Final
 import psutil
 
 from distio import Cluster, Ok, Queue, Result, Var, child, io, resource, supervise
+from distio.runtime.child_processes import ChildProcess
 from distio.runtime.processes import LocalProcesses
 
 __all__ = ["TRIALS", "Killer", "kill_whole", "Trial", "calls_of", "note"]
@@ -227,7 +227,7 @@ TRIALS: Final = {
 # -- the killer -------------------------------------------------------------------------------
 
 
-Victims = Callable[[LocalProcesses], Sequence["subprocess.Popen[bytes]"]]
+Victims = Callable[[LocalProcesses], Sequence[ChildProcess]]
 """The processes of a cluster of which one is killed each time."""
 
 
@@ -259,7 +259,7 @@ class Killer:
             if self._is_over.wait(seconds):
                 return
             victims = self._victims(self._processes)
-            alive = [each for each in victims if each.poll() is None]
+            alive = [each for each in victims if each.returncode is None]
             if alive:
                 alive[drawn % len(alive)].send_signal(signal.SIGKILL)
                 self.kills += 1

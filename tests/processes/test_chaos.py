@@ -22,6 +22,7 @@ from typing import Any, Final
 import pytest
 
 from distio import Cluster, Ok, io
+from distio.runtime.child_processes import ChildProcess
 from distio.runtime.coordinator_options import CoordinatorOptions
 from distio.runtime.coordinator_process import CoordinatorProcess
 from distio.runtime.processes import LocalProcesses
@@ -46,15 +47,15 @@ LONGEST_SECONDS: Final = 0.25
 """The longest time before a kill: the programs take about that long."""
 
 
-def workers_of(processes: LocalProcesses) -> list[subprocess.Popen[bytes]]:
+def workers_of(processes: LocalProcesses) -> list[ChildProcess]:
     return processes.workers
 
 
-def coordinator_of(processes: LocalProcesses) -> list[subprocess.Popen[bytes]]:
+def coordinator_of(processes: LocalProcesses) -> list[ChildProcess]:
     return [processes.coordinator]
 
 
-def any_of(processes: LocalProcesses) -> list[subprocess.Popen[bytes]]:
+def any_of(processes: LocalProcesses) -> list[ChildProcess]:
     return [processes.coordinator, *processes.workers]
 
 

@@ -303,8 +303,7 @@ class Program:
         self.roots = directories_of(self._process.pid)
 
     def coordinator(self) -> psutil.Process:
-        module = "distio.runtime.local_coordinator"
-        (found,) = [each for each in self.processes if module in " ".join(each.cmdline())]
+        (found,) = [each for each in self.processes if each.name() == "distio-coord"]
         return found
 
     def kill_whole(self) -> None:

@@ -129,7 +129,7 @@ def test_workers_beside_a_restarted_one_are_unharmed() -> None:
         sleepers = cluster.submit(io.zip_par([io.sleep(0.5).then(io.pure(1))] * 8), None)
         victim = cluster._processes.workers[0]  # type: ignore[union-attr]  # local
         before = victim.pid
-        victim.terminate()
+        victim.send_signal(signal.SIGTERM)
         result = sleepers.result(timeout=PATIENCE)
         if isinstance(result, Panic):
             assert isinstance(result.exceptions[0].exception, WorkerLost)
@@ -207,10 +207,14 @@ Sitecustomize = Callable[[str], None]
 
 @pytest.fixture
 def sitecustomize(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sitecustomize:
-    """Lets processes that are started run this text at first, with the name of their module."""
+    """Lets processes that are started run this text at first, with the name of their module.
+
+    The fork server fails, so that each of them is started as a program.
+    """
 
     def write(text: str) -> None:
         lines = "import os, sys, time\nmodule = sys.orig_argv[sys.orig_argv.index('-c') + 2]\n"
+        lines += "if module == 'distio.runtime.fork_server_process':\n    os._exit(1)\n"
         (tmp_path / "sitecustomize.py").write_text(lines + text)
         monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 

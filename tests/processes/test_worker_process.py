@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from distio import Cluster, Ok, io
+from distio.runtime.child_processes import ChildProcess
 from tests.conftest import MAY_LOSE_SIGNALS
 
 pytestmark = pytest.mark.slow
@@ -94,7 +95,7 @@ def test_worker_goes_on_when_a_fiber_replaces_its_standard_streams() -> None:
         assert on(cluster, os.getpid) in [each.pid for each in processes_of(cluster)]
 
 
-def processes_of(cluster: Cluster) -> list[subprocess.Popen[bytes]]:
+def processes_of(cluster: Cluster) -> list[ChildProcess]:
     assert cluster._processes is not None
     return cluster._processes.workers
 
@@ -357,7 +358,7 @@ def test_text_without_a_line_end_is_written_when_a_worker_gets_sigterm() -> None
     rest = """
     io.zip_par(io.defer(print, "left", end="")).run(None, on=cluster)
     worker, = cluster._processes.workers
-    worker.terminate()
+    worker.send_signal(signal.SIGTERM)
     worker.wait()
     """
     assert run_program("", rest) == "left"

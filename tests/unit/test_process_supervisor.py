@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -12,6 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
+from distio.runtime.child_processes import ChildProcess, Spawned
 from distio.runtime.process_supervisor import (
     Backoff,
     Child,
@@ -53,9 +53,9 @@ def python(*codes: str) -> Launch:
     """Start Python with one text after another."""
     left = list(codes)
 
-    def launch(child: Child) -> tuple[subprocess.Popen[bytes], None]:
+    def launch(child: Child) -> tuple[Spawned, None]:
         child.serial += 1
-        return subprocess.Popen([sys.executable, "-S", "-c", left.pop(0)]), None
+        return Spawned([sys.executable, "-S", "-c", left.pop(0)]), None
 
     return launch
 
@@ -97,7 +97,7 @@ def test_supervisor_tries_again_when_the_system_refuses_a_process() -> None:
     owner = Owner(0.0, 0.0, None)
     again = python("", "")
 
-    def launch(child: Child) -> tuple[subprocess.Popen[bytes], None]:
+    def launch(child: Child) -> tuple[ChildProcess, None]:
         if child.serial == 1 and not owner.refusals:
             raise BlockingIOError("no more processes")
         process, _ = again(child)

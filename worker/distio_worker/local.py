@@ -13,6 +13,7 @@ from distio.errors import ClusterClosed, ClusterError
 from distio.runtime.launching import hold_lifeline, tell_started
 from distio.runtime.link import LinkedHost
 from distio.runtime.process_supervisor import LOST
+from distio.runtime.systems import name_process
 from distio.runtime.workers import Worker
 from distio_worker.host import end, serve
 from distio_worker.output import keep_lines_whole
@@ -24,6 +25,7 @@ __all__ = ["main"]
 def main(arguments: list[str]) -> None:
     """Read what `Cluster.local` says on the command line, and serve."""
     url, equipment, family, start_seconds, accepts, serial, lifeline, stderr, box = arguments
+    name_process("distio-worker")
     leave_interrupts_to_program()
     prepare_streams()
 

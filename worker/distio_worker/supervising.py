@@ -5,15 +5,15 @@ from __future__ import annotations
 import itertools
 import logging
 import signal
-import subprocess
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final, final
 
 from distio.protocol.messages import WorkerExited
+from distio.runtime.child_processes import ChildProcess, describe_exit
 from distio.runtime.failure_detector import PATIENCE_SECONDS
-from distio.runtime.launching import Lifeline, OwnStderr, Program, StartLog, describe_exit
+from distio.runtime.launching import Lifeline, OwnStderr, Program, StartLog
 from distio.runtime.post_mortem import MemoryWatch, examine
 from distio.runtime.process_supervisor import (
     LOST,
@@ -90,7 +90,7 @@ class Supervisor:
         lifeline, stderr = Lifeline(), OwnStderr()
         program = Program("distio_worker.main", options=python_options())
 
-        def launch(worker: Worker, child: Child) -> tuple[subprocess.Popen[bytes], StartLog | None]:
+        def launch(worker: Worker, child: Child) -> tuple[ChildProcess, StartLog | None]:
             child.serial = next(self._serials)
             log = StartLog(stderr.descriptor)
             inherits = [lifeline.reader, stderr.descriptor, child.new_box()]

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import logging
 import signal
-import subprocess
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, final
 
+from distio.runtime.child_processes import ChildProcess, describe_exit
 from distio.runtime.keys import KEYS_VARIABLE
 from distio.runtime.keys_folder import KeysFolder
-from distio.runtime.launching import Lifeline, Program, StartLog, describe_exit
+from distio.runtime.launching import Lifeline, Program, StartLog
 from distio.runtime.process_supervisor import LOST, Child, ProcessSupervisor
 from distio.runtime.python_options import python_options
 from distio.runtime.threads import start_thread
@@ -24,7 +24,7 @@ __all__ = ["GRACE_SECONDS", "HostedWorkers", "Launch"]
 
 log: Final = logging.getLogger("distio.worker")
 
-LaunchChild = Callable[[Child], tuple[subprocess.Popen[bytes], StartLog | None]]
+LaunchChild = Callable[[Child], tuple[ChildProcess, StartLog | None]]
 
 GRACE_SECONDS: Final = 10.0
 """How long workers may take to leave, unless the engine says otherwise."""
@@ -89,7 +89,7 @@ class HostedWorkers:
         given = [self._launch.url, *self._launch.arguments, "--name", name]
         given += ["--lifeline", str(self._lifeline.reader)]
 
-        def start(child: Child) -> tuple[subprocess.Popen[bytes], StartLog | None]:
+        def start(child: Child) -> tuple[ChildProcess, StartLog | None]:
             return program.start(*given, inherits=[self._lifeline.reader]), None
 
         return start
