@@ -78,6 +78,19 @@ class Counterpart:
             time.sleep(0)  # a turn for the threads that are waited for
         raise AssertionError("it has never come to that")
 
+    def wait_until_pool_leads(self) -> None:
+        """Wait until a thread of the pool listens for good, and the guard sleeps.
+
+        If that thread was slow, the guard listens until it hears something.
+        """
+
+        def pool_leads(host: LinkedHost) -> bool:
+            if host.lead.is_with_guard:
+                self.say(m.LeaseRenewed(0.0))
+            return host.lead.is_with_pool and host.lead.guard_waits
+
+        self.wait_until(pool_leads)
+
     def join(self) -> None:
         self._link.join(PATIENCE)
         assert not self._link.is_alive()
@@ -240,7 +253,7 @@ def test_link_sends_what_there_was_no_room_for_when_there_is(
 ) -> None:
     """On ipc the link thread does, which sleeps until it is roused."""
     counterpart.wait_until_idle()
-    counterpart.wait_until(lambda host: host.lead.is_with_pool and host.lead.guard_waits)
+    counterpart.wait_until_pool_leads()
     large = [m.StoreValue(1, number, bytes([number]) * 5_000_000) for number in range(4)]
     heard_twice: list[None] = []
 
@@ -262,7 +275,7 @@ def test_link_whose_end_a_thread_of_the_pool_sees_closes(
     connections: Connections, counterpart: Counterpart
 ) -> None:
     counterpart.wait_until_idle()
-    counterpart.wait_until(lambda host: host.lead.is_with_pool and host.lead.guard_waits)
+    counterpart.wait_until_pool_leads()
     connections.close()
     counterpart.join()
     assert counterpart.host.keeper.is_lost
