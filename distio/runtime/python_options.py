@@ -53,19 +53,22 @@ class Flags(Protocol):
 
 def python_options() -> list[str]:
     """The options of this process, for a process that runs user code in its place."""
-    environment = _environment()
-    warnings = _given_as_options(sys.warnoptions, environment.get("PYTHONWARNINGS", ""))
-    options = options_of(sys.flags, warnings, sys._xoptions)
-    # no flag tells of -u, but how the stream was made
-    is_unbuffered = getattr(sys.__stdout__, "write_through", False)
-    if is_unbuffered and not environment.get("PYTHONUNBUFFERED"):
-        options.insert(0, "-u")
-    return options
+    warnings = _given_as_options(sys.warnoptions, _environment().get("PYTHONWARNINGS", ""))
+    return [*_unbuffered(), *options_of(sys.flags, warnings, sys._xoptions)]
 
 
 def import_options() -> list[str]:
-    """The options that decide how modules are found, for a process that runs no user code."""
-    return _letters(sys.flags, _ABOUT_IMPORTS)
+    """The options that decide how modules are found, for a process that runs no user code.
+
+    And -u, so that one fork server can serve for this process and for those that run user code.
+    """
+    return [*_unbuffered(), *_letters(sys.flags, _ABOUT_IMPORTS)]
+
+
+def _unbuffered() -> list[str]:
+    """No flag tells of -u, but how the stream was made."""
+    is_unbuffered = getattr(sys.__stdout__, "write_through", False)
+    return ["-u"] if is_unbuffered and not _environment().get("PYTHONUNBUFFERED") else []
 
 
 def _environment() -> Mapping[str, str]:

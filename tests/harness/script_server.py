@@ -41,7 +41,8 @@ def _server() -> tuple[subprocess.Popen[bytes], socket.socket]:
     """The process that forks, and the connection to it; it ends with this process."""
     ours, its = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with its:
-        command = [sys.executable, __file__, str(its.fileno())]
+        # its output is a file, but lines come in the order in which a terminal would show them
+        command = [sys.executable, "-u", __file__, str(its.fileno())]
         devnull = subprocess.DEVNULL
         process = subprocess.Popen(
             command, pass_fds=[its.fileno()], stdin=devnull, stdout=devnull, start_new_session=True

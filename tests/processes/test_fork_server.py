@@ -148,8 +148,8 @@ def limit() -> Callable[[], object]:
 
 
 def ignored() -> Callable[[], object]:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    return lambda: signal.signal(signal.SIGHUP, before)
+    before = signal.signal(signal.SIGTTIN, signal.SIG_IGN)
+    return lambda: signal.signal(signal.SIGTTIN, before)
 
 
 def blocked() -> Callable[[], object]:
