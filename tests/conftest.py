@@ -35,8 +35,8 @@ PATIENCE = 300.0
 EXAMPLES = 100
 """The number of generated programs that a test tries unless it says another one."""
 
-LONG_SECONDS = 1.0
-"""Four times what a test may take without being marked slow: machines differ."""
+LONG_SECONDS = 0.5
+"""Ten times what a test may take without being marked slow: machines differ."""
 
 MAY_LOSE_SIGNALS = pytest.mark.xfail(
     sys.version_info >= (3, 13),

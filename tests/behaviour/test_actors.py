@@ -105,6 +105,7 @@ def test_actor_handles_one_call_at_a_time(run: Run) -> None:
     assert run(program) == Ok(list(range(1, 201)))
 
 
+@pytest.mark.slow
 def test_actor_handles_calls_in_the_order_in_which_they_arrive() -> None:
     def use(words: Actor[list[int]]) -> Program:
         return io.zip_par([words.append(n) for n in range(1000)]).then(words.call(list))
@@ -113,6 +114,7 @@ def test_actor_handles_calls_in_the_order_in_which_they_arrive() -> None:
     assert words.flat_map(use).run(None, 1) == Ok(list(range(1000)))
 
 
+@pytest.mark.slow
 def test_actor_stays_in_the_process_of_its_maker(run: Run) -> None:
     """The process of the object is that of the root, wherever a call comes from."""
 
@@ -122,6 +124,7 @@ def test_actor_stays_in_the_process_of_its_maker(run: Run) -> None:
     assert run(io.actor(Door).flat_map(ask)) == Ok([True] * 8)
 
 
+@pytest.mark.slow
 def test_actor_made_by_a_child_is_reached_from_its_parent_and_siblings(run: Run) -> None:
 
     def use(door: Actor[Door]) -> Program:

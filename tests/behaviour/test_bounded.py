@@ -25,6 +25,7 @@ from tests.harness.items import SLOW, Program, exceptions_of, square, squares
 # -- values -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at_most", [None, 1, 2, 7, 1_000])
 @pytest.mark.parametrize("count", [0, 1, 2, 50])
 def test_traverse_par_returns_values_in_the_order_of_the_items(
@@ -42,6 +43,7 @@ def test_traverse_par_takes_any_iterable(run_in_process: Run, kind: Callable[...
     assert run_in_process(program) == squares(9)
 
 
+@pytest.mark.slow
 def test_traverse_par_runs_many_tiny_items(run: Run) -> None:
     assert run(io.traverse_par(range(20_000), square, at_most=3)) == squares(20_000)
 
@@ -54,6 +56,7 @@ def test_traverse_par_can_be_run_again() -> None:
     assert program.run(None) == Ok([1, 4, 9])
 
 
+@pytest.mark.slow
 def test_zip_par_with_at_most_takes_programs_of_any_kind(run: Run) -> None:
     programs = [io.sleep(0.001).then(square(n)) for n in range(9)]
     assert run(io.zip_par(programs, at_most=2)) == squares(9)
@@ -71,6 +74,7 @@ def test_traverse_par_items_have_the_context_of_their_parent(run: Run) -> None:
     assert run(program.contra_map_read(lambda context: context * 10), 4) == Ok([41, 42, 43])
 
 
+@pytest.mark.slow
 def test_traverse_par_may_be_nested(run: Run) -> None:
     def row(n: int) -> Program:
         return io.traverse_par(range(n), lambda m: io.pure(n * m), at_most=2)
@@ -104,6 +108,7 @@ def test_at_most_that_is_no_whole_number_is_a_type_error(at_most: Any) -> None:
         io.traverse_par([1], square, at_most=at_most)
 
 
+@pytest.mark.slow
 def test_at_most_items_run_at_a_time_and_no_more() -> None:
     """Twelve items of a second each, three at a time, take four seconds."""
     program = io.traverse_par(range(12), lambda n: io.sleep(1), at_most=3)
@@ -142,6 +147,7 @@ def crowd(count: int, at_most: int) -> Program:
     return Var.create((0, 0)).flat_map(watch)
 
 
+@pytest.mark.slow
 def test_at_most_holds_for_items_on_all_workers(run: Run) -> None:
     now, most = run(crowd(40, 3)).unsafe_get()
     assert now == 0
@@ -198,6 +204,7 @@ class Counted:
         self.done += 1
 
 
+@pytest.mark.slow
 def test_source_of_slow_items_is_asked_when_there_is_room_and_not_before() -> None:
     source = Counted(20)
     program = io.traverse_par(source, partial(source.item, SLOW), at_most=3)
@@ -205,6 +212,7 @@ def test_source_of_slow_items_is_asked_when_there_is_room_and_not_before() -> No
     assert source.most_ahead == 3
 
 
+@pytest.mark.slow
 def test_source_is_asked_for_no_more_items_than_chunks_hold() -> None:
     source = Counted(40_000)
     assert io.traverse_par(source, partial(source.item, 0.0), at_most=2).run(None).is_ok()
@@ -267,6 +275,7 @@ def troubled(n: int) -> Program:
     return io.sleep(0.001 * (n % 3)).then(io.pure(n))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at_most", [1, 2, 50])
 def test_traverse_par_keeps_all_failures_in_the_order_of_the_items(run: Run, at_most: int) -> None:
     result: Any = run(io.traverse_par(range(30), troubled, at_most=at_most, fail_fast=False))
@@ -334,6 +343,7 @@ def pid_after(seconds: float, n: int) -> Program:
     return io.defer(time.sleep, seconds).then(io.defer(os.getpid))
 
 
+@pytest.mark.slow
 def test_traverse_par_spreads_items_over_the_workers() -> None:
     program = io.traverse_par(range(12), partial(pid_after, SLOW), at_most=4)
     pids = set(run_at("cluster", program).unsafe_get())

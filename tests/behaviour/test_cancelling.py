@@ -136,6 +136,7 @@ def test_cancel_soon_does_not_wait_for_the_end(run: Run) -> None:
     assert run(program) == ALONE
 
 
+@pytest.mark.slow
 def test_fibers_by_the_hundred_are_cancelled_at_once(run: Run) -> None:
     assert run(cancel_many(500)) == Ok(500)
 

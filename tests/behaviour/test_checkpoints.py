@@ -38,6 +38,7 @@ def test_call_that_raises_is_a_panic_and_can_be_handled(run: Run, call: Calls) -
     assert run(io.zip_par(caught)) == Ok((1,))
 
 
+@pytest.mark.slow
 @given(st.sampled_from(CALLS), st.integers(-2, 2), st.integers(-2, 2))
 def test_call_has_the_outcome_of_a_deferred_one(call: Calls, a: int, b: int) -> None:
     """Law: where nothing is lost, `step(f)` and `once(f)` are `defer(f)`."""
@@ -53,6 +54,7 @@ def test_call_has_the_outcome_of_a_deferred_one(call: Calls, a: int, b: int) -> 
     assert called == deferred if deferred.is_ok() else brief(called) == brief(deferred)
 
 
+@pytest.mark.slow
 @given(st.integers(), st.sampled_from([io.pure, io.error]))
 def test_checkpoint_changes_no_outcome(n: int, make: Callable[[int], Program]) -> None:
     """Law: `checkpoint.then(main)` is `main`."""
@@ -96,6 +98,7 @@ def test_function_of_io_do_awaits_steps_and_checkpoints(run: Run) -> None:
     assert run(io.zip_par(in_direct_style())) == Ok((["a/b", 3],))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2])
 def test_cancelled_fiber_does_not_wait_at_a_checkpoint(threads: int) -> None:
     """A time limit that is over before the answer comes ends the wait."""

@@ -258,6 +258,7 @@ def test_resources_are_opened_and_closed_in_every_place(run: Run) -> None:
     assert run(io.zip_par([doubled.use(io.pure)] * 3), "context") == Ok([(10, "context")] * 3)
 
 
+@pytest.mark.slow
 def test_resources_by_the_ten_thousand_are_opened_and_closed() -> None:
     log: Log = []
     many = resource.traverse(range(10_000), lambda n: opens(log, str(n)))

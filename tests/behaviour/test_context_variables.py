@@ -255,6 +255,7 @@ def test_supervised_child_starts_with_the_same_copy_each_time(
     assert found == ["Ada"] * 3
 
 
+@pytest.mark.slow
 def test_items_of_one_chunk_do_not_see_the_variables_of_each_other(run: Run) -> None:
     def work(item: int) -> Program:
         before = user.get(), digits()

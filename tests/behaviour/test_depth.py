@@ -108,6 +108,7 @@ def is_right(name: str, outcome: Result[Any, Any]) -> bool:
     return CHAINS[name][2](outcome)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHAINS)
 @on_a_small_stack
 def test_deep_program_is_built_run_and_printed(name: str) -> None:
@@ -117,6 +118,7 @@ def test_deep_program_is_built_run_and_printed(name: str) -> None:
     assert len(repr(program)) < 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHAINS)
 @on_a_small_stack
 def test_deep_program_is_pickled(name: str) -> None:

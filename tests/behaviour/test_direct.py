@@ -143,6 +143,7 @@ def test_attempt_of_a_function_is_that_of_the_program_that_it_awaits(program: Pr
     assert plain(awaiting(program).attempt().run(7).unsafe_get()) == plain(program.run(7))
 
 
+@pytest.mark.slow
 def test_awaits_have_the_same_outcomes_in_every_place(run: Run) -> None:
     main = io.traverse_par(EVERY_OPERATION, lambda program: awaiting(program).attempt())
     alone = io.traverse(EVERY_OPERATION, lambda program: program.attempt())
@@ -621,6 +622,7 @@ def test_restart_from_closes_resources_first() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_restart_from_repeats_without_limit() -> None:
     @io.do
     async def count(n: int, *, last: int) -> int:

@@ -44,6 +44,7 @@ def test_future_has_the_value_of_its_call(executor: distio.Executor) -> None:
     assert future.result(PATIENCE) == 3
 
 
+@pytest.mark.slow
 def test_future_has_the_exception_of_its_call(executor: distio.Executor) -> None:
     future = executor.submit(divmod, 1, 0)
     assert isinstance(future.exception(PATIENCE), ZeroDivisionError)
@@ -51,12 +52,14 @@ def test_future_has_the_exception_of_its_call(executor: distio.Executor) -> None
         future.result()
 
 
+@pytest.mark.slow
 def test_functions_on_futures_take_those_of_an_executor(executor: distio.Executor) -> None:
     futures = [executor.submit(abs, n) for n in range(20)]
     assert {future.result() for future in as_completed(futures, PATIENCE)} == set(range(20))
     assert wait(futures, PATIENCE).done == set(futures)
 
 
+@pytest.mark.slow
 def test_event_loop_runs_functions_in_an_executor(executor: distio.Executor) -> None:
     async def main() -> int:
         loop = asyncio.get_running_loop()
@@ -89,6 +92,7 @@ def test_call_that_waits_in_the_executor_can_be_cancelled() -> None:
         assert running.result(PATIENCE)
 
 
+@pytest.mark.slow
 def test_map_with_a_buffer_takes_items_as_values_are_taken(executor: distio.Executor) -> None:
     taken: list[int] = []
 
@@ -144,6 +148,7 @@ def test_lost_cluster_breaks_an_executor() -> None:
     executor.shutdown()
 
 
+@pytest.mark.slow
 def test_interrupt_leaves_the_block_of_an_executor_without_its_calls() -> None:
     begun, is_over = threading.Event(), threading.Event()
 

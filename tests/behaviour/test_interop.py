@@ -136,6 +136,7 @@ def test_run_async_lets_the_loop_go_on() -> None:
     assert asyncio.run(both()) == [Ok("opened"), True]
 
 
+@pytest.mark.slow
 def test_run_async_allows_many_runs_at_once() -> None:
     meeting = threading.Barrier(40, timeout=PATIENCE)
 

@@ -98,6 +98,7 @@ def test_kept_semaphore_lets_as_many_in_as_it_has_tokens() -> None:
     assert simulate(main).result == Ok(2)
 
 
+@pytest.mark.slow
 def test_kept_lock_of_a_variable_guards_it(run: Run) -> None:
     def program(var: Var[int]) -> Program:
         add = var.lock().kept().with_(var.get().flat_map(lambda n: var.set(n + 1)))

@@ -505,6 +505,7 @@ def test_run_waits_for_children_that_no_fiber_waits_for(run_in_process: Run) -> 
     assert done == [1]
 
 
+@pytest.mark.slow
 def test_parallel_may_be_nested(run: Run) -> None:
     def tree(depth: int) -> Program:
         if depth == 0:
@@ -527,6 +528,7 @@ def test_zip_par_computes_the_tuple_of_all_values(run: Run, fail_fast: bool) -> 
     assert run(io.pure(1).zip_par(io.pure(2), fail_fast=fail_fast)) == Ok((1, 2))
 
 
+@pytest.mark.slow
 def test_zip_par_that_does_not_fail_fast_keeps_all_failures(run: Run) -> None:
     late = io.sleep(0.01).then(io.error("y"))
     assert run(io.zip_par(io.error("x"), late, fail_fast=False)) == Errors(["x", "y"])

@@ -53,6 +53,7 @@ def read_then_write(var: Var[Any]) -> Program:
 # -- locks ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_lock_is_held_by_one_fiber_at_a_time(run: Run) -> None:
     def program(lock: Lock) -> Program:
         return Var.create(0).flat_map(
@@ -118,6 +119,7 @@ def tell(path: str) -> None:
         pipe.write("here I am")
 
 
+@pytest.mark.slow
 def test_lock_is_free_at_once_even_if_its_fiber_goes_on(tmp_path: Path) -> None:
     """One fiber gives the lock back, and then holds its thread until the other has had it."""
     path = str(tmp_path / "pipe")
@@ -175,11 +177,13 @@ def test_fibers_that_wait_for_each_others_locks_are_named(run: Run) -> None:
     assert str(exception).count("waits for fiber") == 2
 
 
+@pytest.mark.slow
 def test_lock_with_a_name_is_one_lock_for_all_fibers(run: Run) -> None:
     program = resource.lock("printer").with_(io.yield_.then(io.pure("printed")))
     assert run(io.zip_par([program] * 4)) == Ok(["printed"] * 4)
 
 
+@pytest.mark.slow
 def test_lock_with_a_name_holds_between_runs_of_a_cluster() -> None:
     cluster = shared_cluster()
     holds = resource.lock("door").with_(io.sleep(0.1).then(io.now))
@@ -283,6 +287,7 @@ def test_rate_limits_with_and_without_a_name_whose_windows_end_together_both_sta
     assert run(io.zip(limits).flat_map(use)) == Ok([1] * 6)
 
 
+@pytest.mark.slow
 def test_rate_limit_counts_in_real_time_too(run_in_process: Run) -> None:
     result = run_in_process(starts(2, 0.05, 5))
     assert isinstance(result, Ok)
@@ -293,6 +298,7 @@ def test_rate_limit_counts_in_real_time_too(run_in_process: Run) -> None:
 # -- variables --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_variable_counts_updates_from_everywhere(run: Run) -> None:
     def count(var: Var[int], left: int) -> Program:
         if left == 0:
@@ -367,6 +373,7 @@ def test_variables_are_read_together_at_one_moment(run: Run) -> None:
     assert result == Ok(([1, 2], (1, 2), 3))
 
 
+@pytest.mark.slow
 def test_variables_read_together_in_any_order_do_not_wait_for_each_other(run: Run) -> None:
     program = io.zip(Var.create(1), Var.create(2)).flat_map(
         lambda vs: io.zip_par([Var.zip(vs), Var.zip(vs[1], vs[0])] * 5)

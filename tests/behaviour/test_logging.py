@@ -254,6 +254,7 @@ def test_record_whose_arguments_do_not_fit_arrives_all_the_same(kept: Kept) -> N
     assert message == "'a %s' (its arguments don't fit: ValueError('no text'))"
 
 
+@pytest.mark.slow
 def test_records_of_one_fiber_arrive_in_order_before_its_result(kept: Kept) -> None:
     def logs(start: int) -> None:
         for n in range(start, start + 500):

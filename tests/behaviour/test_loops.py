@@ -452,6 +452,7 @@ def test_run_async_without_a_loop_says_what_it_needs() -> None:
 # -- threads ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("on", ["threads", "cluster"])
 def test_runs_that_wait_hold_no_thread(on: str) -> None:
     async def main() -> tuple[int, list[Any]]:
@@ -477,6 +478,7 @@ def test_runs_that_wait_hold_no_thread(on: str) -> None:
     assert sorted(values) == list(range(100))
 
 
+@pytest.mark.slow
 def test_sleeping_runs_wake_in_the_order_of_their_times() -> None:
     async def main() -> list[float]:
         order: list[float] = []

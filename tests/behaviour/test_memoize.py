@@ -64,6 +64,7 @@ def test_memoized_program_is_awaited_in_direct_style(run: Run) -> None:
     assert run(with_log(main)) == Ok(([2, 2, 2], ["load"]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("keep_failures", [True, False])
 def test_failure_of_a_memoized_program_reaches_all_that_wait(run: Run, keep_failures: bool) -> None:
     def main(log: Log) -> Program:
@@ -122,6 +123,7 @@ def test_cancelled_fiber_that_began_a_memoized_program_leaves_it_to_the_others()
     assert simulation.result == Ok((("gave up", "here"), ["load"]))
 
 
+@pytest.mark.slow
 def test_memoized_program_for_which_nobody_waits_is_cancelled_and_begins_anew(run: Run) -> None:
     def main(log: Log) -> Program:
         def load(started: Deferred[str]) -> Program:
@@ -180,6 +182,7 @@ def draws(loaded: Program) -> Program:
     return io.zip_par([loaded.zip(io.random_seed, io.zip_par(io.random_seed)) for _ in range(3)])
 
 
+@pytest.mark.slow
 def test_seed_decides_all_numbers_whoever_starts_a_memoized_program() -> None:
     main = io.memoize(io.random_seed).flat_map(draws).seeded(5)
     results = [simulate(main, seed=seed).result for seed in range(4)]

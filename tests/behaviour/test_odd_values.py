@@ -115,6 +115,7 @@ def test_lock_name_in_use_for_another_kind_is_shown_as_it_was_given(run: Run) ->
     assert str(traced.exception).startswith(f"{name!r} is in use as a reentrant lock")
 
 
+@pytest.mark.slow
 @given(st.text(st.characters(exclude_categories=())), st.text(st.characters(exclude_categories=())))
 def test_sendable_text_stands_for_one_text(one: str, other: str) -> None:
     sendable(one).encode()

@@ -62,6 +62,7 @@ def test_map_yields_values_in_the_order_of_items(place: Place) -> None:
     assert list(distio.map(late, range(300), **place)) == [n * n for n in range(300)]
 
 
+@pytest.mark.slow
 def test_map_of_several_iterables_ends_with_the_shortest(place: Place) -> None:
     assert list(distio.map(pow, [2, 3, 4], [5, 2], **place)) == [32, 9]
     assert list(distio.map(pow, [], [1], **place)) == []
@@ -71,10 +72,12 @@ def test_generator_that_nobody_iterates_says_what_has_made_it() -> None:
     assert repr(distio.map(abs, [1])).startswith("<generator object distio.map at ")
 
 
+@pytest.mark.slow
 def test_starmap_spreads_its_items(place: Place) -> None:
     assert list(distio.starmap(pow, [(2, 5), (3, 2)], **place)) == [32, 9]
 
 
+@pytest.mark.slow
 def test_as_completed_yields_each_value_with_the_index_of_its_item(place: Place) -> None:
     found = list(distio.as_completed(lambda n: n * n, range(100), **place))
     assert sorted(found) == [(n, n * n) for n in range(100)]
@@ -92,6 +95,7 @@ def test_as_completed_yields_first_what_is_finished_first() -> None:
     assert list(pairs) == [(0, True)]
 
 
+@pytest.mark.slow
 def test_map_takes_no_more_items_than_are_used(place: Place) -> None:
     taken: list[int] = []
 
@@ -321,6 +325,7 @@ class Table:
         return n, self.name
 
 
+@pytest.mark.slow
 def test_items_that_take_longer_than_was_thought_are_shared_out_again() -> None:
     counts: dict[int, int] = {}
 
@@ -395,6 +400,7 @@ def test_item_that_ends_its_workers_is_the_one_that_fails(tmp_path: Path) -> Non
     assert "fiber" not in text
 
 
+@pytest.mark.slow
 def test_map_on_a_closed_cluster_says_so() -> None:
     with distio.Cluster.local(workers=1) as cluster:
         pass

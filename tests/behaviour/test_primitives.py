@@ -45,6 +45,7 @@ def exception_in(result: Result[Any, Any]) -> BaseException:
 # -- each of them -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("capacity", [None, 0, 1, 5])
 def test_queue_returns_items_in_the_order_in_which_they_were_put(
     run: Run, capacity: int | None
@@ -67,6 +68,7 @@ def test_queue_returns_items_in_the_order_in_which_they_were_put(
     assert run(main()) == Ok((None, [*range(20)]))
 
 
+@pytest.mark.slow
 def test_queue_gives_each_item_to_one_of_many_takers(run: Run) -> None:
     def work(queue: Queue[int]) -> Program:
         take = io.zip_par([queue.take() for _ in range(50)])
@@ -85,6 +87,7 @@ def test_deferred_value_reaches_all_fibers_that_wait(run: Run) -> None:
     assert run(Deferred.create().flat_map(meet)) == Ok(("a", True))
 
 
+@pytest.mark.slow
 def test_barrier_gathers_again_and_again(run: Run) -> None:
     def added(n: int, seen: list[int]) -> tuple[list[int], None]:
         return [*seen, n], None
@@ -116,6 +119,7 @@ def test_latch_opens_when_it_was_counted_down(run: Run) -> None:
     assert run(main()) == Ok(([Ok(None)], 0))
 
 
+@pytest.mark.slow
 def test_subscribers_of_a_topic_see_the_same_order(run: Run) -> None:
     @io.do
     async def listens(news: PubSub[Any], ready: CountDownLatch) -> list[Any]:
@@ -159,6 +163,7 @@ def test_queue_each_ends_when_the_queue_is_closed_and_fails_with_the_first_failu
     assert run(some_of_it) == Errors([2])
 
 
+@pytest.mark.slow
 def test_queue_each_goes_on_for_long() -> None:
     def work(queue: Queue[int]) -> Program:
         many = io.traverse(range(20_000), queue.put).then(queue.close())
@@ -221,6 +226,7 @@ def test_handle_in_an_item_of_a_queue_can_be_waited_for(run: Run) -> None:
     assert run(main()) == Ok(Ok([Ok(5)]))
 
 
+@pytest.mark.slow
 def test_items_that_are_large_travel(run: Run) -> None:
     def work(queue: Queue[bytes]) -> Program:
         size = 3_000_000

@@ -28,6 +28,7 @@ def told(program: Callable[..., Program], run: Run) -> list[tuple[int, int | Non
     return seen
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at_most", [None, 1, 3])
 def test_progress_grows_to_the_total(run: Run, at_most: int | None) -> None:
     seen = told(partial(io.traverse_par, range(50), square, at_most=at_most), run)

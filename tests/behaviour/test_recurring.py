@@ -30,6 +30,7 @@ def take(count: int, queue: Queue[Any]) -> Program:
     return io.zip([queue.take()] * count)
 
 
+@pytest.mark.slow
 def test_program_is_run_again_and_again(run: Run) -> None:
     def both(queue: Queue[int], drawn: Var[int]) -> Program:
         return io.race(recurring.every(FAST, put_numbers(queue, drawn)), take(3, queue))
@@ -38,6 +39,7 @@ def test_program_is_run_again_and_again(run: Run) -> None:
     assert run(main) == Ok([1, 2, 3])
 
 
+@pytest.mark.slow
 def test_function_is_called_with_moments_at_equal_distances(run: Run) -> None:
     def both(queue: Queue[datetime]) -> Program:
         return io.race(recurring.every(0.01, queue.put, catch_up="all"), take(3, queue))
@@ -48,6 +50,7 @@ def test_function_is_called_with_moments_at_equal_distances(run: Run) -> None:
     assert third - second == pytest.approx(timedelta(seconds=0.01), abs=timedelta(microseconds=2))
 
 
+@pytest.mark.slow
 def test_first_moment_is_the_start_and_moments_before_the_beginning_do_not_count() -> None:
     def both(start: datetime, queue: Queue[datetime]) -> Program:
         return io.race(recurring.every(60, queue.put, start=start), take(2, queue))

@@ -150,6 +150,7 @@ def test_retry_panic_gives_its_predicate_the_list_of_exceptions(run: Run) -> Non
     assert ended == ((["Busy(4)"], []), 4)
 
 
+@pytest.mark.slow
 def test_retry_panic_runs_a_program_again_after_a_lost_worker() -> None:
     child = io.zip_par(io.sleep(10).then(io.pure("done")))
     patient = child.retry_panic(schedule.spaced(1).times(3), WorkerLost)
@@ -336,6 +337,7 @@ def test_fiber_that_retries_keeps_the_depth_of_its_stack() -> None:
     assert max(depths) <= 2
 
 
+@pytest.mark.slow
 def test_repeat_may_recur_very_often(run: Run) -> None:
     assert run(io.pure(1).repeat(schedule.recurs(3_000))) == Ok(1)
 

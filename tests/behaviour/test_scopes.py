@@ -114,6 +114,7 @@ def test_scope_goes_on_after_a_child_was_cancelled_by_its_handle(run: Run) -> No
     assert run(io.scope(program)) == Ok(True)
 
 
+@pytest.mark.slow
 def test_scopes_may_be_nested(run: Run) -> None:
     def inner(s: io.Scope) -> Program:
         return s.start(io.sleep(0.01).then(io.error("inner"))).then(FOREVER)
@@ -139,6 +140,7 @@ def test_scope_of_many_children_in_turn_keeps_those_that_go_on(run_in_process: R
     assert run_in_process(io.scope(program)) == Ok(0)
 
 
+@pytest.mark.slow
 def test_scope_waits_for_many_children(run: Run) -> None:
     def program(s: io.Scope) -> Program:
         return io.traverse(range(200), lambda n: s.start(io.sleep(0.1))).map(len)
@@ -171,6 +173,7 @@ def some(n: int) -> Program:
     return io.error(n) if n == 3 else FOREVER if n % 2 else io.pure(n)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at_most", [None, 4])
 def test_traverse_par_with_fail_fast_returns_the_first_failure(
     run: Run, at_most: int | None
@@ -217,6 +220,7 @@ def test_race_adds_failures_of_releases_of_its_losers(run: Run) -> None:
     assert run(program(io.error("no"))) == Errors(["stuck", "no"])
 
 
+@pytest.mark.slow
 def test_first_ok_returns_the_first_success_or_all_failures(run: Run) -> None:
     slow = io.sleep(0.02).then(io.pure("slow"))
     assert run(io.first_ok(io.error("no"), slow, FOREVER)) == Ok("slow")
@@ -254,6 +258,7 @@ def test_timeout_cancels_a_program_that_takes_longer(run: Run) -> None:
     assert run(FOREVER.timeout(0.01, io.pure("instead"))) == Ok("instead")
 
 
+@pytest.mark.slow
 def test_timeout_of_no_time_cancels_each_time(run: Run) -> None:
     limited = [FOREVER.timeout(0, io.pure(n)) for n in range(150)]
     assert run(io.sequence(*limited)) == Ok(149)
@@ -286,6 +291,7 @@ def test_timeout_adds_failures_of_releases(run: Run) -> None:
     assert run(stuck(FOREVER).timeout(0.01, io.pure("instead"))) == Errors(["stuck"])
 
 
+@pytest.mark.slow
 def test_timeouts_may_be_nested(run: Run) -> None:
     inner, outer = io.pure("inner"), io.pure("outer")
     assert run(FOREVER.timeout(0.01, inner).timeout(0.5, outer)) == Ok("inner")

@@ -127,6 +127,7 @@ def test_random_generators_are_seeded_by_the_seeds_of_their_fiber() -> None:
     assert drawn == [numbers(random.Random(seed)) for seed in seeds]
 
 
+@pytest.mark.slow
 def test_random_generator_that_moves_with_its_fiber_goes_on() -> None:
     def draw_slowly(generator: random.Random) -> Program:
         draw = io.defer(generator.getrandbits, 64)
@@ -148,6 +149,7 @@ async def draws_directly() -> list[int]:
     return [*drawn, first.getrandbits(64), await SEED]
 
 
+@pytest.mark.slow
 def test_function_that_is_repeated_after_a_move_draws_the_same() -> None:
     drawn = everywhere(io.zip_par([draws_directly()] * 3).seeded(1))
     assert all_differ(drawn)
@@ -217,12 +219,14 @@ def test_resources_opened_at_the_same_time_have_streams_of_their_own() -> None:
     assert all_differ(everywhere(both.use(io.pure).zip(SEED).seeded(1)))
 
 
+@pytest.mark.slow
 def test_race_gives_each_runner_a_stream_of_its_own() -> None:
     slow = io.sleep(1000).then(SEED)
     program = io.zip(io.race(slow, SEED), io.first_ok(SEED.then(io.error(1)), SEED), SEED)
     assert all_differ(everywhere(program.seeded(1)))
 
 
+@pytest.mark.slow
 def test_race_gives_each_runner_a_stream_by_its_place() -> None:
     slow = io.sleep(1000).then(SEED)
     of_two = value_of(io.zip_par(SEED, SEED).seeded(1).run(None))
@@ -230,6 +234,7 @@ def test_race_gives_each_runner_a_stream_by_its_place() -> None:
     assert everywhere(io.race(SEED, slow).seeded(1)) == of_two[0]
 
 
+@pytest.mark.slow
 def test_fibers_of_a_scope_have_streams_by_the_order_in_which_they_start() -> None:
     def start_all(scope: io.Scope) -> Program:
         started = io.zip([scope.start(io.zip(SEED, SEED)) for _ in range(3)])
@@ -238,6 +243,7 @@ def test_fibers_of_a_scope_have_streams_by_the_order_in_which_they_start() -> No
     assert all_differ(everywhere(io.zip(io.scope(start_all), SEED).seeded(1)))
 
 
+@pytest.mark.slow
 def test_program_that_is_retried_draws_anew() -> None:
     def fails(seeds: list[int]) -> Program:
         return io.error(seeds)
@@ -251,6 +257,7 @@ def test_program_that_is_retried_draws_anew() -> None:
 # -- programs whose order, or length, depends on chance -----------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [0, 1, 5])
 def test_program_after_a_timeout_draws_the_same_wherever_the_timeout_came(steps: int) -> None:
     part = io.zip(SEED, io.zip_par([SEED] * 2))
@@ -259,6 +266,7 @@ def test_program_after_a_timeout_draws_the_same_wherever_the_timeout_came(steps:
     assert everywhere(io.zip(cut, part).seeded(1)) == everywhere(io.zip(uncut, part).seeded(1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [0, 1, 5])
 def test_program_after_a_failed_scope_draws_the_same_wherever_the_scope_was_cut(steps: int) -> None:
     part = io.zip(SEED, io.zip_par([SEED] * 2))
@@ -278,6 +286,7 @@ def silent(name: str, result: Any, attempt: int) -> Program:
     return io.pure(None)
 
 
+@pytest.mark.slow
 def test_supervised_child_draws_anew_in_each_life_and_the_same_everywhere() -> None:
     def fails(seeds: Any) -> Program:
         return io.error(seeds)

@@ -96,6 +96,7 @@ def waits(notes: Notes, name: str) -> Program:
     return lives(notes, name, lambda n: FOREVER.on_cancel(says(notes, f"-{name}")))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize(
     ("restart", "end"),
@@ -318,6 +319,7 @@ def test_restart_is_logged_by_default(
 # -- too many restarts --------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_supervisor_after_too_many_restarts_stops_all_and_keeps_all_failures(run: Run) -> None:
     def stuck(notes: Notes, name: str) -> Program:
         return waits(notes, name).finally_(lambda _: io.error(f"{name} is stuck"))
@@ -369,6 +371,7 @@ def fails_each(seconds: float, count: int) -> Program:
     return with_notes(program).map(lambda seen: seen[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("seconds", "count", "gives_up_after"),
     [
@@ -395,6 +398,7 @@ def test_restarts_count_for_so_many_seconds(
 # -- supervisors of supervisors -----------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_inner_supervisor_that_gives_up_is_started_again_by_the_outer_one(run: Run) -> None:
     def program(notes: Notes) -> Program:
         work = lives(notes, "work", *[lambda n: io.error("no")] * 4, lambda n: io.pure(n))
@@ -423,6 +427,7 @@ def test_outer_supervisor_that_gives_up_keeps_the_failures_of_the_inner_one(run:
 # -- stops --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_supervisor_that_is_cancelled_cancels_its_children_in_reverse_order(run: Run) -> None:
     def program(notes: Notes) -> Program:
         def slow(name: str) -> Program:

@@ -801,6 +801,7 @@ def test_exits_reported_by_a_member_without_a_family_are_dropped() -> None:
     assert scene.machine.state.departed.who(worker)[1] == "the connection to it broke"
 
 
+@pytest.mark.slow
 def test_exits_of_processes_that_never_joined_are_kept_up_to_a_number() -> None:
     scene = Scene()
     watcher = scene.join("client", family="f")

@@ -264,6 +264,7 @@ def test_coordinator_that_is_reloaded_before_each_event_says_the_same(
     assert coordinators.restarts > 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_coordinator_that_is_given_recorded_inputs_says_the_same(
     program: str, coordinators: Coordinators

@@ -114,6 +114,7 @@ WHEN: Final = [(m.MakePrimitive, 1), *[(kind, nth) for kind in SAID for nth in (
 OFTEN_SAID: Final[set[type]] = {m.StartTimer, m.PrimitiveCall, m.Progress}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "nth"), WHEN)
 def test_run_whose_handler_fails_releases_and_other_runs_go_on(
     kind: type, nth: int, monkeypatch: pytest.MonkeyPatch

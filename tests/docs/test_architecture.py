@@ -72,6 +72,7 @@ def test_architecture_section_names_each_message_and_request_of_its_folder(folde
     assert {kind for at, kind in handled() if at == folder} - named == set()
 
 
+@pytest.mark.slow
 def test_architecture_names_only_identifiers_that_the_code_has() -> None:
     identifiers = re.findall(r"`([A-Za-z_]\w*(?:\.\w+)*)(?:\(.*?\))?`", PROSE)
     names = {each for each in identifiers if not re.fullmatch(FILE, each)}

@@ -39,6 +39,7 @@ def test_contributing_has_an_example_for_each_kind_of_change() -> None:
     assert [*chapters()] == ["Add an operation", "Add a message", "Add a feature"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chapter", chapters())
 def test_code_of_contributing_can_be_executed(chapter: str) -> None:
     done = subprocess.run(

@@ -108,6 +108,7 @@ def test_document_lines_are_no_longer_than_100_characters_except_of_output() -> 
         assert [line for line in written.splitlines() if len(line) > 100] == [], path.name
 
 
+@pytest.mark.slow
 def test_document_links_lead_to_files_and_headings_that_exist() -> None:
     for path in DOCUMENTS:
         for link in re.findall(r"\]\((?!https?:)([^)]+)\)", path.read_text()):

@@ -7,6 +7,8 @@ import re
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "guarantees.md").read_text()
 NAMED = set(re.findall(r"`(test_\w+)`", PAGE))
@@ -27,10 +29,12 @@ def decorators() -> dict[str, str]:
     return found
 
 
+@pytest.mark.slow
 def test_guarantees_name_only_tests_that_exist() -> None:
     assert NAMED - decorators().keys() == set()
 
 
+@pytest.mark.slow
 def test_guarantees_name_no_test_that_is_expected_to_fail() -> None:
     assert [name for name, text in decorators().items() if "xfail" in text] == []
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 CODE = ["distio", "worker", "tests", "benchmarks", "examples"]
 SOURCES = [path for folder in CODE for path in (ROOT / folder).rglob("*.py")]
@@ -25,9 +27,11 @@ def found_in(paths: list[Path], rule: re.Pattern[str]) -> list[str]:
     ]
 
 
+@pytest.mark.slow
 def test_docstrings_begin_with_no_pronoun_of_questions() -> None:
     assert found_in(SOURCES, DOCSTRING) == []
 
 
+@pytest.mark.slow
 def test_sentences_of_code_and_documents_have_no_who_as_their_subject() -> None:
     assert found_in([*SOURCES, *DOCUMENTS], SENTENCE) == []

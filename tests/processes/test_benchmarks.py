@@ -46,6 +46,7 @@ def test_question_without_peers_prints_what_each_candidate_took(
         assert candidate["version"]
 
 
+@pytest.mark.slow
 def test_report_takes_up_each_file_once() -> None:
     """A file that has no questions runs as a script, unless it has a target of its own."""
     asked = {Path(question.file).stem for question in find_questions().values()}

@@ -174,6 +174,7 @@ def on_threads(distio: Distio, target: str, *args: str) -> Said:
     return distio("run", target, "--workers", "0", *args)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "args", "out"),
     [
@@ -214,6 +215,7 @@ main = io.zip_par(io.defer(is_shown.wait, 60), io.defer(is_shown.wait, 60))
 """
 
 
+@pytest.mark.slow
 def test_distio_run_shows_its_progress_on_stderr(
     distio: Distio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,6 +234,7 @@ def test_distio_run_lists_errors(distio: Distio) -> None:
     assert said == Said(1, "", "error: too long\nerror: too wide\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "last_line"),
     [
@@ -265,6 +268,7 @@ def test_distio_run_shows_the_traceback_of_user_code_alone(
     assert os.path.dirname(cli.__file__) not in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("args", "message"),
     [
@@ -402,6 +406,7 @@ def test_distio_coordinator_that_cannot_listen_says_so_in_one_line(
     assert err.count("\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [[], ["run"], ["coordinator"], ["version"]])
 def test_distio_help_shows_the_usage_of_each_command(distio: Distio, command: list[str]) -> None:
     code, out, err = distio(*command, "--help")

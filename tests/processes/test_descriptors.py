@@ -31,6 +31,7 @@ def coordinator() -> Iterator[str]:
     thread.join()
 
 
+@pytest.mark.slow
 def test_clusters_that_are_closed_leave_no_descriptor() -> None:
     processes = shared_cluster()._processes
     assert processes is not None
@@ -89,6 +90,7 @@ def test_waker_that_is_closed_wakes_no_other_reader() -> None:
     os.close(other_writer)
 
 
+@pytest.mark.slow
 def test_waker_that_is_full_wakes_all_the_same() -> None:
     waker = Waker()
     for _ in range(100_000):

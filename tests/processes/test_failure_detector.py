@@ -82,6 +82,7 @@ def test_peer_paused_for_less_than_the_limit_is_not_doubted() -> None:
     assert detector.look(100 + PING / 2, {"a": LIMIT}) == {}
 
 
+@pytest.mark.slow
 def test_silence_of_several_connections_is_that_of_the_last_to_speak() -> None:
     with ExitStack() as stack:
         server = stack.enter_context(socket.create_server(("127.0.0.1", 0)))

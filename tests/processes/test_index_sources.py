@@ -111,6 +111,7 @@ def test_report_that_is_merged_equals_the_sum_of_its_parts(
     assert example.Report.merge([failures, *reversed(parts)]) == one_batch
 
 
+@pytest.mark.slow
 def test_report_is_the_same_with_any_number_of_threads(example: ModuleType, root: Path) -> None:
     first = report(example, root, 1)
     assert all(report(example, root, 4) == first for _ in range(5))

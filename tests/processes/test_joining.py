@@ -158,6 +158,7 @@ def test_run_loses_a_coordinator_that_is_silent_for_longer_than_its_patience() -
 # -- Cluster.connect --------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_connect_started_before_the_coordinator_waits_for_it(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -216,6 +217,7 @@ def join_quickly(connect: Callable[[float], Any], **options: Any) -> Any:
     return join(URL, connect, log=silent, **options)
 
 
+@pytest.mark.slow
 def test_join_of_a_coordinator_that_ends_tries_the_next_one() -> None:
     attempts = Attempts(ClusterError("it ends"))
     with coordinator():
@@ -269,6 +271,7 @@ def test_join_ends_with_the_program_that_has_started_it() -> None:
         os.close(reader)
 
 
+@pytest.mark.slow
 def test_coordinator_that_begins_to_listen_while_it_is_waited_for_is_joined(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -222,6 +222,7 @@ def test_run_in_a_call_on_the_main_thread_serves_as_well(run_in_process: Run) ->
     assert run_in_process(within.then(called)) == Ok(Ok((os.getpid(), True)))
 
 
+@pytest.mark.slow
 def test_process_that_a_fiber_forks_has_a_main_thread_of_its_own() -> None:
     """The fiber forks on the main thread, and on another."""
 

@@ -71,6 +71,7 @@ ALONE = [
 ]
 
 
+@pytest.mark.slow
 def test_what_linux_alone_has_is_used_in_one_place() -> None:
     root = Path(__file__).parents[2]
     sources = [*root.glob("distio/**/*.py"), *root.glob("worker/**/*.py")]

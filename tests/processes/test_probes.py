@@ -36,6 +36,7 @@ def begin(probe: socket.socket) -> None:
     probe.shutdown(socket.SHUT_WR)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("has_keys", [True, False])
 @pytest.mark.parametrize("leave", [hang_up, reset, begin])
 def test_probes_of_the_port_leave_no_trace_and_do_not_disturb(

@@ -179,6 +179,7 @@ def test_root_runs_at_home_and_its_children_on_workers(cluster: Cluster) -> None
     assert result.success[1][0] != os.getpid()
 
 
+@pytest.mark.slow
 def test_root_that_is_submitted_runs_on_a_worker(cluster: Cluster) -> None:
     result = cluster.submit(io.defer(os.getpid), None).result(timeout=PATIENCE)
     assert isinstance(result, Ok)
@@ -196,6 +197,7 @@ def test_fibers_start_fibers_to_any_depth(cluster: Cluster) -> None:
     assert cluster.submit(leaves(4), None).result(timeout=PATIENCE) == Ok(3**4)
 
 
+@pytest.mark.slow
 def test_handle_can_be_waited_for_on_another_worker(cluster: Cluster) -> None:
     main = io.parallel(io.sleep(0.01).then(io.pure("early"))).flat_map(
         lambda fibers: io.zip_par([io.wait(fibers)] * 8)
@@ -203,6 +205,7 @@ def test_handle_can_be_waited_for_on_another_worker(cluster: Cluster) -> None:
     assert main.run(None, on=cluster) == Ok([[Ok("early")]] * 8)
 
 
+@pytest.mark.slow
 def test_failures_cross_processes_whole(cluster: Cluster) -> None:
     def fails() -> None:
         raise KeyError("whole")
@@ -271,6 +274,7 @@ def test_value_that_cannot_be_pickled_is_a_panic_that_says_so(cluster: Cluster) 
     assert "_thread.lock" in str(result.exceptions[0].exception)
 
 
+@pytest.mark.slow
 def test_sleeping_fibers_hold_no_thread(cluster: Cluster) -> None:
     began = time.monotonic()
     assert io.zip_par([io.sleep(0.1)] * 2000).map(len).run(None, on=cluster) == Ok(2000)
@@ -288,6 +292,7 @@ def test_result_can_be_requested_again_after_a_timeout(cluster: Cluster, tmp_pat
     assert handle.done()
 
 
+@pytest.mark.slow
 def test_deadlock_across_processes_is_a_panic_that_names_it(cluster: Cluster) -> None:
     def wait_for_the_other(box: Path) -> io.IO[None, None, object]:
         import cloudpickle
@@ -441,6 +446,7 @@ def test_connect_to_a_server_that_is_no_coordinator_is_refused() -> None:
         thread.join()
 
 
+@pytest.mark.slow
 def test_connect_to_an_address_without_a_listener_is_one_clear_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -25,6 +25,7 @@ def silent_url() -> Iterator[str]:
         yield f"tcp://127.0.0.1:{server.getsockname()[1]}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("retry", [0.0, PATIENCE])
 @pytest.mark.parametrize("is_first", [True, False])
 def test_client_joins_the_coordinator_wherever_it_is(
@@ -53,6 +54,7 @@ def test_worker_joins_the_coordinator_wherever_it_is(coordinate: Coordinate) -> 
         assert worker.wait(PATIENCE) == 0
 
 
+@pytest.mark.slow
 def test_client_that_finds_no_coordinator_names_all_addresses() -> None:
     first, second = free_url(), free_url()
     with pytest.raises(ClusterError, match=f"no coordinator answers at {first},{second} "):

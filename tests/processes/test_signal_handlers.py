@@ -149,6 +149,7 @@ KINDS = [pytest.param(program, id=name) for name, program in PYTHON.items()]
 KINDS += [pytest.param(program, id=f"{name}, built-in") for name, program in BUILT_IN.items()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", KINDS)
 def test_exception_of_a_handler_inside_a_user_function_leaves_run_at_once(
     program: Program, raised: BaseException
@@ -313,6 +314,7 @@ def test_demand_to_end_that_is_the_second_abandons_releases(
         asks.finally_(lambda _: asks.then(FOREVER)).run(None)
 
 
+@pytest.mark.slow
 def test_exception_of_a_handler_leaves_result_and_the_run_goes_on(
     raised: BaseException,
 ) -> None:
@@ -404,6 +406,7 @@ def test_handler_that_a_fiber_sets_on_the_main_thread_is_like_any_other(
     assert caught.value is raised
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_heard_asleep", [False, True])
 def test_handler_that_a_function_sets_by_itself_is_like_any_other(
     is_heard_asleep: bool, raised: BaseException
@@ -463,6 +466,7 @@ def test_handler_that_a_handler_sets_is_like_any_other(raised: BaseException) ->
     assert caught.value is raised
 
 
+@pytest.mark.slow
 def test_handler_that_is_set_after_a_run_has_no_guard(raised: BaseException) -> None:
     with pytest.raises(type(raised)):
         io.defer(raise_signal).run(None)
@@ -483,6 +487,7 @@ def test_signal_that_cannot_be_handled_is_refused_within_a_run(number: int, hand
     assert io.defer(install).run(None) == Ok(install())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [NUMBER, signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("place", ["1 thread", "cluster"])
 def test_handlers_are_back_in_their_places_when_the_run_has_ended(number: int, place: str) -> None:

@@ -51,6 +51,7 @@ def test_program_whose_journal_has_a_bad_disk_has_its_result(faults: Sequence[Fa
     explore(make, None, lambda s: s.result == RIGHT, range(3), members=3, faults=faults)
 
 
+@pytest.mark.slow
 def test_coordinator_whose_disk_is_full_takes_up_nothing_until_there_is_room() -> None:
     simulation = simulate(make, seed=1, faults=[FullDisk(at=0.004, seconds=7.0)])
     assert simulation.result == RIGHT
@@ -61,6 +62,7 @@ def test_coordinator_whose_disk_is_full_takes_up_nothing_until_there_is_room() -
     assert simulation.virtual_seconds > 7.0
 
 
+@pytest.mark.slow
 def test_slow_commit_delays_all_that_follows_from_it() -> None:
     fast = simulate(make, seed=1, faults=[SlowDisk(at=0.0, commit_seconds=0.0)])
     slow = simulate(make, seed=1, faults=[SlowDisk(at=0.0, seconds=100.0, commit_seconds=2.0)])

@@ -223,6 +223,7 @@ def test_generated_program_has_its_result_when_workers_leave(level: Snapshots) -
     check()
 
 
+@pytest.mark.slow
 def test_call_of_an_actor_that_runs_when_its_worker_leaves_has_its_result() -> None:
     slow = io.zip_par(
         io.actor(list).flat_map(lambda it: io.sleep(0.01).then(it.append(1), it.call(len)))

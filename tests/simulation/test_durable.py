@@ -93,12 +93,14 @@ def test_run_ends_with_the_same_result_whoever_dies_at_whatever_moment(program: 
     assert restored > 6
 
 
+@pytest.mark.slow
 def test_two_clients_that_submit_at_once_get_one_run() -> None:
     for seed in range(6):
         simulation = simulated(queue, seed)
         assert (simulation.result, len(simulation.results)) == (RIGHT[queue], 3)
 
 
+@pytest.mark.slow
 def test_run_whose_clients_are_all_dead_is_there_for_the_next() -> None:
     for seed in range(6):
         faults = [Crash("client", at=0.5), Crash("client-2", at=0.5)]
@@ -115,6 +117,7 @@ def test_run_sleeps_for_days_without_clients_and_workers() -> None:
     assert 4 * DAY + 100 < simulation.virtual_seconds < 4 * DAY + 101
 
 
+@pytest.mark.slow
 def test_fibers_that_sleep_without_a_worker_are_in_a_checkpoint_of_the_journal() -> None:
     program = io.zip_par([io.sleep(20.0 * n).then(io.pure(n)) for n in range(1, 5)])
     for seed in range(3):
@@ -130,6 +133,7 @@ def test_expected_failure_of_a_named_run_is_heard_by_all() -> None:
     assert len(simulation.results) == 3
 
 
+@pytest.mark.slow
 def test_run_that_one_client_cancels_is_cancelled_for_all() -> None:
     for seed in range(6):
         program = io.sleep(DAY).finally_(lambda _: io.sleep(1))

@@ -150,6 +150,7 @@ def test_failure_without_errors_is_not_hidden_by_the_cancellation_that_it_causes
             assert found.result == Errors([]), (seed, event)
 
 
+@pytest.mark.slow
 def test_client_that_the_journal_no_longer_knows_is_followed_by_one_that_hears_the_end() -> None:
     for event in range(15, 60, 5):
         first = Restart(event=event, seconds=0.0, lost_turns=0)
@@ -157,6 +158,7 @@ def test_client_that_the_journal_no_longer_knows_is_followed_by_one_that_hears_t
         assert simulate_durable(io.pure(0), members=WORKERS, faults=faults).result == Ok(0)
 
 
+@pytest.mark.slow
 def test_journal_that_goes_back_to_before_a_run_that_all_know_the_end_of_harms_nobody() -> None:
     first = Restart(event=37, seconds=0.0, lost_turns=4)
     for event in range(90, 100):

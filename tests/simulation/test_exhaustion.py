@@ -50,6 +50,7 @@ def test_explore_all_without_deviations_is_one_simulation() -> None:
     assert str(seen[0].history) == str(tamest.history)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("deviations", "orders"), [(0, {(0, 1)}), (1, {(0, 1), (1, 0)})])
 def test_explore_all_sees_each_order_that_so_many_deviations_lead_to(
     deviations: int, orders: set[Any]
@@ -66,6 +67,7 @@ def test_explore_all_sees_each_order_that_so_many_deviations_lead_to(
     assert set(found) == orders
 
 
+@pytest.mark.slow
 def test_explore_all_that_is_cut_off_says_so() -> None:
     covered = explore_all(PAIR, deviations=3, at_most=20)
     assert covered.simulations == 20
@@ -74,6 +76,7 @@ def test_explore_all_that_is_cut_off_says_so() -> None:
     assert explore_all(PAIR, crash_each_event=True, deviations=0, at_most=5).deviations == -1
 
 
+@pytest.mark.slow
 def test_explore_all_crashes_each_worker_at_each_event() -> None:
     crashed: Counter[str] = Counter()
 
@@ -91,6 +94,7 @@ def test_explore_all_crashes_each_worker_at_each_event() -> None:
 # -- what is found ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_explore_all_finds_a_failure_with_the_fewest_deviations() -> None:
     def in_order(simulation: Seen) -> bool:
         return simulation.result == Ok((0, 1))

@@ -126,6 +126,7 @@ def schedule_of(line: str) -> dict[int, int]:
 # -- checks that hold -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_explore_counts_seeds_histories_steps_and_virtual_seconds() -> None:
     simulations = [simulate(SLEEPERS, seed=seed) for seed in range(10)]
     seen = explore(SLEEPERS, None, is_six, range(10))
@@ -135,10 +136,12 @@ def test_explore_counts_seeds_histories_steps_and_virtual_seconds() -> None:
     assert seen.virtual_seconds == pytest.approx(sum(each.virtual_seconds for each in simulations))
 
 
+@pytest.mark.slow
 def test_explore_counts_equal_histories_once() -> None:
     assert explore(SLEEPERS, seeds=[7, 7, 8, 7]).histories == 2
 
 
+@pytest.mark.slow
 def test_explore_passes_each_simulation_to_the_check() -> None:
     seen: list[Seen] = []
     explore(SLEEPERS, None, seen.append, range(3, 6))
@@ -203,6 +206,7 @@ def test_explore_makes_a_race_as_small_as_can_be() -> None:
     assert failure.line == "simulate(main, context, members=1, threads=1, schedule='')"
 
 
+@pytest.mark.slow
 def test_explore_names_the_first_seed_that_breaks_the_check() -> None:
     failure = failure_of(unordered, None, in_order)
     with pytest.raises(AssertionError):
@@ -211,6 +215,7 @@ def test_explore_names_the_first_seed_that_breaks_the_check() -> None:
         in_order(simulate(unordered, seed=seed))
 
 
+@pytest.mark.slow
 def test_explore_prints_a_line_without_superfluous_choices() -> None:
     failure = failure_of(unordered, None, in_order)
     assert failure.line.startswith("simulate(main, context, members=1, threads=1, schedule=")
@@ -220,6 +225,7 @@ def test_explore_prints_a_line_without_superfluous_choices() -> None:
     in_order(repeat("simulate(main, context, members=1, threads=1, schedule='')", unordered))
 
 
+@pytest.mark.slow
 def test_explore_keeps_only_choices_that_are_needed() -> None:
     def check(simulation: Seen) -> None:
         assert simulation.result != Ok([1, 2, 0])
@@ -247,6 +253,7 @@ def test_explore_keeps_only_the_fault_that_matters() -> None:
     assert "crashes" in str(repeat(failure.line, PAIR).history)
 
 
+@pytest.mark.slow
 def test_explore_keeps_only_as_many_workers_as_the_failure_needs() -> None:
     def second_worker_is_idle(simulation: Seen) -> None:
         assert "worker-2: steps" not in str(simulation.history)
@@ -256,6 +263,7 @@ def test_explore_keeps_only_as_many_workers_as_the_failure_needs() -> None:
     assert "worker-2: steps" in str(repeat(failure.line, PAIR).history)
 
 
+@pytest.mark.slow
 def test_explore_keeps_the_kind_of_the_failure_when_it_makes_it_smaller() -> None:
     def check(simulation: Seen) -> None:
         raise (ValueError if "worker-2" in str(simulation.history) else KeyError)("no")
@@ -306,6 +314,7 @@ def test_explore_prints_the_options_that_matter() -> None:
     assert repeat(failure.line, io.pure(1)).virtual_seconds >= 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fault",
     [
@@ -482,6 +491,7 @@ def test_broken_invariant_is_a_failure_that_its_line_repeats(
 schedules = st.dictionaries(st.integers(0, 100), st.integers(0, 500), max_size=20)
 
 
+@pytest.mark.slow
 @given(schedules)
 def test_schedule_survives_as_text(schedule: dict[int, int]) -> None:
     assert parse_schedule(show_schedule(schedule)) == schedule
@@ -523,6 +533,7 @@ def test_schedule_of_a_seed_gives_the_same_history(
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(schedules)
 def test_schedule_with_any_choices_can_be_played(schedule: dict[int, int]) -> None:
@@ -583,16 +594,19 @@ def seeds_in(pytester: pytest.Pytester, *options: str) -> list[int]:
     return [int(count) for count in re.findall(r"seeds: (\d+)", run.stdout.str())]
 
 
+@pytest.mark.slow
 def test_cluster_simulation_tries_20_seeds_or_as_many_as_its_marker_says(
     pytester: pytest.Pytester,
 ) -> None:
     assert seeds_in(pytester) == [20, 3, 4]
 
 
+@pytest.mark.slow
 def test_cluster_simulation_prefers_the_option_to_the_marker(pytester: pytest.Pytester) -> None:
     assert seeds_in(pytester, "--seeds", "5") == [5, 5, 5]
 
 
+@pytest.mark.slow
 def test_cluster_simulation_that_fails_shows_the_line(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(RACING)
     run = pytester.runpytest_inprocess()
@@ -607,6 +621,7 @@ def test_cluster_simulation_that_fails_shows_the_line(pytester: pytest.Pytester)
     )
 
 
+@pytest.mark.slow
 def test_pytest_lists_the_marker_and_the_option(pytester: pytest.Pytester) -> None:
     run = pytester.runpytest_inprocess("--markers")
     run.stdout.fnmatch_lines(["@pytest.mark.seeds(n): how many seeds*"])

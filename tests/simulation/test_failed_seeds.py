@@ -79,6 +79,7 @@ def test_seed_that_failed_is_tried_first_until_it_passes(project: Project) -> No
     assert project.run("9", fails=False) == [0, 1, 2]
 
 
+@pytest.mark.slow
 def test_seed_is_kept_when_its_test_never_came_to_it(project: Project) -> None:
     project.run("1", fails=True)
     project.run("it fails before it simulates anything", fails=True)
@@ -91,6 +92,7 @@ def test_seeds_are_forgotten_with_the_cache(project: Project) -> None:
     assert project.run("9", "--cache-clear", fails=False) == [0, 1, 2]
 
 
+@pytest.mark.slow
 def test_seeds_need_no_cache(project: Project) -> None:
     project.run("1", "-p", "no:cacheprovider", fails=True)
     assert project.kept() == []

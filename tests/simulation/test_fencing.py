@@ -80,6 +80,7 @@ def test_worker_that_was_held_for_lost_steps_nothing_and_its_fibers_go_on(
         assert simulate(make, seed=seed, threads=1, faults=cuts).result == Ok(right), seed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [Partition, Stop])
 def test_member_that_was_cut_off_for_long_is_fenced_and_its_fibers_go_on_elsewhere(
     fault: type[Partition | Stop],
@@ -99,6 +100,7 @@ def test_member_that_was_cut_off_for_long_is_fenced_and_its_fibers_go_on_elsewhe
         assert any("worker-1: ends" in line for line in after)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [Partition, Stop])
 def test_worker_that_was_cut_off_for_longer_than_its_lease_goes_on_if_it_was_not_lost(
     fault: type[Partition | Stop],
@@ -114,6 +116,7 @@ def test_worker_that_was_cut_off_for_longer_than_its_lease_goes_on_if_it_was_not
         assert "goes on from its snapshot" not in history
 
 
+@pytest.mark.slow
 def test_what_a_lost_worker_still_says_is_dropped_and_the_coordinator_tells_of_it() -> None:
     cut = Partition("worker-1", at=5.5, seconds=60)
     histories = [str(simulate(toils, seed=n, members=2, faults=[cut]).history) for n in range(5)]
@@ -121,6 +124,7 @@ def test_what_a_lost_worker_still_says_is_dropped_and_the_coordinator_tells_of_i
     assert any(dropped in history for history in histories)
 
 
+@pytest.mark.slow
 def test_worker_that_is_never_cut_off_has_no_lease() -> None:
     assert "RenewLease" not in str(simulate(toils).history)
 

@@ -126,6 +126,7 @@ FOUND: Final[dict[str, tuple[Program, int, tuple[int, int], Sequence[Fault]]]] =
 """By name: what failed once. (program, seed, shape, faults)"""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FOUND)
 def test_program_that_failed_once_has_its_outcome(name: str) -> None:
     program, seed, (members, threads), faults = FOUND[name]

@@ -64,6 +64,7 @@ def until_it_fails(main: Callable[[], Program], invariant: Callable[[], bool]) -
         simulate(main, seed=seed, invariant=invariant)
 
 
+@pytest.mark.slow
 def test_invariant_that_says_no_ends_the_simulation_and_tells_how_to_repeat_it() -> None:
     main, invariant = at_most_on_the_way(2)
     with pytest.raises(CheckFailed, match="the invariant says no") as failed:
@@ -90,6 +91,7 @@ def test_invariant_that_raises_is_what_has_failed() -> None:
     assert isinstance(cause.__cause__, AssertionError)
 
 
+@pytest.mark.slow
 def test_explore_makes_a_run_small_that_breaks_the_invariant() -> None:
     main, invariant = at_most_on_the_way(2)
     with pytest.raises(CheckFailed) as failed:
@@ -102,6 +104,7 @@ def test_explore_makes_a_run_small_that_breaks_the_invariant() -> None:
     assert again.value.history == found.history
 
 
+@pytest.mark.slow
 def test_explore_passes_where_the_invariant_holds() -> None:
     main, invariant = at_most_on_the_way(3)
     assert explore(main, None, is_done, range(20), invariant=invariant).seeds == 20

@@ -354,6 +354,7 @@ def test_search_that_fails_tells_what_did_not_fit() -> None:
 METHODS: Final = st.sampled_from(["put", "offer", "take", "poll", "size", "close"])
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(st.integers(-1, 2), st.lists(st.tuples(METHODS, st.integers(0, 5), st.integers(0, 5))))
 def test_history_of_a_queue_has_an_order(

@@ -93,6 +93,7 @@ def test_fibers_of_one_that_is_lost_for_good_are_cancelled(how: str, level: Snap
     assert seen or level == "births"
 
 
+@pytest.mark.slow
 def test_fiber_that_is_owned_by_a_lost_one_releases_what_it_holds() -> None:
     """Its parent has put an item, so it can't begin again; the child is elsewhere."""
 
@@ -126,6 +127,7 @@ def test_fiber_that_is_owned_by_a_lost_one_releases_what_it_holds() -> None:
     assert released
 
 
+@pytest.mark.slow
 def test_fiber_that_nobody_owns_outlives_the_lost_one_that_has_started_it() -> None:
     lone = io.parallel([sleeper(n) for n in range(COUNT)]).then(io.sleep(2 * LONG))
     outlived = []

@@ -71,6 +71,7 @@ def program() -> Any:
     return Queue.create().flat_map(lambda q: Var.create(0).flat_map(lambda v: with_both(q, v)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_saved_fiber_that_waits_and_holds_a_lock_goes_on_where_its_code_is(
     seed: int, refused: list[str]
@@ -81,6 +82,7 @@ def test_saved_fiber_that_waits_and_holds_a_lock_goes_on_where_its_code_is(
     assert refused
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_fibers_of_a_worker_that_leaves_wait_until_one_with_their_code_is_there(
     seed: int, refused: list[str]

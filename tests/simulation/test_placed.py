@@ -34,6 +34,7 @@ def jobs() -> Program:
 RESULT: Any = Ok((list(range(8)), list(range(30))))
 
 
+@pytest.mark.slow
 def test_placed_fibers_share_what_there_is_and_no_more() -> None:
     for seed in range(3):
         done = simulate(jobs, members=WORKERS, seed=seed)
@@ -41,6 +42,7 @@ def test_placed_fibers_share_what_there_is_and_no_more() -> None:
         assert 4.0 <= done.virtual_seconds < 4.2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [Crash, Leave, Restart], ids=lambda kind: kind.__name__)
 def test_placed_fibers_survive_what_befalls_processes_and_the_machine_keeps_its_books(
     fault: Any,
@@ -118,6 +120,7 @@ def forgets_needs_at_a_loss(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(CoordinatorState, "wait", wait)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "plant",
     [

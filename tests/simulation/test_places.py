@@ -81,6 +81,7 @@ def test_fibers_of_a_lost_worker_get_a_lock_in_the_order_in_which_they_had_asked
     assert result == Ok([*range(1, 1 + WAITING)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(8))
 def test_fibers_of_a_lost_worker_get_the_items_for_which_they_had_asked_first(seed: int) -> None:
     result = after_a_loss(taken, seed).result

@@ -58,6 +58,7 @@ def beside_talkers() -> IO[Any, Any, Any]:
     return Queue.create().flat_map(programs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", [alone, in_a_tree, beside_talkers])
 @pytest.mark.parametrize("seed", range(10))
 def test_poison_is_lost_after_three_workers_and_hurts_no_other_fiber(
@@ -90,6 +91,7 @@ def test_poison_is_lost_after_three_workers_and_hurts_no_other_fiber(
     assert sum(line.endswith(": crashes") for line in simulation.history) == 3
 
 
+@pytest.mark.slow
 def test_fiber_is_not_suspected_by_workers_that_it_never_reached() -> None:
     """The power of all workers fails; who is held for lost gives the fiber to the next one."""
     faults = [Crash(f"worker-{n}", at=1.0, returns_after=20.0) for n in range(1, 6)]

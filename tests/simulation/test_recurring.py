@@ -92,6 +92,7 @@ def test_cron_in_a_time_zone_runs_when_its_clocks_say_so() -> None:
 # -- runs that take long ----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("catch_up", "expected"),
     [("once", [1, 3, 6, 8, 11]), ("all", [1, 2, 3, 4, 5]), ("skip", [1, 4, 7, 10])],
@@ -104,6 +105,7 @@ def test_runs_that_take_longer_than_the_time_between_them_never_overlap(
     assert simulation.result == Ok(hours(*expected))
 
 
+@pytest.mark.slow
 def test_programs_that_start_fibers_of_their_own_overlap() -> None:
     def work(moments: Moments, moment: datetime) -> Program:
         return io.parallel(notes_and_works(2.5 * HOUR, moments, moment))

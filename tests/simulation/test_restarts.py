@@ -86,6 +86,7 @@ def test_members_are_the_same_as_before_when_the_coordinator_goes_on() -> None:
         assert len(lives) == len(set(lives)) == 4
 
 
+@pytest.mark.slow
 def test_timer_that_is_due_while_nobody_is_the_coordinator_fires_when_one_goes_on() -> None:
     main = io.zip_par(io.sleep(5.0).then(io.now), io.sleep(0.5))
     for seed in range(10):

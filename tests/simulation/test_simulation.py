@@ -135,6 +135,7 @@ def test_wait_in_a_simulation_gives_each_kind_of_result() -> None:
     assert repr(the_exception(third)) == "ValueError('boom')"
 
 
+@pytest.mark.slow
 def test_fiber_in_a_simulation_can_be_waited_for_by_any_fiber_that_gets_its_handle() -> None:
     started_elsewhere = io.zip_par(io.parallel(io.sleep(0.1).then(io.pure(7))))
     program = started_elsewhere.flat_map(
@@ -243,6 +244,7 @@ def wait_cycle() -> Program:
     )
 
 
+@pytest.mark.slow
 def test_fibers_that_wait_for_each_other_are_a_deadlock_that_names_them() -> None:
     for seed in range(20):
         simulation = simulate(wait_cycle, seed=seed)
@@ -264,6 +266,7 @@ def test_sleep_takes_no_real_time() -> None:
     assert THREE_DAYS <= simulation.virtual_seconds < THREE_DAYS + 1
 
 
+@pytest.mark.slow
 def test_sleep_never_ends_early() -> None:
     measured = io.zip(io.now, io.sleep(0.25), io.now)
     for seed in range(20):
@@ -352,6 +355,7 @@ def test_seed_gives_the_same_history_each_time() -> None:
         assert repr(first) == repr(second)
 
 
+@pytest.mark.slow
 def test_seed_gives_the_same_history_on_every_machine() -> None:
     assert digest() == DIGEST
 
@@ -383,6 +387,7 @@ def test_seeds_give_different_histories() -> None:
     assert len(histories) > 500
 
 
+@pytest.mark.slow
 def test_seeds_give_the_first_work_to_different_workers() -> None:
     first = set()
     for seed in range(30):
@@ -391,6 +396,7 @@ def test_seeds_give_the_first_work_to_different_workers() -> None:
     assert first == {"worker-1:", "worker-2:", "worker-3:"}
 
 
+@pytest.mark.slow
 def test_seeds_let_fibers_of_one_process_go_in_different_orders() -> None:
     def main() -> Program:
         order = Sticky()
@@ -409,6 +415,7 @@ def test_seeds_let_fibers_of_one_process_go_in_different_orders() -> None:
     assert len(orders) == 6
 
 
+@pytest.mark.slow
 def test_link_keeps_the_order_of_messages() -> None:
     program = io.sequence([io.parallel(io.pure(n)).then(io.yield_) for n in range(6)])
     offers = re.compile(r"Offer\((\d+\.\d+)\)")
@@ -590,6 +597,7 @@ def test_pause_or_partition_for_a_while_changes_no_result(
     assert max(seconds) >= 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("process", ["client", "worker-1"])
 def test_pause_for_long_changes_no_result(process: str) -> None:
     for seed in range(20):
@@ -725,6 +733,7 @@ def test_fault_comes_at_its_time(fault: Fault, line: str) -> None:
     assert [each for each in history if each.startswith(line)]
 
 
+@pytest.mark.slow
 def test_fault_without_a_name_befalls_any_worker() -> None:
     victims = set()
     for seed in range(30):
@@ -733,6 +742,7 @@ def test_fault_without_a_name_befalls_any_worker() -> None:
     assert victims == {f"0.500000 worker-{n}: crashes" for n in (1, 2, 3)}
 
 
+@pytest.mark.slow
 def test_fault_without_a_time_comes_at_any_moment() -> None:
     moments = set()
     for seed in range(20):
@@ -741,6 +751,7 @@ def test_fault_without_a_time_comes_at_any_moment() -> None:
     assert len(moments) > 10
 
 
+@pytest.mark.slow
 def test_disconnect_breaks_either_link_or_both() -> None:
     losses = set()
     for seed in range(30):
@@ -752,6 +763,7 @@ def test_disconnect_breaks_either_link_or_both() -> None:
     assert losses == {"its links", "the link it speaks on", "the link it listens on"}
 
 
+@pytest.mark.slow
 def test_worker_that_returns_is_another_member_and_gets_work() -> None:
     program = io.sleep(2).then(SQUARES)
     for seed in range(20):

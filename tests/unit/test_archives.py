@@ -127,6 +127,7 @@ def test_unpacked_without_room_says_what_and_where(
         use(Unpacked(), archive)
 
 
+@pytest.mark.slow
 def test_unpacked_directory_of_a_killed_process_is_removed_by_the_next(
     tmp_path: Path, clean_imports: Path
 ) -> None:

@@ -69,6 +69,7 @@ def _by_value() -> Iterator[None]:
     cloudpickle.unregister_pickle_by_value(module)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("call", "name", "size"),
     [

@@ -342,6 +342,7 @@ def test_resource_of_a_function_is_released_with_its_variables(run: Any) -> None
     assert run(main()) == Ok(["Ada", "nobody"])
 
 
+@pytest.mark.slow
 def test_function_that_is_cancelled_runs_its_finally_with_its_variables(run: Any) -> None:
     @io.do
     async def main() -> None:
@@ -382,6 +383,7 @@ def test_function_cancelled_on_its_way_keeps_the_answer_that_it_was_given() -> N
     assert NOTED == ["item"]
 
 
+@pytest.mark.slow
 def test_chunk_of_functions_that_move_begins_each_item_with_the_same_values(run: Any) -> None:
     @io.do
     async def work(item: int) -> tuple[str, int, str]:
@@ -513,6 +515,7 @@ def test_warning_names_the_variable_whose_value_stays(
     assert "context variable 'trace'" in caplog.text
 
 
+@pytest.mark.slow
 def test_variable_that_no_module_has_keeps_a_child_at_home() -> None:
     local = ContextVar("local", default="here")
     result, (reason,) = found_elsewhere(io.zip_par(io.defer(lambda: local.get())))

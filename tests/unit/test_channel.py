@@ -82,6 +82,7 @@ def test_message_that_would_fit_goes_after_what_is_left(pair: Pair) -> None:
     assert [exchange(speaker, hearer) for _ in range(2)] == [[large], [b"small"]]
 
 
+@pytest.mark.slow
 def test_message_of_more_frames_than_one_call_takes_arrives(pair: Pair) -> None:
     speaker, hearer = pair
     frames: Frames = [b"%d" % each if each % 2 else bytes(65_537) for each in range(1_500)]
@@ -139,6 +140,7 @@ def test_channel_whose_peer_is_gone_drops_what_is_left_and_raises_nothing(pair: 
     assert ends(speaker)
 
 
+@pytest.mark.slow
 def test_channel_whose_peer_does_not_read_closes_when_its_last_words_have_had_their_time(
     pair: Pair,
 ) -> None:
@@ -149,6 +151,7 @@ def test_channel_whose_peer_does_not_read_closes_when_its_last_words_have_had_th
     assert 0.05 <= time.monotonic() - began < PATIENCE
 
 
+@pytest.mark.slow
 def test_patient_channel_sends_and_receives_large_messages_in_few_calls() -> None:
     speaker, hearer = (Channel(end, MEMBER, is_patient=True) for end in socket.socketpair())
     large: Frames = [b"head", b"x" * 20 * MEGABYTE, b"tail"]
@@ -173,6 +176,7 @@ def test_patient_channel_sends_and_receives_large_messages_in_few_calls() -> Non
     speaker.close()
 
 
+@pytest.mark.slow
 def test_patient_channel_waits_no_longer_than_a_moment() -> None:
     speaker, hearer = (Channel(end, MEMBER, is_patient=True) for end in socket.socketpair())
     speaker.send(Lane.SPEAKER, [bytes(5 * MEGABYTE)])
@@ -197,6 +201,7 @@ def test_one_call_receives_no_more_than_a_portion(pair: Pair) -> None:
     assert calls > 5
 
 
+@pytest.mark.slow
 def test_channel_of_a_stranger_holds_little_of_the_tiny_messages_that_came() -> None:
     pairs = [socket.socketpair() for _ in range(50)]
     (tiny,) = framed(Lane.SPEAKER, [b""])

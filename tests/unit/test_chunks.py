@@ -93,6 +93,7 @@ def test_chunk_sizes_of_items_that_take_no_time_grow() -> None:
     assert after((1, 0.0), (4, 0.0)).next(None) == 16
 
 
+@pytest.mark.slow
 @given(
     st.integers(1, 100),
     st.lists(st.tuples(st.integers(1, MOST_IN_CHUNK), st.floats())),

@@ -186,6 +186,7 @@ def test_digest_of_a_class_counts_its_methods_bases_and_fields(
     assert (digest(CLASS) == digest(CLASS.replace(old, new))) is is_same
 
 
+@pytest.mark.slow
 def test_digest_is_the_same_in_each_process(tmp_path: Path) -> None:
     text = "def f(x):\n    return x in {'a', 'b', 'c', 1, None} and {**x}\n"
     (tmp_path / "elsewhere.py").write_text("\n\n" + text)
@@ -229,6 +230,7 @@ print(digest_of_code(attr.Attribute))
 """
 
 
+@pytest.mark.slow
 def test_digest_of_a_class_whose_hash_a_library_has_made_is_the_same_in_each_process() -> None:
     """The generated method has the hash of a text as a constant."""
     found = {

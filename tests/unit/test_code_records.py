@@ -161,6 +161,7 @@ def test_comparison_finds_that_a_module_is_gone(write: Write) -> None:
     assert "ModuleNotFoundError" in str(found[0])
 
 
+@pytest.mark.slow
 def test_comparison_waits_for_a_module_that_another_thread_imports(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

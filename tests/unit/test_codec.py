@@ -76,6 +76,7 @@ def limited(kind: Any, domain: Any) -> st.SearchStrategy[Any]:
     return values(kind)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", MEMBER, ids=lambda kind: kind.__name__)
 @settings(max_examples=8)
 @given(data=st.data())
@@ -84,6 +85,7 @@ def test_codec_decodes_each_message_of_a_member_as_it_was(kind: Any, data: Any) 
     assert from_member.decode(from_member.encode(messages)) == messages
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", COORDINATOR, ids=lambda kind: kind.__name__)
 @settings(max_examples=8)
 @given(data=st.data())
@@ -124,6 +126,7 @@ def test_codec_sends_big_payloads_of_the_coordinator_in_frames_of_their_own() ->
     assert from_coordinator.decode([memoryview(frame) for frame in frames]) == messages
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [*MEMBER, *COORDINATOR], ids=lambda kind: kind.__name__)
 @settings(max_examples=5)
 @given(data=st.data())
@@ -255,6 +258,7 @@ def test_codec_refuses_malformed_frames(name: str) -> None:
         from_member.decode(MALFORMED[name])
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(st.lists(st.binary(max_size=60), max_size=3))
 def test_codec_takes_random_bytes_for_malformed_or_for_a_batch(frames: list[bytes]) -> None:

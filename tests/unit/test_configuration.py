@@ -65,6 +65,7 @@ def test_setting_of_the_environment_comes_before_that_of_the_file_and_the_defaul
     assert found["url"] == ("tcp://file:1", "the file (url)")
 
 
+@pytest.mark.slow
 def test_flag_comes_before_all_that_is_configured(
     types: Type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -75,6 +76,7 @@ def test_flag_comes_before_all_that_is_configured(
     assert types("run", "job.py", "--workers", "0").out == "5\n"
 
 
+@pytest.mark.slow
 def test_command_of_a_group_reads_its_settings(
     types: Type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,6 +90,7 @@ def test_command_of_a_group_reads_its_settings(
     assert "observer" in types("keys", "list", "--keys", "keys").out.splitlines()[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -126,6 +129,7 @@ def test_misspelt_key_that_commands_share_is_refused_by_the_worker_as_well(
         configure({"worker": command}, environment={"DISTIO_CONFIG": str(file)})
 
 
+@pytest.mark.slow
 def test_wrong_value_says_where_it_comes_from(types: Type, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("distio.toml").write_text('[coordinator]\nmax-losses = "many"\n')
     assert "(the file distio.toml says so)" in types("coordinator").err
@@ -150,6 +154,7 @@ def test_variable_that_no_command_reads_is_refused(
     )
 
 
+@pytest.mark.slow
 def test_file_that_a_variable_names_is_read_or_refused(
     types: Type, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -267,6 +267,7 @@ def threads_take_turns_often() -> Iterator[None]:
     sys.setswitchinterval(before)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_thread_is_left", "threads_take_turns_often")
 def test_display_whose_last_meter_has_ended_chooses_its_surface_anew() -> None:
     chosen: list[Slate] = []

@@ -123,6 +123,7 @@ def test_exception_stays_in_a_set_when_its_errors_grow() -> None:
 # -- laws of Results and programs, on panics that are made twice --------------------------------
 
 
+@pytest.mark.slow
 @given(st.text(), st.text())
 def test_result_of_panics_obeys_the_laws_of_raffiot(u: str, v: str) -> None:
     ok: Result[Any, str] = Ok(u)
@@ -157,6 +158,7 @@ def test_program_that_panics_obeys_the_laws_of_raffiot(u: str, v: str) -> None:
     assert mapped.run(None) == panicked(u + v)
 
 
+@pytest.mark.slow
 @given(st.lists(st.text()))
 def test_merge_of_equal_parts_is_equal(texts: list[str]) -> None:
     parts = [MultipleExceptions(panicked(text).exceptions, [text]) for text in texts]

@@ -52,6 +52,7 @@ def fed(data: bytes, *portions: int, limits: Limits = MEMBER) -> Said:
     return heard(assembler)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 15, 16, 17, 4096, 10**6])
 def test_messages_come_out_as_they_were_said_whatever_the_portions(size: int) -> None:
     said: Said = [*SAID, *SAID]

@@ -224,6 +224,7 @@ WAYS: dict[str, Callable[[Any], Program]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_generator_that_several_fibers_get_in_any_way_is_warned_of_once(
     way: str, caplog: pytest.LogCaptureFixture
@@ -299,6 +300,7 @@ def test_generator_of_a_fiber_that_travels_again_is_not_noted_again() -> None:
     assert seen == [[SHARED]]
 
 
+@pytest.mark.slow
 def test_generator_that_moves_with_its_own_fiber_is_not_warned_of() -> None:
     def draw_twice(dice: random.Random) -> Program:
         return io.defer(dice.random).then(io.sleep(0.001), io.defer(dice.random), io.sleep(0.001))

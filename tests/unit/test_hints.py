@@ -91,6 +91,7 @@ def test_private_name_that_is_missing_has_no_hint() -> None:
         io.__wrapped__  # type: ignore[attr-defined]  # noqa: B018
 
 
+@pytest.mark.slow
 def test_table_of_near_names_is_made_when_a_name_is_missed() -> None:
     command = [sys.executable, "-c", "import sys, distio.io; print('difflib' in sys.modules)"]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "False\n"

@@ -39,6 +39,7 @@ def test_lifeline_ends_when_it_is_closed_and_may_be_closed_again() -> None:
     os.close(reader)
 
 
+@pytest.mark.slow
 def test_lifeline_takes_no_place_of_a_standard_stream() -> None:
     script = """
 import os
@@ -127,6 +128,7 @@ def test_coordinator_that_ends_before_it_answers_is_a_cluster_error_at_once(
     assert not [*tmp_path.iterdir()]
 
 
+@pytest.mark.slow
 def test_coordinator_that_has_ended_before_it_is_joined_is_a_cluster_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

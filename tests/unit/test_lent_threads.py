@@ -28,6 +28,7 @@ def never(error: CannotStartThread) -> NoReturn:
     raise AssertionError(error)
 
 
+@pytest.mark.slow
 def test_work_that_holds_its_threads_gets_as_many_as_it_needs() -> None:
     """All 50 have to begin before the first one returns."""
     meeting = threading.Barrier(51)

@@ -153,6 +153,7 @@ def test_pool_does_not_listen_before_what_it_has_handed_over_was_taken_up(
     assert host.failure is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hosts_fibers", [True, False])
 def test_member_whose_connection_breaks_while_it_leaves_waits_no_longer_than_its_grace(
     hosts_fibers: bool, connections: Connections, monkeypatch: pytest.MonkeyPatch
@@ -248,6 +249,7 @@ def test_link_holds_deferrable_messages_of_a_burst_back_for_one_batch(
     assert heard == [*[[message]] * 4, [message, message, cancel], [message]]
 
 
+@pytest.mark.slow
 def test_link_sends_what_there_was_no_room_for_when_there_is(
     counterpart: Counterpart, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -128,6 +128,7 @@ def raffiots(tree: Tree) -> Any:
 # -- programs ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", HOW)
 def test_operation_merges_failures_as_in_raffiot(how: str) -> None:
     kinds: list[Tree] = [("ok", 1), ("errors", ["a", "b"]), ("panic", ["x"], ["c"])]
@@ -169,6 +170,7 @@ ON_RESULTS: Final[dict[str, Callable[[Any, list[Any]], Any]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ON_RESULTS)
 @given(st.lists(leaves, min_size=1, max_size=5))
 def test_results_merge_as_in_raffiot(how: str, drawn: list[Tree]) -> None:

@@ -44,6 +44,7 @@ def moments_of(cron: Cron, begin: datetime, count: int) -> list[str]:
 # -- with always the same time between them ---------------------------------------------------
 
 
+@pytest.mark.slow
 @given(
     start=st.floats(-1e10, 1e10),
     seconds=st.floats(0.001, 1e8),
@@ -197,6 +198,7 @@ def test_clock_that_goes_back_repeats_no_moment(catch_up: CatchUp) -> None:
     assert decided == Wait(4 * HOUR, 3 * HOUR)
 
 
+@pytest.mark.slow
 @given(
     st.sampled_from(CATCH_UPS),
     st.sampled_from([0.0, 60.0, 5000.0, math.inf]),

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from distio_worker.output import Turns, WholeLines, pieces_of
 
 
+@pytest.mark.slow
 @given(st.lists(st.binary(max_size=9)).map(b"\n".join), st.integers(1, 8))
 def test_pieces_are_whole_lines_within_the_limit_where_lines_are(text: bytes, limit: int) -> None:
     pieces = [*pieces_of(text, limit)]

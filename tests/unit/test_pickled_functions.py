@@ -309,6 +309,7 @@ def test_caches_dispatchers_and_partials_work_there(script: Script) -> None:
     assert home.squared.cache_info().currsize == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["UserId", "T", "P", "Ts", "ONLY", "NOTHING", "UNSET", "squared"])
 def test_object_with_a_name_is_one_object_there_and_itself_at_home(
     script: Script, name: str
@@ -321,6 +322,7 @@ def test_object_with_a_name_is_one_object_there_and_itself_at_home(
     assert there.sends(value) is getattr(home, name)
 
 
+@pytest.mark.slow
 def test_sentinel_is_the_same_as_argument_default_and_global(script: Script) -> None:
     home, there = script(NAMED), Elsewhere()
     of_nothing, nothing = there.gets((home.of_nothing, home.NOTHING))

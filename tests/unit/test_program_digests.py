@@ -53,6 +53,7 @@ def test_digest_of_what_holds_itself_is_found() -> None:
     assert program_digest(even) != program_digest(odd)
 
 
+@pytest.mark.slow
 def test_digest_of_a_deep_program_is_found() -> None:
     program = io.pure(0)
     for _ in range(20_000):

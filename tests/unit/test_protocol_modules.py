@@ -44,6 +44,7 @@ def test_package_that_imports_its_modules_knows_the_types_of_all_in_order_of_nam
     assert types == ["Goodbye", "Hello"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["distio.protocol.messages", "distio.protocol.requests"])
 def test_package_of_the_protocol_imports_each_of_its_files(name: str) -> None:
     """In a process of its own: others of distio's modules import some of the files as well."""

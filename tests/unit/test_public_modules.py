@@ -104,6 +104,7 @@ def test_unknown_name_of_distio_is_an_attribute_error_that_names_it() -> None:
         distio.no_such_name  # type: ignore[attr-defined]  # noqa: B018
 
 
+@pytest.mark.slow
 def test_coordinator_imports_neither_programs_nor_fibers() -> None:
     found = modules_after("import distio.runtime.local_coordinator")
     of_programs = (
@@ -116,12 +117,14 @@ def test_coordinator_imports_neither_programs_nor_fibers() -> None:
     assert sorted(name for name in found if name.startswith(of_programs)) == []
 
 
+@pytest.mark.slow
 def test_worker_starts_without_any_half_of_a_coordinator() -> None:
     found = modules_after("import distio_worker.local")
     assert "distio.runtime.link" in found
     assert sorted(name for name in found if name.endswith("coordinator")) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["distio_worker.local", "distio.runtime.local_coordinator"])
 def test_process_of_a_local_cluster_starts_without_what_few_of_them_need(module: str) -> None:
     few_need_it = {"asyncio", "ctypes", "difflib", "psutil", "sqlite3", "tempfile", "typer"}
@@ -152,6 +155,7 @@ print(collections.count("stop") > 1, gc.isenabled())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("before", "expected"),
     [

@@ -294,6 +294,7 @@ def test_function_that_is_cancelled_at_any_await_closes_its_resources(when: int,
     assert log.count("finally") == log.count("open b")
 
 
+@pytest.mark.slow
 def test_function_that_is_cancelled_between_any_two_turns_closes_its_resources() -> None:
     for when in count():
         log: list[str] = []
@@ -525,6 +526,7 @@ VALUES: st.SearchStrategy[Any] = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(VALUES)
 def test_digest_of_a_value_that_moved_is_the_same(value: Any) -> None:
 

@@ -77,6 +77,7 @@ def exceptions_of(result: Result[str, Any]) -> list[TracedException]:
 # -- functor ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @law(results)
 def test_map_of_the_identity_changes_nothing(r: R) -> None:
     assert r.map(same) == r
@@ -85,16 +86,19 @@ def test_map_of_the_identity_changes_nothing(r: R) -> None:
     assert r.tri_map(same, same, same) == r
 
 
+@pytest.mark.slow
 @law(results, functions, functions)
 def test_maps_compose(r: R, f: Callable[[Any], int], g: Callable[[Any], int]) -> None:
     assert r.map(g).map(f) == r.map(compose(f, g))
 
 
+@pytest.mark.slow
 @law(results, pure_functions(errors_), pure_functions(errors_))
 def test_maps_of_errors_compose(r: R, f: Callable[[Any], str], g: Callable[[Any], str]) -> None:
     assert r.map_error(g).map_error(f) == r.map_error(compose(f, g))
 
 
+@pytest.mark.slow
 @law(results, functions, pure_functions(errors_), exceptions)
 def test_tri_map_is_three_maps(
     r: R, f: Callable[[Any], int], g: Callable[[Any], str], replacement: TracedException
@@ -111,6 +115,7 @@ def test_zip_of_one_is_its_list(r: R) -> None:
     assert zip([r]) == r.map(lambda value: [value])
 
 
+@pytest.mark.slow
 @law(many, many)
 def test_zip_is_associative(left: list[R], right: list[R]) -> None:
     halves = zip(zip(left), zip(right)).map(lambda lists: [*lists[0], *lists[1]])
@@ -137,6 +142,7 @@ def test_ap_can_be_interchanged(f: Result[str, Any], value: int) -> None:
     assert f.ap(pure(value)) == pure(lambda function: function(value)).ap(f)
 
 
+@pytest.mark.slow
 @law(
     st.one_of(st.builds(Ok, functions), failed, panics),
     st.one_of(st.builds(Ok, functions), failed, panics),
@@ -151,6 +157,7 @@ def test_map_is_ap_of_a_pure_function(r: R, f: Callable[[Any], int]) -> None:
     assert r.map(f) == pure(f).ap(r)
 
 
+@pytest.mark.slow
 @law(st.lists(numbers), arrows)
 def test_traverse_is_zip_of_a_map(values: list[int], f: Callable[[Any], R]) -> None:
     assert traverse(values, f) == zip([f(value) for value in values])
@@ -179,6 +186,7 @@ def test_map_is_flat_map_to_pure(r: R, f: Callable[[Any], int]) -> None:
     assert r.map(f) == r.flat_map(compose(pure, f))
 
 
+@pytest.mark.slow
 @law(results, arrows)
 def test_flat_map_is_flatten_of_a_map(r: R, f: Callable[[Any], R]) -> None:
     assert r.flat_map(f) == r.map(f).flatten()
@@ -197,6 +205,7 @@ def test_catch_leaves_ok_and_panic_alone(r: R, handler: Callable[[Any], R]) -> N
     assert r.catch(handler) is r
 
 
+@pytest.mark.slow
 @law(st.lists(exceptions, min_size=1), st.lists(errors_), results)
 def test_recover_calls_the_handler_on_a_panic(
     exns: list[TracedException], errs: list[str], handled: R
@@ -222,11 +231,13 @@ def test_handlers_that_rethrow_change_nothing(r: R) -> None:
     assert r.recover(Panic[str, int]) == r
 
 
+@pytest.mark.slow
 @law(results, arrows, arrows)
 def test_catch_is_associative(r: R, f: Callable[[Any], R], g: Callable[[Any], R]) -> None:
     assert r.catch(f).catch(g) == r.catch(lambda errs: f(errs).catch(g))
 
 
+@pytest.mark.slow
 @law(results)
 def test_fold_tells_the_kinds_apart(r: R) -> None:
     rebuilt = r.unsafe_fold(Ok[str, int], Errors[str, int], Panic[str, int])
@@ -256,11 +267,13 @@ def test_zip_loses_no_failure(rs: list[R]) -> None:
     assert merged.is_panic() == any(r.is_panic() for r in rs)
 
 
+@pytest.mark.slow
 @law(many)
 def test_sequence_fails_as_zip_does(rs: list[R]) -> None:
     assert sequence(rs) == zip(rs).map(lambda values: values[-1] if values else None)
 
 
+@pytest.mark.slow
 @law(st.recursive(exceptions, lambda nested: st.lists(nested, max_size=3), max_leaves=12))
 def test_merge_keeps_all_exceptions_in_order(nested: Any) -> None:
     def flat(item: Any) -> list[TracedException]:

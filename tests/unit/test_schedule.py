@@ -192,6 +192,7 @@ def test_combinations_of_schedules_are_associative(
     assert decisions(a.then(b).then(c), on) == decisions(a.then(b.then(c)), on)
 
 
+@pytest.mark.slow
 @given(schedules, schedules, attempts)
 def test_and_and_or_of_schedules_are_commutative(
     a: Schedule, b: Schedule, on: list[Attempt]
@@ -200,6 +201,7 @@ def test_and_and_or_of_schedules_are_commutative(
     assert decisions(a | b, on) == decisions(b | a, on)
 
 
+@pytest.mark.slow
 @given(schedules, schedules, attempts)
 def test_and_and_or_of_schedules_absorb(a: Schedule, b: Schedule, on: list[Attempt]) -> None:
     for same in (a & a, a | a, a & (a | b), a | (a & b)):
@@ -215,6 +217,7 @@ def test_and_and_or_of_schedules_distribute(
     assert decisions((a & b) | c, on) == decisions((a | c) & (b | c), on)
 
 
+@pytest.mark.slow
 @given(schedules, attempts)
 def test_forever_and_no_recurrence_are_neutral(a: Schedule, on: list[Attempt]) -> None:
     for same in (a & schedule.forever, a | none, a.then(none), none.then(a)):
@@ -222,6 +225,7 @@ def test_forever_and_no_recurrence_are_neutral(a: Schedule, on: list[Attempt]) -
     assert decisions(a & none, on) == []
 
 
+@pytest.mark.slow
 @given(schedules, schedules, attempts)
 def test_jitter_of_a_combination_is_that_of_its_parts(
     a: Schedule, b: Schedule, on: list[Attempt]
@@ -234,6 +238,7 @@ def test_jitter_of_a_combination_is_that_of_its_parts(
         assert decisions(whole, on) == decisions(parts, on)
 
 
+@pytest.mark.slow
 @given(schedules, attempts)
 def test_jitter_by_one_changes_nothing(a: Schedule, on: list[Attempt]) -> None:
     assert decisions(a.jittered(1, 1), on) == decisions(a, on)
@@ -273,6 +278,7 @@ def test_combined_delays_are_those_of_the_parts(
     assert decisions(a | b, on) == [min(pair) for pair in zip(of_a, of_b)] + longer
 
 
+@pytest.mark.slow
 @given(schedules, attempts)
 def test_schedule_and_its_state_are_plain_data(a: Schedule, on: list[Attempt]) -> None:
     before = repr(a)

@@ -181,6 +181,7 @@ def others(policy: Policy, running: list[int], child: int) -> set[int]:
     return together[policy.strategy]
 
 
+@pytest.mark.slow
 @given(POLICIES, st.lists(STEPS, max_size=30))
 def test_supervisor_keeps_its_rules_in_any_order_of_events(
     policy: Policy, steps: list[Step]

@@ -57,6 +57,7 @@ def test_ranks_meet_by_a_file_of_this_user_alone(tmp_path: Path, url: str) -> No
     assert list(meeting.path.parent.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_file_that_an_earlier_job_has_left_is_not_believed(tmp_path: Path) -> None:
     meeting = Meeting(tmp_path, "1")
     meeting.announce("tcp://127.0.0.1:1", {})
@@ -64,6 +65,7 @@ def test_file_that_an_earlier_job_has_left_is_not_believed(tmp_path: Path) -> No
         meeting.wait(0.1)
 
 
+@pytest.mark.slow
 def test_file_that_others_may_write_is_not_believed(tmp_path: Path, url: str) -> None:
     meeting = Meeting(tmp_path, "1")
     meeting.path.write_text(json.dumps({"url": url}))
@@ -72,6 +74,7 @@ def test_file_that_others_may_write_is_not_believed(tmp_path: Path, url: str) ->
         meeting.wait(0.1)
 
 
+@pytest.mark.slow
 def test_link_to_a_file_is_not_followed(tmp_path: Path, url: str) -> None:
     target = Meeting(tmp_path, "other")
     target.announce(url, {})

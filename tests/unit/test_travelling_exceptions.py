@@ -502,6 +502,7 @@ def test_group_that_is_its_own_cause_arrives() -> None:
     assert arrived.__cause__ is arrived is arrived.exceptions[0].__context__
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("link", ["__cause__", "__context__", "args", "attribute", "group"])
 def test_chain_of_a_thousand_exceptions_arrives(link: str) -> None:
     chained: Exception = ValueError("innermost")
@@ -532,6 +533,7 @@ LINKS = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(LINKS)
 def test_web_of_exceptions_keeps_its_shape(links: list[tuple[Any, ...]]) -> None:
     makers: list[Callable[[int], Any]] = [
@@ -698,6 +700,7 @@ def seen(exceptions: Any) -> list[Any]:
     ]
 
 
+@pytest.mark.slow
 def test_exception_arrives_in_every_place(run: Run) -> None:
     raiser = Raiser()
     both = [raiser.fails(0), raiser.fails(1)]

@@ -281,6 +281,7 @@ def test_peers_wait_while_there_is_no_descriptor_and_come_in_then(
         door.turn_until_heard(1)
 
 
+@pytest.mark.slow
 def test_connections_that_close_wait_a_moment_for_peers_that_read(door: Door) -> None:
     with door.dial() as reads, door.dial() as stopped:
         for each, stream in enumerate((reads, stopped)):

@@ -33,6 +33,7 @@ def test_val_obeys_the_laws_of_monads(n: int) -> None:
     assert Val(Val(n)).flatten() == Val(n)
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(), min_size=1))
 def test_zip_takes_vals_or_one_iterable_of_them(numbers: list[int]) -> None:
     vals = [Val(n) for n in numbers]

@@ -245,6 +245,7 @@ def test_run_that_ends_early_releases_all_that_its_members_hold(
         assert left_open(main, gone=gone, seed=seed, faults=faults, **plan) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2])
 def test_deadlocked_run_releases_all_that_its_members_hold(threads: int) -> None:
     for seed in range(10):

@@ -233,6 +233,7 @@ def test_log_handler_that_raises_for_a_failure_leaves_the_server_running(
 # -- many -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_failures_at_one_place_are_logged_once_and_counted(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -266,6 +267,7 @@ def _count(log: Watched) -> int:
     )
 
 
+@pytest.mark.slow
 def test_failures_whose_handles_are_gone_free_their_values() -> None:
     alive: list[int] = []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import pytest
 
 from distio.coordination.coordinator import Coordinator
 from distio.coordination.membership.handshakes import Handshakes
@@ -200,6 +201,7 @@ def test_refusal_with_a_long_reason_is_cut() -> None:
     assert len(refusals(board.said(), b"1")[0]) <= 500
 
 
+@pytest.mark.slow
 def test_exits_of_unknown_processes_are_bounded_and_kept_only_for_a_family() -> None:
     board = Board()
     board.join("a")

@@ -263,6 +263,7 @@ class Network:
                 self.acknowledge(side)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.integers(0, 2**32))
 def test_both_sides_hear_each_message_once_and_in_order(seed: int) -> None:
@@ -277,6 +278,7 @@ def test_both_sides_hear_each_message_once_and_in_order(seed: int) -> None:
     assert [side.unacknowledged for side in network.sides] == [0, 0]
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(st.integers(0, 2**32))
 def test_session_that_is_pickled_between_any_two_events_does_the_same(seed: int) -> None:

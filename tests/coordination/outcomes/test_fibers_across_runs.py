@@ -421,6 +421,7 @@ def test_runs_that_wait_for_each_other_on_a_cluster_are_one_deadlock() -> None:
     assert isinstance(exception_of(other.success.success), Cancelled)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrap", [io.defer, io.blocking], ids=["defer", "blocking"])
 def test_nested_run_that_waits_for_a_fiber_that_waits_for_its_own_is_a_deadlock(wrap: Any) -> None:
     """The outer fiber is in a thread that waits for the nested run."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from distio import IO, Ok, Panic, io
 from distio.core.fiber import Handle
 from distio.errors import FiberUnreachable
@@ -180,6 +182,7 @@ def test_deadlock_after_a_loss_names_the_lost_worker() -> None:
     assert reason.endswith("the connection to it broke")
 
 
+@pytest.mark.slow
 def test_handle_of_a_failed_fiber_that_leaves_in_an_outcome_can_be_waited_for() -> None:
     def started_and_failed() -> IO[Any, Any, Any]:
         failing = io.parallel(io.defer(int, "no number"))

@@ -348,11 +348,13 @@ def staggered(count: int) -> Program:
     return io.parallel(children).flat_map(in_order_of_end)
 
 
+@pytest.mark.slow
 def test_wait_some_repeated_for_the_rest_sees_each_fiber_once(run: Run) -> None:
     result = run(staggered(12))
     assert sorted(result.unsafe_get()) == list(range(12))
 
 
+@pytest.mark.slow
 def test_wait_some_returns_when_at_least_so_many_have_ended(run: Run) -> None:
     children = [io.pure(n) for n in range(5)]
     result = run(io.parallel(children).flat_map(lambda fibers: ops.WaitSome(tuple(fibers), 3)))

@@ -81,6 +81,7 @@ def asked(said: list[m.MemberMessage]) -> list[int]:
     return [each.said for each in said if isinstance(each, AwaitHeard)]
 
 
+@pytest.mark.slow
 def test_worker_that_is_not_heard_starts_no_more_fibers(pressed: Member) -> None:
     said = work(pressed, 3000)
     assert asked(said)
@@ -88,6 +89,7 @@ def test_worker_that_is_not_heard_starts_no_more_fibers(pressed: Member) -> None
     assert work(pressed, 100) == []
 
 
+@pytest.mark.slow
 def test_worker_that_is_heard_again_starts_more(pressed: Member) -> None:
     last = asked(work(pressed, 3000))[-1]
     pressed.receive(Heard(last))
@@ -95,6 +97,7 @@ def test_worker_that_is_heard_again_starts_more(pressed: Member) -> None:
     assert len(work(pressed, 3000)) > 10
 
 
+@pytest.mark.slow
 def test_fiber_that_is_held_is_cancelled_at_once(pressed: Member) -> None:
     work(pressed, 3000)
     (held,) = pressed.state.parked.values()
@@ -129,6 +132,7 @@ def test_client_keeps_the_fibers_for_which_there_is_no_room(many: World) -> None
     assert len(client.parked) == 1  # the fiber that has started them waits
 
 
+@pytest.mark.slow
 def test_client_offers_all_fibers_as_they_get_a_place(many: World) -> None:
     handle = many.start(io.parallel([io.defer(int, "1")] * 100).flat_map(io.wait).map(len))
     most = 0
@@ -143,6 +147,7 @@ def test_client_offers_all_fibers_as_they_get_a_place(many: World) -> None:
     assert many.is_empty()
 
 
+@pytest.mark.slow
 def test_fiber_that_has_started_many_goes_on_without_waiting_for_room(many: World) -> None:
     started = io.parallel([io.sleep(1000.0)] * 100)
     handle = many.start(started.flat_map(lambda fibers: io.zip_par([f.cancel() for f in fibers])))
@@ -151,6 +156,7 @@ def test_fiber_that_has_started_many_goes_on_without_waiting_for_room(many: Worl
     assert len(outcome_of(handle).success) == 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_cancelled", [False, True])
 def test_fibers_that_were_not_offered_go_with_their_run(many: World, is_cancelled: bool) -> None:
     handle = many.start(io.parallel([io.defer(int, "1")] * 100).flat_map(io.wait))

@@ -73,6 +73,7 @@ def test_worker_index_after_any_changes_chooses_as_if_it_looked_at_all(
         assert index.victim() == victim(members)
 
 
+@pytest.mark.slow
 def test_worker_index_of_many_reports_stays_small() -> None:
     members = {id: worker(id, 1) for id in range(10)}
     index = WorkerIndex(members)

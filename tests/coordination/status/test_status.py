@@ -446,6 +446,7 @@ def test_status_of_a_fiber_in_a_run_that_is_over_is_ended(run: Run) -> None:
     assert asked == Ok([(None, "ended")] * 4)
 
 
+@pytest.mark.slow
 def test_status_queries_of_many_fibers_are_all_answered(run: Run) -> None:
     def program(fibers: list[Any]) -> Program:
         asks = [io.zip([state_of(fiber) for fiber in fibers]) for _ in range(5)]
@@ -468,6 +469,7 @@ def busy_until_exists(path: str) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_status_of_fibers_on_busy_workers_is_answered(tmp_path: Path) -> None:
     """The workers have more fibers than threads; the rest of the fibers is ready."""
     path = str(tmp_path / "go")

@@ -76,6 +76,7 @@ def test_last_checkpoints_stay_with_exactly_the_blobs_that_they_need(
     check_kept(tmp_path, made[-max(cuts, 1) :])
 
 
+@pytest.mark.slow
 def test_blob_that_came_and_went_between_two_cuts_stays_for_none(tmp_path: Path) -> None:
     journal = keeping(tmp_path, 3)
     go_on(journal, last=30, every=15)  # one comes in turn 16, and isn't needed after turn 27
@@ -99,6 +100,7 @@ def test_cuts_stay_when_a_process_ends_in_the_middle_and_another_goes_on(
     check_kept(tmp_path, [LAST - 2 * EVERY, LAST - EVERY, LAST])
 
 
+@pytest.mark.slow
 def test_cuts_that_are_too_many_go_with_the_next_checkpoint(tmp_path: Path) -> None:
     journal = keeping(tmp_path, 6)
     go_on(journal, last=30)
@@ -112,6 +114,7 @@ def test_cuts_that_are_too_many_go_with_the_next_checkpoint(tmp_path: Path) -> N
     check_kept(tmp_path, [30, 31])
 
 
+@pytest.mark.slow
 def test_cuts_stay_as_they_are_when_a_checkpoint_cannot_be_adopted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,6 +135,7 @@ def test_cuts_stay_as_they_are_when_a_checkpoint_cannot_be_adopted(
     check_kept(tmp_path, [10, 15, 17])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cuts", [0, 3])
 def test_checkpoint_is_there_if_it_was_adopted_and_nobody_could_say_so(
     cuts: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -171,6 +175,7 @@ def test_reader_of_a_cut_keeps_what_it_reads_when_the_cut_goes(tmp_path: Path) -
     journal.close()
 
 
+@pytest.mark.slow
 def test_compact_keeps_as_many_cuts_as_there_were(tmp_path: Path) -> None:
     journal = keeping(tmp_path, 3)
     go_on(journal, last=17)
@@ -186,6 +191,7 @@ def due(journal: Journal) -> tuple[bool, float | None]:
     return journal.is_checkpoint_due, journal.seconds_to_cut
 
 
+@pytest.mark.slow
 def test_cut_is_due_a_while_after_the_first_change_that_the_last_one_lacks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

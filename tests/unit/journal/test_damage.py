@@ -138,6 +138,7 @@ def test_changed_byte_of_a_checkpoint_is_noticed_wherever_it_is(
 # -- files that are cut -----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("which", "name"), FILES)
 def test_journal_with_a_file_that_is_cut_is_refused_or_right(
     which: str, name: str, request: pytest.FixtureRequest, copy: Callable[[Path], Path]
@@ -171,6 +172,7 @@ def test_journal_with_a_directory_in_place_of_a_file_is_refused(
     assert str(damaged) in refusal(damaged)
 
 
+@pytest.mark.slow
 def test_journal_without_its_log_is_as_it_was_before_it(
     killed: Path, copy: Callable[[Path], Path]
 ) -> None:

@@ -87,6 +87,7 @@ def test_journal_that_is_taken_up_twice_keeps_the_blobs_that_its_turns_need(
     journal.close()
 
 
+@pytest.mark.slow
 def test_checkpoint_of_a_fork_is_that_of_the_turn_in_which_it_began(tmp_path: Path) -> None:
     journal = opened(tmp_path, TINY)
     board = journal.recover(make)
@@ -401,6 +402,7 @@ def take_over(directory: Path, at_once: threading.Barrier, is_open: threading.Ba
     return ""
 
 
+@pytest.mark.slow
 def test_of_those_that_take_over_at_once_one_goes_on_and_the_others_are_told(
     tmp_path: Path,
 ) -> None:

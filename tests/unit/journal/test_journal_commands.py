@@ -49,6 +49,7 @@ def change(directory: Path, statement: str) -> None:
         db.executescript(statement)
 
 
+@pytest.mark.slow
 def test_check_of_a_whole_journal_says_what_it_has(directory: Path, call: Call) -> None:
     assert call("check", directory) == (
         0,
@@ -58,6 +59,7 @@ def test_check_of_a_whole_journal_says_what_it_has(directory: Path, call: Call) 
     )
 
 
+@pytest.mark.slow
 def test_check_of_a_journal_names_each_damage(directory: Path, call: Call) -> None:
     change(
         directory,
@@ -70,6 +72,7 @@ def test_check_of_a_journal_names_each_damage(directory: Path, call: Call) -> No
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("statement", "said"),
     [
@@ -94,6 +97,7 @@ def test_check_of_a_journal_opens_its_checkpoint(directory: Path, call: Call) ->
     assert "turn-20.checkpoint can't be opened: it doesn't begin as a checkpoint does" in err
 
 
+@pytest.mark.slow
 def test_check_changes_nothing(directory: Path, call: Call) -> None:
     before = {path.name: path.read_bytes() for path in directory.iterdir()}
     call("check", directory)
@@ -112,6 +116,7 @@ def test_show_tells_what_is_in_a_journal(directory: Path, call: Call) -> None:
     assert "runs      1\n" in out
 
 
+@pytest.mark.slow
 def test_show_of_a_journal_that_is_held_says_by_whom(tmp_path: Path, call: Call) -> None:
     journal = opened(tmp_path)
     fill(journal, last=10, checkpoint_at=5)
@@ -126,6 +131,7 @@ def test_show_of_a_journal_that_is_held_says_by_whom(tmp_path: Path, call: Call)
     assert contents["runs"][0]["alive"] > 1
 
 
+@pytest.mark.slow
 def test_show_lists_the_cuts_of_a_journal(tmp_path: Path, call: Call) -> None:
     journal = opened(tmp_path, Limits(cuts=3))
     board = fill(journal, last=10, checkpoint_at=5)
@@ -149,6 +155,7 @@ def test_journal_that_is_not_there_is_not_made(command: str, tmp_path: Path, cal
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_compact_makes_a_checkpoint_of_the_last_turn(directory: Path, call: Call) -> None:
     before = (directory / FILE).stat().st_size
     assert call("compact", directory) == (0, f"{directory} begins at its last turn now\n", "")
@@ -160,6 +167,7 @@ def test_compact_makes_a_checkpoint_of_the_last_turn(directory: Path, call: Call
     journal.close()
 
 
+@pytest.mark.slow
 def test_compact_is_refused_while_a_coordinator_holds_the_journal(
     tmp_path: Path, call: Call
 ) -> None:

@@ -226,6 +226,7 @@ def test_payload_that_is_no_blob_any_more_stays_in_its_turn() -> None:
     assert again == one
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_private", [False, True])
 def test_journal_takes_up_turns_whose_payloads_are_blobs(is_private: bool, tmp_path: Path) -> None:
     with_turns = tmp_path / "journal"

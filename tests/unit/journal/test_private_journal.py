@@ -70,6 +70,7 @@ def test_private_journal_that_is_taken_up_gives_the_same_coordinator(
         journal.close()
 
 
+@pytest.mark.slow
 def test_private_journal_whose_last_turn_is_cut_short_is_as_it_was_before_it(
     tmp_path: Path,
 ) -> None:
