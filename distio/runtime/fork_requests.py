@@ -11,6 +11,7 @@ import json
 import os
 import socket
 import struct
+from array import array
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from enum import IntEnum
@@ -22,6 +23,8 @@ __all__ = ["News", "Request", "hear_news", "receive_request", "send_request", "t
 
 _PACKET: Final = b"."
 _MOST_DESCRIPTORS: Final = 32
+_CLOSED_IN_PROGRAMS: Final[int] = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+"""What is received isn't for the programs that the receiver starts."""
 _NEWS: Final = struct.Struct("=Bi")
 
 
@@ -72,14 +75,14 @@ def send_request(
     try:
         with open(file, "w", encoding="ascii", closefd=False) as text:
             json.dump(asdict(request), text)
-        socket.send_fds(control, [_PACKET], [news, file, *inherited])
+        _send(control, _PACKET, [news, file, *inherited])
     finally:
         os.close(file)
 
 
 def receive_request(control: socket.socket) -> tuple[Request, socket.socket, list[int]] | None:
     """The next request, the socket for news, and the descriptors; None: no more will come."""
-    packet, descriptors, _, _ = socket.recv_fds(control, len(_PACKET), _MOST_DESCRIPTORS)
+    packet, descriptors = _receive(control, len(_PACKET), _MOST_DESCRIPTORS)
     if not packet:
         return None
     news, file, *inherited = descriptors
@@ -90,12 +93,12 @@ def receive_request(control: socket.socket) -> tuple[Request, socket.socket, lis
 
 
 def tell_news(socket_: socket.socket, news: News, number: int, *descriptors: int) -> None:
-    """Tell of a process.
+    """Tell of a process, without waiting for somebody to listen.
 
     Raises:
-        OSError: nobody listens any more.
+        OSError: nobody listens any more, or has listened for long.
     """
-    socket.send_fds(socket_, [_NEWS.pack(news, number)], descriptors)
+    _send(socket_, _NEWS.pack(news, number), descriptors, socket.MSG_DONTWAIT)
 
 
 def hear_news(socket_: socket.socket, flags: int = 0) -> tuple[News, int, list[int]] | None:
@@ -105,10 +108,32 @@ def hear_news(socket_: socket.socket, flags: int = 0) -> tuple[News, int, list[i
         BlockingIOError: it tells nothing now, and `flags` say not to wait.
     """
     try:
-        packet, descriptors, _, _ = socket.recv_fds(socket_, _NEWS.size, 1, flags)
+        packet, descriptors = _receive(socket_, _NEWS.size, 1, flags)
     except ConnectionResetError:
         return None
     if not packet:
         return None
     news, number = _NEWS.unpack(packet)
-    return News(news), number, list(descriptors)
+    return News(news), number, descriptors
+
+
+# `send_fds` and `recv_fds` of the standard library ignore their flags
+
+
+def _send(
+    socket_: socket.socket, packet: bytes, descriptors: Sequence[int], flags: int = 0
+) -> None:
+    beside = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", descriptors))]
+    socket_.sendmsg([packet], beside if descriptors else [], flags)
+
+
+def _receive(
+    socket_: socket.socket, size: int, most: int, flags: int = 0
+) -> tuple[bytes, list[int]]:
+    descriptors = array("i")
+    room = socket.CMSG_LEN(most * descriptors.itemsize)
+    packet, beside, _, _ = socket_.recvmsg(size, room, flags | _CLOSED_IN_PROGRAMS)
+    for level, kind, data in beside:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            descriptors.frombytes(data)
+    return packet, descriptors.tolist()

@@ -214,6 +214,8 @@ def test_forked_process_finds_a_module_that_was_written_a_moment_ago(
 
 def test_forked_process_that_is_killed_has_the_signal_as_its_exit_code() -> None:
     process, _ = started("waits")
+    assert isinstance(process, Forked)
+    assert not os.get_inheritable(process._descriptor)
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(0.0)
     process.send_signal(signal.SIGTERM)
@@ -232,6 +234,16 @@ def test_forked_process_that_fails_writes_why_to_its_log() -> None:
     assert log.last_lines().endswith("ValueError: broken")
     os.close(reader)
     os.close(writer)
+
+
+def test_process_of_which_nobody_hears_holds_the_server_up_for_no_other() -> None:
+    process, _ = started("waits")
+    for _ in range(1000):
+        process.send_signal(signal.SIGSTOP)
+        process.send_signal(signal.SIGCONT)
+    assert portrait("another")["words"] == ["another"]
+    process.kill()
+    assert code_of(process) in (-signal.SIGKILL, ENDED_UNSEEN)
 
 
 class Owner:
