@@ -24,7 +24,7 @@ __all__ = ["News", "Request", "hear_news", "receive_request", "send_request", "t
 _PACKET: Final = b"."
 _MOST_DESCRIPTORS: Final = 32
 _CLOSED_IN_PROGRAMS: Final[int] = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
-"""What is received isn't for the programs that the receiver starts."""
+"""Programs that the receiver starts have no share in what it receives."""
 _NEWS: Final = struct.Struct("=Bi")
 
 

@@ -45,6 +45,8 @@ from distio.runtime.systems import can_watch_any_process, kill_watched
 __all__ = ["Forked", "fork", "prepare"]
 
 
+_MAY_END_SECONDS: Final = 1.0
+
 SpawnServer = Callable[[int], Spawned]
 
 
@@ -226,11 +228,19 @@ class _ForkServer:
         self._control.close()
         self._process.returncode = 0  # nobody has to wait for it here
 
-    def close(self) -> None:
-        """End it; no process of it is left."""
+    def close(self) -> int | None:
+        """End it, unless it has ended; no process of it is left.
+
+        Returns:
+            Its exit code; None: it had to be killed.
+        """
         self._control.close()
-        self._process.kill()
-        self._process.wait()
+        try:
+            return self._process.wait(_MAY_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            return None
 
 
 def _pair() -> tuple[socket.socket, socket.socket]:
@@ -286,9 +296,12 @@ class _Servers:
                     return server.fork(request, inherited, seconds)
                 except _ServerGone:
                     del self._servers[key]
-                    server.close()
-                    if not server.has_forked:
+                    code = server.close()
+                    if server.has_forked:
+                        continue
+                    if code is None or code >= 0:  # nobody has killed it: it would fail again
                         self._failed.add(key)
+                    return None
         return None
 
     def close_idle(self, *, are_used: bool = True) -> None:

@@ -22,10 +22,12 @@ from typing import Any, Final
 import pytest
 
 from distio import Cluster, Ok, io
+from distio.runtime import fork_server
 from distio.runtime.child_processes import ChildProcess
 from distio.runtime.coordinator_options import CoordinatorOptions
 from distio.runtime.coordinator_process import CoordinatorProcess
 from distio.runtime.processes import LocalProcesses
+from distio.runtime.systems import can_watch_any_process
 from tests.conftest import PATIENCE
 from tests.harness.chaos import TRIALS, Killer, Trial, Victims, calls_of, note
 
@@ -59,6 +61,12 @@ def any_of(processes: LocalProcesses) -> list[ChildProcess]:
     return [processes.coordinator, *processes.workers]
 
 
+def fork_server_of(processes: LocalProcesses) -> list[ChildProcess]:
+    """All processes of a cluster end with it."""
+    servers = [each._process for each in fork_server._servers._servers.values()]
+    return [each for each in servers if each.poll() is None]
+
+
 @pytest.mark.parametrize("name", TRIALS)
 def test_result_of_a_program_whose_workers_are_killed_is_right(name: str, tmp_path: Path) -> None:
     kill_amid_runs(name, tmp_path, workers_of, KILLS, KILLS_IN_A_CLUSTER)
@@ -76,6 +84,14 @@ def test_result_of_a_program_of_which_any_process_is_killed_is_right(
     name: str, tmp_path: Path
 ) -> None:
     kill_amid_runs(name, tmp_path, any_of, COORDINATOR_KILLS, KILLS_OF_A_COORDINATOR)
+
+
+@pytest.mark.skipif(not can_watch_any_process(), reason="this system has no fork server")
+@pytest.mark.parametrize("name", TRIALS)
+def test_result_of_a_program_whose_fork_server_is_killed_is_right(
+    name: str, tmp_path: Path
+) -> None:
+    kill_amid_runs(name, tmp_path, fork_server_of, COORDINATOR_KILLS, KILLS_OF_A_COORDINATOR)
 
 
 def kill_amid_runs(

@@ -406,6 +406,22 @@ def test_program_whose_server_fails_is_started_without_one(
     assert len(servers._failed) == 1
 
 
+def test_server_that_is_killed_while_it_imports_is_started_again_next_time(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, servers: fork_server._Servers
+) -> None:
+    (tmp_path / "is_killed.py").write_text(
+        "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with monkeypatch.context() as killing:
+        killing.setattr(launching, "_OF_SERVER", ("is_killed",))
+        process = Program(PORTRAIT, fork_seconds=PATIENCE).start("2", inherits=[])
+    assert isinstance(process, Spawned)
+    assert process.wait(PATIENCE) == 7
+    assert portrait()["words"] == []
+    assert processes_of(servers)
+
+
 def test_program_whose_server_hangs_is_started_without_one(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
