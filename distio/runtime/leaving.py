@@ -139,7 +139,19 @@ class Leaving:
             self.request("the process that started this one has ended")
 
     def orphan_gives_up(self) -> str:
-        """A reason if this process is an orphan, and has waited for long enough."""
-        if self.orphaned_until is None or time.monotonic() < self.orphaned_until:
+        """A reason if this process is an orphan, and has waited for long enough.
+
+        A coordinator that was lost, too, says nothing: nobody is there who would start another.
+        """
+        if self.orphaned_until is None:
             return ""
-        return "the program that started this process has ended"
+        if self._lines.absence.is_now or time.monotonic() >= self.orphaned_until:
+            return "the program that started this process has ended"
+        return ""
+
+    @property
+    def grace_alone(self) -> float:
+        """How many seconds fibers may take to release what they hold without a coordinator."""
+        if self.orphaned_until is None:
+            return GRACE_SECONDS
+        return max(0.0, self.orphaned_until - time.monotonic())

@@ -24,7 +24,6 @@ import zmq
 from distio.coordination.endings.member import last_words
 from distio.coordination.member import Member
 from distio.coordination.membership.identity import ANYBODY, Identity, refusal_of_message
-from distio.coordination.settings import GRACE_SECONDS
 from distio.coordination.state.member import HostMessage, Report
 from distio.core.pickling.spaces import current_space
 from distio.errors import ClusterClosed, KeyRefused, TracedException
@@ -230,7 +229,7 @@ class LinkedHost(LeadingHost):
         """The coordinator is lost, but this process is well: fibers release what they hold."""
         if self.failure is not None or self.is_inherited:
             return
-        grace = 0.0 if self.leaving.orphaned_until is not None else GRACE_SECONDS
+        grace = self.leaving.grace_alone
         with self.fail_stop:
             member = self.member
             if member.state.is_leaving or not member.hosts_fibers:

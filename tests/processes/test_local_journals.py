@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from distio import Cluster, MatchError, Ok, io
@@ -156,3 +157,28 @@ def test_local_cluster_keeps_cuts_of_its_journal(tmp_path: Path) -> None:
 def test_local_cluster_that_can_keep_no_cuts_is_refused(given: dict[str, Any], reason: str) -> None:
     with pytest.raises((MatchError, ValueError), match=reason):
         Cluster.local(workers=1, **given)
+
+
+def test_fibers_release_when_their_program_and_its_coordinator_are_killed(tmp_path: Path) -> None:
+    """Nobody is left who would start another coordinator, so the worker waits for none."""
+    released = tmp_path / "released"
+    text = f"""
+import pathlib
+from distio import Cluster, io
+
+release = io.defer(pathlib.Path({str(released)!r}).touch)
+waits = io.defer(print, "waits", flush=True).then(io.sleep(1000)).finally_(lambda _: release)
+with Cluster.local(workers=1) as cluster:
+    print(cluster._processes.coordinator.pid, flush=True)
+    cluster.submit(waits, None).result()
+"""
+    command = [sys.executable, "-c", text]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as program:
+        assert program.stdout is not None
+        coordinator = psutil.Process(int(program.stdout.readline()))
+        assert program.stdout.readline() == "waits\n"
+        processes = psutil.Process(program.pid).children(recursive=True)
+        for victim in (program, coordinator):
+            victim.kill()
+        psutil.wait_procs(processes, PATIENCE)
+    assert released.exists()

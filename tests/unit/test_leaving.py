@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from distio.coordination.settings import GRACE_SECONDS
 from distio.protocol import messages as m
 from distio.runtime import leaving
 from distio.runtime.leaving import Leaving
@@ -108,6 +109,17 @@ def test_orphan_of_no_further_use_gives_up_after_four_seconds(stage: Stage) -> N
     assert not stage.leaving.orphan_gives_up()
     stage.now = 104.0
     assert "has ended" in stage.leaving.orphan_gives_up()
+
+
+def test_orphan_whose_coordinator_is_lost_gives_up_at_once_and_releases(stage: Stage) -> None:
+    assert stage.leaving.grace_alone == GRACE_SECONDS
+    stage.leaving.program_ended()
+    stage.now = 101.0
+    stage.absence.is_now = True
+    assert "has ended" in stage.leaving.orphan_gives_up()
+    assert stage.leaving.grace_alone == 3.0
+    stage.now = 105.0
+    assert stage.leaving.grace_alone == 0.0
 
 
 def test_orphan_whose_fibers_go_on_elsewhere_leaves(stage: Stage) -> None:
