@@ -372,6 +372,7 @@ class ProcessSupervisor:
             child.kill(signal.SIGKILL)
             assert child.process is not None
             child.process.wait()
+            child.process.close()
             child.end(now)
             child.close_box()
             if child.log is not None:
