@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from typing import Any, Final, ParamSpec, TypeVar
 
-__all__ = ["hint_at", "missing", "missing_from", "says_instead"]
+__all__ = ["OF_RETRY", "hint_at", "missing", "missing_from", "says_instead"]
 
 P = ParamSpec("P")
 X = TypeVar("X")
@@ -31,6 +31,22 @@ _BLOCKING: Final = "io.blocking(f, *args)"
 _COROUTINE: Final = "io.from_coroutine(f, *args), where f is an async function"
 _DEFERRED: Final = "Deferred.create(), a program that makes a value which is set once"
 _AS_COMPLETED: Final = "distio.as_completed(f, items), which yields (index, value) pairs"
+_RECURS: Final = "give a schedule, like schedule.recurs(3)"
+_SPACED: Final = "give a schedule, like schedule.spaced(0.5).times(3)"
+
+OF_RETRY: Final = {
+    "attempts": _RECURS,
+    "backoff": "give a schedule, like schedule.exponential(0.1).times(3)",
+    "delay": _SPACED,
+    "max_attempts": _RECURS,
+    "max_retries": _RECURS,
+    "retries": _RECURS,
+    "times": _RECURS,
+    "tries": _RECURS,
+    "wait": _SPACED,
+}
+"""By the argument that other libraries have for trying again."""
+
 _GET: Final = "result.get(), which returns the value or raises the failure"
 
 _OF_PROGRAMS: Final = {
@@ -171,6 +187,27 @@ GUESSES: Final[Mapping[str, Mapping[str, str]]] = {
         "result": _GET,
         "unwrap": _GET,
         "value": _GET,
+    },
+    "Queue": {
+        "empty": "queue.size()",
+        "full": "queue.offer(item), which says whether there was room",
+        "get": "queue.take()",
+        "get_nowait": "queue.poll(), which takes all that is there",
+        "pop": "queue.take()",
+        "push": "queue.put(item)",
+        "put_nowait": "queue.offer(item), which says whether there was room",
+        "qsize": "queue.size()",
+        "receive": "queue.take()",
+        "send": "queue.put(item)",
+    },
+    "Deferred": {
+        "await_": "deferred.get()",
+        "complete": "deferred.set(value)",
+        "done": "deferred.is_set()",
+        "result": "deferred.get()",
+        "set_result": "deferred.set(value)",
+        "succeed": "deferred.set(value)",
+        "wait": "deferred.get()",
     },
     "Cluster": {
         "gather": _ZIP_PAR,

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, ClassVar, Generic, Never, TypeVar, final
 
 import distio.io as io
+from distio._hints import hint_at
 from distio._public import publish
 from distio.core import expect, ops
 from distio.core.ops.base import IO, require_io
@@ -62,6 +63,7 @@ class _Primitive(HoldsReference):
 
 
 @final
+@hint_at("Deferred")
 class Deferred(_Primitive, Generic[Item]):
     """A value that is set once; any number of fibers wait for it.
 
@@ -162,6 +164,7 @@ def _end_of_it(errors: list[Any]) -> IO[Any, Any, Any]:
 
 
 @final
+@hint_at("Queue")
 class Queue(_Source[Item]):
     """Items that go from fiber to fiber, each to one, in the order in which they were put.
 

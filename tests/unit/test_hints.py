@@ -18,7 +18,7 @@ from distio.core.fiber import Handle
 
 MODULES = {where: names for where, names in GUESSES.items() if where.startswith("distio")}
 OWNERS: dict[str, Any] = {"Cluster": Cluster, "Fiber": Handle, "IO": distio.IO}
-OWNERS["Result"] = distio.Ok
+OWNERS |= {"Result": distio.Ok, "Queue": distio.Queue, "Deferred": distio.Deferred}
 HINTS = [hint for names in GUESSES.values() for hint in names.values()]
 
 
@@ -44,10 +44,21 @@ def test_hint_names_only_what_there_is() -> None:
     for hint in HINTS:
         for module, name in re.findall(r"\b(io|resource|schedule)\.(\w+)", hint):
             assert hasattr(getattr(distio, module), name), hint
+        for name in re.findall(r"\bqueue\.(\w+)", hint):
+            assert hasattr(distio.Queue, name), hint
+        for name in re.findall(r"\bdeferred\.(\w+)", hint):
+            assert hasattr(distio.Deferred, name), hint
         for name in re.findall(r"\bprogram\.(\w+)", hint):
             assert hasattr(distio.IO, name), hint
         for name in re.findall(r"\bcluster\.(\w+)|\bCluster\.(\w+)", hint):
             assert hasattr(Cluster, "".join(name)), hint
+
+
+def test_retry_by_words_of_other_libraries_says_which_schedule_to_give() -> None:
+    with pytest.raises(TypeError, match=r"no argument times; .* schedule\.recurs\(3\)"):
+        io.pure(1).retry(times=3)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"no argument delay; .* schedule\.spaced\(0\.5\)"):
+        io.pure(1).retry(delay=1)  # type: ignore[call-arg]
 
 
 def test_mistyped_name_says_which_one_is_near() -> None:

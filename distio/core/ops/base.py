@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, Never, TypeVar, overload
 
 import distio.core.ops as ops
 from distio._display.progress import Progress
-from distio._hints import hint_at
+from distio._hints import OF_RETRY, hint_at, says_instead
 from distio.core import expect
 from distio.core.ops.arguments import container_of, programs, require_exceptions, require_io
 from distio.core.ops.frame import Frame
@@ -355,6 +355,7 @@ class IO(Operation, Generic[R, E, A]):
         """
         return ops.Repeat(self, require_schedule("repeat", schedule))
 
+    @says_instead(**OF_RETRY)
     def retry(self, schedule: Schedule) -> IO[R, E, A]:
         """On Errors, run this again as long as the schedule says.
 
