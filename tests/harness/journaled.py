@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
 from distio import IO, Var, io
+from distio.runtime.journal.database import FILE
 from tests.conftest import PATIENCE
 
 __all__ = ["JournaledCoordinator", "counting", "free_url", "total_of"]
@@ -44,6 +46,7 @@ class JournaledCoordinator:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         )
         self.url = url
+        self._journal = journal
         self._lines: list[str] = []
         self._has_said = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -79,6 +82,18 @@ class JournaledCoordinator:
     def send(self, number: signal.Signals) -> None:
         """Send it a signal."""
         self.process.send_signal(number)
+
+    def stop_between_writes(self) -> None:
+        """Stop it with SIGSTOP while nothing keeps another process from writing to its journal."""
+        while True:
+            self.send(signal.SIGSTOP)
+            os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)
+            with closing(sqlite3.connect(Path(self._journal, FILE), timeout=0.0)) as db:
+                try:
+                    db.execute("BEGIN IMMEDIATE")
+                    return
+                except sqlite3.OperationalError:  # it is in the midst of a write
+                    self.send(signal.SIGCONT)
 
     def kill(self) -> None:
         """End it at once."""

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import signal
+import socket
+import sqlite3
 import subprocess
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from distio import Cluster, Ok
+from distio.runtime.journal.database import FILE
 from tests.conftest import PATIENCE
 from tests.harness.daemons import worker_at
 from tests.harness.journaled import await_file, counting, free_url, journaled, total_of
@@ -111,7 +115,7 @@ def test_coordinator_that_was_stopped_ends_when_another_has_taken_over(
     ):
         handle = cluster.submit(counting(started), None)
         await_file(started)
-        former.send(signal.SIGSTOP)
+        former.stop_between_writes()
         with journaled(journal, second, "--take-over", *patience) as other:
             other.await_said(f"taking over the journal in {journal}")
             await_result(handle)
@@ -123,6 +127,25 @@ def test_coordinator_that_was_stopped_ends_when_another_has_taken_over(
                 in former.said
             )
         worker.kill()
+
+
+def test_take_over_amid_a_write_of_another_process_is_refused_and_names_the_holder(
+    journal: Path,
+) -> None:
+    with journaled(journal, free_url()) as former:
+        former.stop_between_writes()
+        with (
+            closing(sqlite3.connect(journal / FILE)) as writer,
+            journaled(journal, free_url(), "--take-over", is_ready=False) as second,
+        ):
+            writer.execute("BEGIN IMMEDIATE")
+            second.await_said("taking over the journal in ")
+            assert second.wait() == 64
+            second.await_said(
+                f"can't be written: another process is in the midst of a write, or hangs there: "
+                f"end that one (process {former.process.pid} on {socket.gethostname()} has held it "
+                f"last)"
+            )
 
 
 def test_second_coordinator_is_refused_and_told_who_holds_the_journal(journal: Path) -> None:

@@ -224,8 +224,13 @@ class Database:
                 db.execute("UPDATE about SET generation = ?", [self._generation])
         except NotWritten as error:
             raise JournalError(
-                f"the journal in {self.name} can't be written: {error}; see to it, and start again"
+                f"the journal in {self.name} can't be written: {error}{self._last_held()}; see to "
+                f"it, and start again"
             ) from error
+
+    def _last_held(self) -> str:
+        host, pid, _ = self.about().holder
+        return f" (process {pid} on {host} has held it last)" if pid else ""
 
     def _note(self, db: sqlite3.Connection, about: About) -> None:
         db.execute("UPDATE about SET checksum = ?, about = ?", encoded_about(about))
