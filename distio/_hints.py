@@ -10,7 +10,17 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from typing import Any, Final, ParamSpec, TypeVar
 
-__all__ = ["OF_RETRY", "hint_at", "missing", "missing_from", "says_instead"]
+__all__ = [
+    "OF_CAPACITY",
+    "OF_LIMIT",
+    "OF_RETRY",
+    "OF_RUN",
+    "OF_TOKENS",
+    "hint_at",
+    "missing",
+    "missing_from",
+    "says_instead",
+]
 
 P = ParamSpec("P")
 X = TypeVar("X")
@@ -46,6 +56,44 @@ OF_RETRY: Final = {
     "wait": _SPACED,
 }
 """By the argument that other libraries have for trying again."""
+
+_AT_MOST: Final = "use at_most=8"
+
+OF_LIMIT: Final = {
+    "concurrency": _AT_MOST,
+    "limit": _AT_MOST,
+    "max_concurrency": _AT_MOST,
+    "max_concurrent": _AT_MOST,
+    "max_workers": _AT_MOST,
+    "n_jobs": _AT_MOST,
+    "parallelism": _AT_MOST,
+    "return_exceptions": "give program.attempt() for each, which computes its Result",
+    "workers": _AT_MOST,
+}
+"""By the argument that other libraries have for programs that run at the same time."""
+
+_ON_WORKERS: Final = "use on=cluster, with one of Cluster.local(workers=4)"
+
+OF_RUN: Final = {
+    "cluster": "use on=cluster",
+    "max_workers": _ON_WORKERS,
+    "n_workers": _ON_WORKERS,
+    "seed": "use program.seeded(seed), or distio.testing.simulate(program, None, seed=1)",
+    "threads": "use pool_size=4",
+    "timeout": "use program.timeout(seconds).run(context)",
+    "workers": _ON_WORKERS,
+}
+"""By the argument that other libraries have for running."""
+
+OF_CAPACITY: Final = dict.fromkeys(
+    ("bound", "max_buffer_size", "max_size", "maxlen", "maxsize", "size"), "use capacity=10"
+)
+"""By the argument that other libraries have for the size of a queue."""
+
+OF_TOKENS: Final = dict.fromkeys(
+    ("count", "initial_value", "limit", "n", "permits", "value"), "use tokens=3"
+)
+"""By the argument that other libraries have for the size of a semaphore."""
 
 _GET: Final = "result.get(), which returns the value or raises the failure"
 

@@ -10,11 +10,11 @@ Ok(success=(None, 'hello'))
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
-from typing import Any, ClassVar, Generic, Never, TypeVar, final
+from functools import partial, wraps
+from typing import Any, ClassVar, Concatenate, Generic, Never, ParamSpec, TypeVar, final
 
 import distio.io as io
-from distio._hints import hint_at
+from distio._hints import OF_CAPACITY, hint_at, says_instead
 from distio._public import publish
 from distio.core import expect, ops
 from distio.core.ops.base import IO, require_io
@@ -28,8 +28,29 @@ from distio.resource import Resource
 __all__ = ["Barrier", "CountDownLatch", "Deferred", "PubSub", "Queue", "Subscription"]
 
 B = TypeVar("B")
+P = ParamSpec("P")
 
 _NO_LIMIT = -1
+
+
+def _says_how_one_is_made(
+    init: Callable[Concatenate[_Primitive, P], None],
+) -> Callable[Concatenate[_Primitive, P], None]:
+    """Decorate `__init__`: of a call as if it made one, like `Queue(3)`, say how one is made."""
+
+    @wraps(init)
+    def checked(self: _Primitive, /, *args: P.args, **kwargs: P.kwargs) -> None:
+        if [each.kind for each in args if isinstance(each, PrimitiveRef)] != [self._kind] or kwargs:
+            given = [expect.shown(each) for each in args] + list(kwargs)
+            name = type(self).__name__
+            raise MatchError(
+                f"{name}: expected what {name}.{self._made_by} makes, but got "
+                f"{', '.join(given) or 'nothing'}; {name}.{self._made_by}(...) is the program that "
+                f"makes one"
+            )
+        init(self, *args, **kwargs)
+
+    return checked
 
 
 class _Primitive(HoldsReference):
@@ -39,14 +60,8 @@ class _Primitive(HoldsReference):
     _kind: ClassVar[str]
     _made_by: ClassVar[str] = "create"
 
+    @_says_how_one_is_made
     def __init__(self, primitive: Any) -> None:
-        if not isinstance(primitive, PrimitiveRef) or primitive.kind != self._kind:
-            name = type(self).__name__
-            raise MatchError(
-                f"{name}: expected what {name}.{self._made_by} makes, but got "
-                f"{expect.shown(primitive)}; {name}.{self._made_by}(...) is the program that makes "
-                "one"
-            )
         self._primitive: PrimitiveRef = primitive
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -183,6 +198,7 @@ class Queue(_Source[Item]):
     _kind = "queue"
 
     @classmethod
+    @says_instead(**OF_CAPACITY)
     def create(cls, capacity: int | None = None) -> IO[Any, Never, Queue[Item]]:
         """The program that makes an empty queue.
 
@@ -237,6 +253,7 @@ class PubSub(_Primitive, Generic[Item]):
     _kind = "topic"
 
     @classmethod
+    @says_instead(**OF_CAPACITY)
     def create(cls, capacity: int | None = None) -> IO[Any, Never, PubSub[Item]]:
         """The program that makes a topic without subscribers.
 

@@ -108,6 +108,8 @@ def instead_of_io(value: Any, where: str = "") -> str:
         return f"{wrapped}; if not, it needs `return` before its IO" if value is None else wrapped
     for kind, advice in _ADVICE:
         if isinstance(value, kind):
+            if value is None and where == "catch":  # no case of a `match` on one error fits a list
+                return f"{advice}; the function is called with the list of all errors"
             return advice
     if hasattr(type(value), "with_"):
         return "to use a resource, call its method use or with_"

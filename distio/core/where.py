@@ -14,9 +14,23 @@ from distio.errors import Cancelled, TracedException
 from distio.result import Panic, Result
 from distio.result import zip as zip_results
 
-__all__ = ["TRAVERSE_PAR", "in_fiber", "in_item", "item_among", "item_at", "item_of", "zip_items"]
+__all__ = [
+    "TRAVERSE_PAR",
+    "in_fiber",
+    "in_item",
+    "in_retry",
+    "item_among",
+    "item_at",
+    "item_of",
+    "zip_items",
+]
 
 TRAVERSE_PAR: Final = "traverse_par"
+
+_RETRY: Final = (
+    "retry, which runs again after errors alone: retry_panic(schedule, Exception) does so after "
+    "exceptions"
+)
 
 Outcome = TypeVar("Outcome", bound=Result[Any, Any])
 
@@ -43,6 +57,11 @@ def in_item(result: Outcome, called: str, index: int, *item: Any) -> Outcome:
     """
     # described only if there is an exception to be told
     return _with_where(result, lambda where: where.in_item(item_of(called, index, *item)))
+
+
+def in_retry(failure: Outcome) -> Outcome:
+    """Return the failure of a retry; its exceptions say why it is the last one."""
+    return _with_where(failure, lambda where: where.in_item(_RETRY))
 
 
 def item_at(result: Outcome, called: str, index: int) -> Outcome:

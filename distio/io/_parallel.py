@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, Never, TypedDict, Unpack, overload
 
 from distio._display.progress import Progress
+from distio._hints import OF_LIMIT, says_instead
 from distio.core import expect, ops
 from distio.core.ops.arguments import container_of, failing, programs
 from distio.core.ops.base import IO, require_io
@@ -91,6 +92,7 @@ def zip_par(
     *more: IO[R, E, A],
     **options: Unpack[_Options],
 ) -> IO[R, E, tuple[A, ...]]: ...
+@says_instead(**OF_LIMIT)
 def zip_par(
     *others: Any, at_most: int | None = None, progress: Progress = None, fail_fast: bool = True
 ) -> IO[Any, Any, Any]:
@@ -133,6 +135,7 @@ def zip_par(
     return merged if is_one_iterable else ops.AsTuple(merged)
 
 
+@says_instead(**OF_LIMIT)
 def traverse_par(
     items: Iterable[A],
     f: Callable[[A], IO[R, E, A2]],

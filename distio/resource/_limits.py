@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final, Never
 
 import distio.io as io
+from distio._hints import OF_TOKENS, says_instead
 from distio.core import expect, ops
 from distio.core.ops.arguments import failing
 from distio.core.ops.base import IO
@@ -56,6 +57,7 @@ def lock(name: str) -> Resource[Any, Never, None]:
     return of_lock(Lock(sendable(name)))
 
 
+@says_instead(**OF_TOKENS)
 def semaphore(
     tokens: int, *, name: str | None = None
 ) -> IO[Any, Never, Resource[Any, Never, None]]:

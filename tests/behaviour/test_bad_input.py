@@ -115,6 +115,12 @@ def test_match_error_shows_the_value_and_what_to_do_about_it(run: Run, name: str
     assert "\n" not in text(run(io.defer_io(function)))
 
 
+def test_match_error_of_a_handler_without_a_value_says_what_it_is_called_with(run: Run) -> None:
+    nothing: Any = {"busy": None}.get
+    said = text(run(io.error("busy").catch(lambda errors: nothing(errors[0]))))
+    assert "if there is nothing to do: io.pure(None); the function is called with the list" in said
+
+
 def test_match_error_of_a_fiber_in_place_of_an_io_advises_io_wait(run: Run) -> None:
     first: Any = lambda fibers: fibers[0]  # noqa: E731 (of a type that hides the mistake)
     program = io.parallel(io.pure(1)).flat_map(first)

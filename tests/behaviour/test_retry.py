@@ -84,6 +84,12 @@ def test_retry_does_not_run_a_program_again_after_a_panic(run: Run) -> None:
     assert ended == ((["Busy(1)"], ["e"]), 1)
 
 
+def test_panic_that_retry_lets_through_says_what_runs_again_after_exceptions(run: Run) -> None:
+    outcome = run(io.panic(Busy(1)).retry(AT_ONCE))
+    assert "at retry, which runs again after errors alone: retry_panic(schedule, " in str(outcome)
+    assert "at retry" not in str(run(io.panic(Busy(1)).retry_panic(AT_ONCE, KeyError)))
+
+
 def test_retry_does_not_run_a_program_again_after_success(run: Run) -> None:
     assert run_counting(run, lambda p: p.retry(AT_ONCE), io.pure) == (Ok(1), 1)
 

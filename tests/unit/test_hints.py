@@ -6,20 +6,22 @@ import io as std_io
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
 import pytest
 
 import distio
-from distio import Cluster, Ok, io
-from distio._hints import GUESSES, says_instead
+from distio import Cluster, Ok, io, resource
+from distio._hints import GUESSES, OF_LIMIT, OF_RETRY, OF_RUN, says_instead
 from distio.core.fiber import Handle
 
 MODULES = {where: names for where, names in GUESSES.items() if where.startswith("distio")}
 OWNERS: dict[str, Any] = {"Cluster": Cluster, "Fiber": Handle, "IO": distio.IO}
 OWNERS |= {"Result": distio.Ok, "Queue": distio.Queue, "Deferred": distio.Deferred}
 HINTS = [hint for names in GUESSES.values() for hint in names.values()]
+HINTS += [hint for names in (OF_LIMIT, OF_RUN, OF_RETRY) for hint in names.values()]
 
 
 @pytest.mark.parametrize("where", MODULES)
@@ -59,6 +61,41 @@ def test_retry_by_words_of_other_libraries_says_which_schedule_to_give() -> None
         io.pure(1).retry(times=3)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match=r"no argument delay; .* schedule\.spaced\(0\.5\)"):
         io.pure(1).retry(delay=1)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(
+    ("call", "advice"),
+    [
+        (lambda: io.traverse_par([1], io.pure, limit=3), "use at_most=8"),  # type: ignore[call-arg]
+        (lambda: io.zip_par([], return_exceptions=True), r"program\.attempt\(\)"),  # type: ignore[call-overload]
+        (lambda: io.pure(1).run(None, workers=3), r"use on=cluster"),  # type: ignore[call-arg]
+        (lambda: io.pure(1).run(None, timeout=3), r"program\.timeout"),  # type: ignore[call-arg]
+        (lambda: distio.Queue.create(maxsize=3), "use capacity=10"),  # type: ignore[call-arg]
+        (lambda: distio.PubSub.create(size=3), "use capacity=10"),  # type: ignore[call-arg]
+        (lambda: resource.semaphore(value=3), "use tokens=3"),  # type: ignore[call-arg]
+    ],
+)
+def test_argument_of_another_library_says_which_one_to_give(
+    call: Callable[[], object], advice: str
+) -> None:
+    with pytest.raises(TypeError, match=f"has no argument .*; .*{advice}"):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: distio.Queue(), "Queue: expected .*, but got nothing; "),  # type: ignore[call-arg]
+        (lambda: distio.Queue(maxsize=3), "Queue: .* got maxsize; "),  # type: ignore[call-arg]
+        (lambda: distio.Barrier(3), "Barrier: .* got 3 of type int; "),
+        (lambda: distio.Deferred(1, 2), "Deferred: .* 1 of type int, 2 of type int"),  # type: ignore[call-arg]
+    ],
+)
+def test_primitive_that_is_called_as_if_it_made_one_says_how_one_is_made(
+    call: Callable[[], object], said: str
+) -> None:
+    with pytest.raises(distio.MatchError, match=rf"{said}.*\.create\(\.\.\.\) is the program"):
+        call()
 
 
 def test_mistyped_name_says_which_one_is_near() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, Never, TypeVar, overload
 
 import distio.core.ops as ops
 from distio._display.progress import Progress
-from distio._hints import OF_RETRY, hint_at, says_instead
+from distio._hints import OF_RETRY, OF_RUN, hint_at, says_instead
 from distio.core import expect
 from distio.core.ops.arguments import container_of, programs, require_exceptions, require_io
 from distio.core.ops.frame import Frame
@@ -273,7 +273,15 @@ class IO(Operation, Generic[R, E, A]):
     # -- failures -------------------------------------------------------------------------
 
     def catch(self, handler: Callable[[list[E]], IO[R, E2, A2]]) -> IO[R, E2, A | A2]:
-        """On Errors, go on with `handler(errors)`."""
+        """On Errors, go on with `handler(errors)`.
+
+        Args:
+            handler: is called with the list of all errors; most often there is one.
+
+        >>> from distio import io
+        >>> io.error("busy").catch(lambda errors: io.pure(f"not now: {errors[0]}")).run(None)
+        Ok(success='not now: busy')
+        """
         return ops.Catch(self, handler)
 
     def map_error(self, f: Callable[[E], E2]) -> IO[R, E2, A]:
@@ -398,6 +406,7 @@ class IO(Operation, Generic[R, E, A]):
 
     # -- running --------------------------------------------------------------------------
 
+    @says_instead(**OF_RUN)
     def run(
         self,
         context: R,

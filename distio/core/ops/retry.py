@@ -14,11 +14,14 @@ from distio.core.interrupts import runs_user_code
 from distio.core.ops.base import IO, Frame, Next
 from distio.core.ops.failures import RestoreResult
 from distio.core.ops.timers import Sleep
+from distio.core.where import in_retry
 from distio.protocol import requests
 from distio.result import Errors, Ok, Panic, Result
 from distio.schedule import Schedule
 
 __all__ = ["Repeat", "Retry", "RetryPanic"]
+
+Failure = Errors[Any, Any] | Panic[Any, Any]
 
 
 class _Recurrence(IO[Any, Any, Any]):
@@ -41,6 +44,10 @@ class _Recurrence(IO[Any, Any, Any]):
 
     def _input(self, result: Any) -> Any:
         raise NotImplementedError
+
+    def _let_through(self, failure: Failure) -> Failure:
+        """The failure, after which the IO isn't run again whatever the schedule says."""
+        return failure
 
 
 @final
@@ -67,6 +74,9 @@ class Retry(_Recurrence):
 
     def _input(self, result: Errors[Any, Any]) -> Any:
         return result.errors
+
+    def _let_through(self, failure: Failure) -> Failure:
+        return in_retry(failure)
 
 
 @final
@@ -134,6 +144,8 @@ class _Attempt(Frame):
             fiber.failure = None
             fiber.stack.append(_Decision(self, result, None))
             fiber.request = requests.NOW
+        elif fiber.failure is not None:
+            fiber.failure = self.recurrence._let_through(fiber.failure)
         return None
 
 
