@@ -95,7 +95,7 @@ def _require_host(urls: Sequence[str]) -> None:
             failures.append(f"{parts.hostname} ({error.strerror})")
     raise ClusterError(
         f"no address is known of the host {' or '.join(failures)}; check the URL, or let it be "
-        f"tried again (--retry, or retry=)"
+        f"tried again (--retry 60, or retry=60)"
     )
 
 

@@ -93,7 +93,7 @@ def refusal_of_name(name: str, holder: MemberRecord, *, lost_within: float | Non
         )
     return Refusal(
         f"{reason}, whose connection broke, and which is lost within {lost_within:g} s unless it "
-        f"comes back; try again then (--retry does)",
+        f"comes back; try again then (--retry 60 does)",
         may_retry=True,
     )
 
