@@ -31,8 +31,9 @@ WORKERS: Final = 3
 _ALL: Final = [f"worker-{n + 1}" for n in range(WORKERS)]
 _MOMENTS: Final = st.integers(1, 300)
 """Numbers of events: most generated programs have ended by then."""
-_SHORT: Final = st.sampled_from([0.0, 0.001, 1.0, 5.0])
-"""How long the coordinator is gone: a process that is started meanwhile waits for it."""
+_SHORT: Final = st.sampled_from([0.0, 0.001, 1.0, 3.0])
+"""How long the coordinator is gone: a process that is started meanwhile waits for it. Gone twice,
+and with a disk that is full twice, it is back before the client gives up."""
 _LONG: Final = st.sampled_from([0.01, 1.0, 6.0, 20.0])
 """How long a worker is gone: in the end, for longer than a member may be absent."""
 
