@@ -41,6 +41,9 @@ _AHEAD_SECONDS: Final = 0.06
 """How much work each worker is given at a time: many times what a message needs, and not so much
 that another worker could miss it."""
 _MOST_AHEAD: Final = 512
+_LONG_SECONDS: Final = 0.3
+"""From here on, an errand waits at no worker for the one before: the worker loses a hundredth of
+its time until it gets the next, and no other worker misses one that waits behind a long one."""
 _SHARES: Final = 4
 """Short errands are sent in shares of what there is room for: so many together cost less."""
 _PIECES: Final = 8
@@ -302,8 +305,9 @@ class Session:
         slots = self._place.slots() + self._blocked
         if not self._place.sends_ahead or self._mean_seconds is None:
             return slots
+        least = 2 if self._mean_seconds < _LONG_SECONDS else 1
         ahead = _AHEAD_SECONDS / max(self._mean_seconds, 1e-9)
-        return slots * int(min(max(ahead, 1), _MOST_AHEAD))
+        return slots * int(min(max(ahead, least), _MOST_AHEAD))
 
     def _ended(self, errand: Errand, results: list[Result[Any, Any]]) -> Program:
         """The fiber of an errand has ended (in the fiber beside it)."""

@@ -85,10 +85,13 @@ def test_retry_does_not_run_a_program_again_after_a_panic(run: Run) -> None:
 
 
 def test_panic_that_retry_lets_through_says_what_runs_again_after_exceptions(run: Run) -> None:
-    let_through = run(io.panic(Busy(1)).retry(AT_ONCE)).exceptions[0].where
+    outcome = run(io.panic(Busy(1)).retry(AT_ONCE))
+    assert isinstance(outcome, Panic)
     said = "at retry, which runs again after errors alone: retry_panic(schedule, Exception) does "
-    assert str(let_through).startswith(said)
-    assert not run(io.panic(Busy(1)).retry_panic(AT_ONCE, KeyError)).exceptions[0].where.items
+    assert str(outcome.exceptions[0].where).startswith(said)
+    outcome = run(io.panic(Busy(1)).retry_panic(AT_ONCE, KeyError))
+    assert isinstance(outcome, Panic)
+    assert not outcome.exceptions[0].where.items
 
 
 def test_retry_does_not_run_a_program_again_after_success(run: Run) -> None:
