@@ -143,6 +143,14 @@ def run(request: pytest.FixtureRequest) -> Run:
     return _run_at(request.param)
 
 
+@pytest.fixture
+def hears_hang_up() -> Iterator[None]:
+    """What the test starts hears SIGHUP, though the tests may have been started to survive it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.fixture(params=[*IN_PROCESS])
 def run_in_process(request: pytest.FixtureRequest) -> Run:
     """`run` in this process alone, for fibers that share an object that can't be pickled."""

@@ -23,7 +23,7 @@ from distio.coordination.state.store import IN_MEMORY_BYTES
 from distio.coordination.state.unread import MOST_UNREAD_BYTES
 from distio.errors import ClusterError
 from distio.runtime.failure_detector import PATIENCE_SECONDS
-from distio.runtime.interrupts import end_on_sigterm
+from distio.runtime.interrupts import end_on_signals
 from distio.runtime.journal.limits import CUT_SECONDS, Limits
 from distio.runtime.log_format import LogFormat, LogLevel, set_up_logs
 from distio.runtime.telling import tell_at_sigusr1
@@ -222,7 +222,7 @@ def coordinator(
         report.complain(error)
         return report.USAGE
     set_up_logs(log_level, log_format)
-    end_on_sigterm()  # while it stands by
+    end_on_signals()  # while it stands by
     tell_at_sigusr1()
     try:
         is_done = serve(

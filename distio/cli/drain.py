@@ -11,7 +11,7 @@ from distio.cli.options import Keys, Url
 from distio.coordination.membership.coordinator import LEFT
 from distio.coordination.settings import GRACE_SECONDS
 from distio.errors import ClusterClosed, ClusterError
-from distio.runtime.interrupts import end_on_sigterm
+from distio.runtime.interrupts import end_on_signals
 
 __all__ = ["drain"]
 
@@ -40,7 +40,7 @@ def drain(
     """
     from distio.runtime.cluster import Cluster
 
-    end_on_sigterm()
+    end_on_signals()
     try:
         with Cluster.connect(connect, keys=keys) as cluster:
             drained = cluster._host.inquiries.drain(worker, grace)

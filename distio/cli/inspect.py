@@ -14,7 +14,7 @@ from distio.cli import report
 from distio.cli.observe import NoSuchRun
 from distio.cli.options import URL_VARIABLE, Keys, is_typed, seconds
 from distio.errors import ClusterClosed, ClusterError, JournalError
-from distio.runtime.interrupts import end_on_sigterm
+from distio.runtime.interrupts import end_on_signals
 
 if TYPE_CHECKING:
     from distio.cli.stories import Stories
@@ -122,6 +122,6 @@ def _look_at(
     from distio.cli.stories import look_at
     from distio.runtime.observing import observing
 
-    end_on_sigterm()
+    end_on_signals()
     with observing(url, "client", keys) as client:
         return look_at(client, run, fiber, wait)

@@ -40,7 +40,7 @@ app.command(
 )(down)
 app.command(
     epilog="Exits with 0 for Ok, 1 for Errors, 2 for a Panic, 64 if it can't be run as asked, 130 "
-    "at Ctrl-C and 143 at SIGTERM, when all has been released."
+    "at Ctrl-C, 143 at SIGTERM and 129 at SIGHUP, when all has been released."
 )(run)
 app.command(
     epilog="Exits with 0 when the worker has left, 1 if it was lost before it had, 64 if there is "
@@ -79,9 +79,9 @@ def main() -> NoReturn:
     except (typer.Abort, KeyboardInterrupt):
         report.complain("interrupted")
         code = report.INTERRUPTED
-    except Terminated:
+    except Terminated as terminated:
         report.complain("terminated")
-        code = report.TERMINATED
+        code = terminated.code
     except report.OutputFailed as failure:
         code = report.output_failed(failure.__cause__)
     except OSError as error:  # the text of --help could not be written

@@ -15,7 +15,7 @@ from distio.cli import report
 from distio.cli.observe import id_of
 from distio.cli.options import Keys, Url
 from distio.errors import ClusterError, MatchError, RunRefused
-from distio.runtime.interrupts import Terminated, end_on_sigterm
+from distio.runtime.interrupts import Terminated, end_on_signals
 
 if TYPE_CHECKING:
     from distio import Cluster, NamedRun, RunStatus
@@ -36,7 +36,7 @@ def _cluster(url: str, keys: Path | None) -> Iterator[Cluster]:
     """The cluster; whatever it refuses is told in one line."""
     from distio.runtime.cluster import Cluster
 
-    end_on_sigterm()
+    end_on_signals()
     try:
         with Cluster.connect(url, keys=keys) as cluster:
             yield cluster
@@ -52,7 +52,8 @@ def register(app: typer.Typer) -> None:
     )(runs)
     app.command(
         epilog="Exits as `distio run` does: with 0 for Ok, 1 for Errors, 2 for a Panic, 64 if "
-        "there is no such run or the cluster can't be joined, 130 at Ctrl-C and 143 at SIGTERM.",
+        "there is no such run or the cluster can't be joined, 130 at Ctrl-C, 143 at SIGTERM and "
+        "129 at SIGHUP.",
     )(attach)
     refusals = "64 if there is no such run or the cluster can't be joined."
     app.command(epilog=f"Exits with 0, or {refusals}")(cancel)
@@ -151,7 +152,7 @@ def _is_cancelled(run: int, url: str, keys: Path | None) -> bool:
     """Cancel the run of this id; return whether it goes on."""
     from distio.runtime.observing import observing
 
-    end_on_sigterm()
+    end_on_signals()
     try:
         with observing(url, "client", keys) as client:
             return client.cancel(run)

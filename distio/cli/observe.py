@@ -17,7 +17,7 @@ import typer
 from distio.cli import report
 from distio.cli.options import Keys, Url, seconds
 from distio.errors import ClusterClosed, ClusterError
-from distio.runtime.interrupts import end_on_sigterm
+from distio.runtime.interrupts import end_on_signals
 
 if TYPE_CHECKING:
     from distio.protocol.messages.overview import OverviewTold
@@ -58,7 +58,7 @@ def register(app: typer.Typer) -> None:
 def _observer(url: str, keys: Path | None) -> Iterator[Observer]:
     from distio.runtime.observing import observing
 
-    end_on_sigterm()
+    end_on_signals()
     with observing(url, keys=keys) as observer:
         yield observer
 

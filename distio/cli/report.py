@@ -16,7 +16,6 @@ __all__ = [
     "INTERRUPTED",
     "OK",
     "PANIC",
-    "TERMINATED",
     "USAGE",
     "OutputFailed",
     "complain",
@@ -34,8 +33,6 @@ USAGE: Final = 64
 """EX_USAGE of sysexits.h: 1 and 2 are outcomes of programs."""
 INTERRUPTED: Final = 130
 """The exit code in a shell of a process that SIGINT ended."""
-TERMINATED: Final = 143
-"""The same for SIGTERM."""
 
 _OUTPUT_FAILED: Final = 74
 """EX_IOERR of sysexits.h."""

@@ -24,7 +24,7 @@ from distio.coordination.settings import GRACE_SECONDS
 from distio.errors import ClusterError, MatchError, NotPicklable
 from distio.protocol.messages import StartRun
 from distio.runtime.failure_detector import PATIENCE_SECONDS
-from distio.runtime.interrupts import end_on_sigterm
+from distio.runtime.interrupts import end_on_signals
 
 if TYPE_CHECKING:
     from distio import NamedRun
@@ -218,7 +218,7 @@ def run(
         place = _Here(workers, threads or 1, GRACE_SECONDS if grace is None else grace, paths)
     else:
         place = _Elsewhere(connect, patience or PATIENCE_SECONDS, retry or 0.0, keys, paths)
-    end_on_sigterm()
+    end_on_signals()
     try:
         program = load_program(file, args or [])
         if name is not None and isinstance(place, _Elsewhere):

@@ -27,7 +27,8 @@ import typer
 
 from distio.cli import report
 from distio.errors import ClusterClosed, ClusterError
-from distio.runtime.interrupts import end_on_sigterm
+from distio.runtime.ending_signals import signals_to_end
+from distio.runtime.interrupts import end_on_signals
 from distio.runtime.systems import kill_watched, watch_process
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def up(
 
     Programs connect to it by the URL that is printed last; distio down ends it.
     """
-    end_on_sigterm()
+    end_on_signals()
     try:
         place = _Place(name)
         pid = place.keeper()
@@ -211,7 +212,7 @@ def _keep(place: _Place, hosts: Hosts, options: dict[str, Any], told: Stream[str
         given.setdefault("bind", place.url)
     waker = Waker()
     waker.hear_signals()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in signals_to_end():
         signal.signal(number, lambda *_: waker.wake())
     with Cluster.start(hosts.provider, workers=wanted, **given) as cluster:
         start_thread("distio-joinings", lambda: _tell(cluster, wanted, told))

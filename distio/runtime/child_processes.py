@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, Protocol, final
 
+from distio.runtime.ending_signals import OF_TERMINAL
 from distio.runtime.stops import Stops, StopWatch
 from distio.runtime.systems import watch_process
 
@@ -109,12 +110,12 @@ class Spawned(subprocess.Popen[bytes]):
 
 @contextmanager
 def interrupts_blocked() -> Iterator[None]:
-    """Ctrl-C comes to no process that is started here, until it lets it.
+    """Ctrl-C comes to no process that is started here, until it lets it; nor does SIGHUP.
 
-    In a terminal it comes to the whole group of processes, and while one imports its modules, no
+    A terminal sends these to the whole group of processes, and while one imports its modules, no
     handler of its own could be there in time.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, OF_TERMINAL)
     try:
         yield
     finally:

@@ -32,6 +32,7 @@ from distio.runtime.addresses import ipc_path
 from distio.runtime.connections import Arrival, Connections
 from distio.runtime.coordinator_options import CoordinatorOptions
 from distio.runtime.decider import Decider
+from distio.runtime.ending_signals import signals_to_end
 from distio.runtime.instruments import Instruments
 from distio.runtime.journal.journal import Journal, JournalLost
 from distio.runtime.listening import listen
@@ -68,7 +69,7 @@ def serve(
     journal: Journal | None = None,
     metrics: str = "",
 ) -> bool:
-    """Run a coordinator at `url` until SIGTERM or SIGINT.
+    """Run a coordinator at `url` until SIGTERM, SIGINT or SIGHUP.
 
     Without a journal, runs that go on then are cancelled, and release what they hold; at a second
     signal they don't.
@@ -91,7 +92,7 @@ def serve(
         process = CoordinatorProcess(url, options, journal=journal)
     except REFUSALS as error:
         raise system_refused(f"listen on {url}", error) from error
-    process.stop_at(signal.SIGTERM, signal.SIGINT)
+    process.stop_at(*signals_to_end())
     process.instruments.tell_at(signal.SIGUSR1)
     try:
         if metrics:

@@ -86,10 +86,13 @@ def renew_in_children(renew: Callable[[], None]) -> None:
     _renewals.append(renew)
 
 
+_MET_LATER: Final = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+
+
 def _before() -> None:
     _forking.acquire()
     # Python forgets, in a child, signals that come before it runs: they wait until it can hear them
-    _masks.append(signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM}))
+    _masks.append(signal.pthread_sigmask(signal.SIG_BLOCK, _MET_LATER))
 
 
 def _after() -> None:

@@ -1,4 +1,5 @@
-"""Signals while the main thread runs programs: Ctrl-C, SIGTERM, and handlers of the user's own.
+"""Signals while the main thread runs programs: Ctrl-C, those that end it, and handlers of the
+user's own.
 
 Python calls a signal's handler in the main thread, wherever that thread is: in the middle of a
 machine, perhaps, with its mutex held. An exception there would leave the machine half changed. So
@@ -8,8 +9,8 @@ all is released. If a function of the user was interrupted, the exception is rai
 
 Rules
 -----
-- A handler for SIGINT or SIGTERM that the program hasn't set raises KeyboardInterrupt or a
-  SystemExit with code 143; from there on that exception is like one of the program's.
+- A handler for SIGINT, SIGTERM or SIGHUP that the program hasn't set raises KeyboardInterrupt or a
+  SystemExit with code 143 or 129; from there on that exception is like one of the program's.
 - An exception that isn't an `Exception` asks the program to end: it cancels all runs that the main
   thread is in, each within a function of the one before. A second one is raised wherever the thread
   is.
@@ -36,6 +37,7 @@ from typing import Any, Final, final
 
 from distio.core.fiber import Fiber
 from distio.core.interrupts import calls_user_code, recognised_by
+from distio.runtime.ending_signals import ENDING
 from distio.runtime.forks import renew_in_children
 from distio.runtime.logs import log
 from distio.runtime.main_thread import is_main_thread
@@ -44,7 +46,7 @@ from distio.runtime.telling import on_sigusr1, tell_at_sigusr1, tell_no_more
 
 __all__ = [
     "Terminated",
-    "end_on_sigterm",
+    "end_on_signals",
     "interruptible",
     "noted",
 ]
@@ -66,21 +68,29 @@ _set_handler: Final[Callable[[int, Any], Any]] = _signal.signal
 
 
 class Terminated(SystemExit):
-    """SIGTERM has ended the program."""
+    """A signal has ended the program: it was told to end, or its terminal was closed.
 
-    def __init__(self) -> None:
-        super().__init__(128 + signal.SIGTERM)  # the exit code of a process that SIGTERM ended
+    Args:
+        code: that of a process in a shell which this signal has ended.
+    """
+
+    code: int
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
-    """Takes the place of the default action of SIGTERM, which would release nothing."""
-    raise Terminated
+    """Takes the place of the default action of such a signal, which would release nothing."""
+    raise Terminated(128 + number)
 
 
-def end_on_sigterm() -> None:
-    """Raise `Terminated` at SIGTERM from now on, also outside of runs, unless it is handled."""
-    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, _terminate)
+def end_on_signals() -> None:
+    """Raise `Terminated` at SIGTERM and SIGHUP from now on, also outside of runs, unless they are
+    handled."""
+    for number in ENDING:
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _terminate)
 
 
 @final
@@ -229,9 +239,7 @@ def _worth_a_look(kinds: tuple[type, ...]) -> list[int]:
     """
     plain = (int, NoneType)  # the default, none, or one that isn't Python's
     return [
-        number
-        for number, kind in zip(_NUMBERS, kinds)
-        if number == signal.SIGTERM or kind not in plain
+        number for number, kind in zip(_NUMBERS, kinds) if number in ENDING or kind not in plain
     ]
 
 
@@ -252,7 +260,7 @@ def _set_guarded(number: Any, handler: Any) -> Any:
 def _lacks_guard(number: int, handler: Any) -> bool:
     if callable(handler):
         return type(handler) is not _Guard and handler is not on_sigusr1  # which never raises
-    return number == signal.SIGTERM and bool(handler == signal.SIG_DFL)
+    return number in ENDING and bool(handler == signal.SIG_DFL)
 
 
 def _put_back() -> None:

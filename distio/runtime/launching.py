@@ -290,7 +290,7 @@ class Program:
         """Start a process.
 
         The standard input of the process is empty; its output goes where this program's does.
-        SIGINT is blocked until the process unblocks it.
+        SIGINT and SIGHUP are blocked until the process unblocks them.
 
         Args:
             arguments: what `main` is called with, a list of them.

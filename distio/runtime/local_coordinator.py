@@ -10,6 +10,7 @@ from distio.errors import JournalError
 from distio.runtime.addresses import URL_FILE
 from distio.runtime.coordinator_options import CoordinatorOptions
 from distio.runtime.coordinator_process import CoordinatorProcess, log
+from distio.runtime.ending_signals import OF_TERMINAL
 from distio.runtime.journal.journal import Journal
 from distio.runtime.journal.limits import PRIVATE_LIMITS, Limits
 from distio.runtime.journal.log import PRIVATE, private_journal
@@ -20,7 +21,8 @@ from distio.runtime.systems import name_process
 def main(arguments: list[str]) -> None:
     """Serve until the program has ended; `LocalProcesses` makes the arguments."""
     name_process("distio-coord")
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it is the program's; nothing is started here
+    for number in OF_TERMINAL:
+        signal.signal(number, signal.SIG_IGN)  # it is the program's; nothing is started here
     url, directory, *numbers, journal, elsewhere, keys, shared, _, lifeline, stderr = arguments
     grace, max_losses, snapshot_memory, cuts = numbers
     options = CoordinatorOptions(

@@ -67,7 +67,8 @@ class RunHandle(Generic[E, A]):
             MatchError: `timeout` is no number of seconds, or `progress` something else.
             TimeoutError: the time is over. The run goes on, and can be waited for again.
             BaseException: a signal handler has raised it meanwhile on the main thread, like
-                KeyboardInterrupt at Ctrl-C, or SystemExit at SIGTERM. The run goes on.
+                KeyboardInterrupt at Ctrl-C, or SystemExit at SIGTERM or SIGHUP. The run goes
+                on.
         """
         expected = "a number of seconds"
         if timeout is not None and (wrong := expect.no_time(timeout, "result", expected)):

@@ -50,13 +50,19 @@ def no_script_is_left() -> Iterator[None]:
 class Script:
     """A Python program of its own, which is interrupted."""
 
-    def __init__(self, main: str) -> None:
+    def __init__(self, main: str, *, has_session: bool = False) -> None:
+        """
+        Args:
+            main: what it does.
+            has_session: whether it and what it starts are a session of their own, as in a terminal.
+        """
         self.process = subprocess.Popen(
             [sys.executable, "-c", PROGRAM.replace("MAIN", main)],
             stdin=subprocess.PIPE,  # open as long as the script is to read from it
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=has_session,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         )
         SCRIPTS.append(self)

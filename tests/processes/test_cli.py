@@ -432,12 +432,16 @@ def start(*args: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("distio")
+@pytest.mark.usefixtures("distio", "hears_hang_up")
 @pytest.mark.parametrize(("program", "workers"), [("doze", "0"), ("sleep", "0"), ("sleep", "1")])
 @pytest.mark.parametrize(
     ("number", "said", "code"),
-    [(signal.SIGINT, "interrupted", 130), (signal.SIGTERM, "terminated", 143)],
-    ids=["SIGINT", "SIGTERM"],
+    [
+        (signal.SIGINT, "interrupted", 130),
+        (signal.SIGTERM, "terminated", 143),
+        (signal.SIGHUP, "terminated", 129),
+    ],
+    ids=["SIGINT", "SIGTERM", "SIGHUP"],
 )
 def test_signal_ends_a_program_after_its_releases(
     program: str, workers: str, number: int, said: str, code: int
@@ -492,7 +496,8 @@ def test_functions_and_classes_of_a_file_travel_to_workers_and_back() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.usefixtures("hears_hang_up")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_distio_coordinator_says_how_to_join_it_and_ends_at_a_signal(
     number: signal.Signals,
 ) -> None:

@@ -132,7 +132,8 @@ def pids(url: str, count: int = 1) -> set[int]:
 # -- one process ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.usefixtures("hears_hang_up")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_worker_that_gets_a_signal_says_so_and_exits_with_0(
     number: signal.Signals, coordinator: Coordinator, worker: Start
 ) -> None:
@@ -141,6 +142,19 @@ def test_worker_that_gets_a_signal_says_so_and_exits_with_0(
     daemon.process.send_signal(number)
     assert daemon.ends() == 0
     assert f"left the cluster at ipc://coordinator: told to end by {number.name}" in daemon.said
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_worker_that_was_started_to_survive_its_terminal_does_so(
+    processes: int, coordinator: Coordinator, worker: Start, hears_hang_up: None
+) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    daemon = worker(coordinator.url, "--processes", str(processes))
+    daemon.says("joined")
+    daemon.process.send_signal(signal.SIGHUP)
+    assert len(pids(coordinator.url, processes)) == processes
+    daemon.process.send_signal(signal.SIGTERM)
+    assert daemon.ends() == 0
 
 
 def test_worker_of_a_coordinator_that_ends_in_order_exits_with_0(

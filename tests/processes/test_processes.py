@@ -84,7 +84,8 @@ class Program:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+@pytest.mark.usefixtures("hears_hang_up")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_program_that_is_ended_by_a_signal_leaves_no_process_behind(number: int) -> None:
     program = Program("io.parallel(io.sleep(1000)).then(io.sleep(1000)).run(None, on=cluster)")
     program.end(number)

@@ -1,4 +1,4 @@
-"""SIGTERM, and signal handlers of the program's own: their exceptions leave `run`."""
+"""SIGTERM, SIGHUP, and signal handlers of the program's own: their exceptions leave `run`."""
 
 from __future__ import annotations
 
@@ -534,6 +534,30 @@ def test_sigterm_ends_the_program_with_143_after_all_releases(run: str) -> None:
     script.process.terminate()
     assert script.ends() == ("released\n", "")
     assert script.process.returncode == 143
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("hears_hang_up")
+@pytest.mark.parametrize("run", RUNS)
+def test_terminal_that_is_closed_ends_the_program_with_129_after_all_releases(run: str) -> None:
+    script = Script(run, has_session=True)
+    script.says("started")
+    os.killpg(script.process.pid, signal.SIGHUP)  # workers and the coordinator get it as well
+    assert script.ends() == ("released\n", "")
+    assert script.process.returncode == 129
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("hears_hang_up")
+def test_terminal_that_is_closed_while_no_run_is_waited_for_has_workers_release() -> None:
+    script = Script(
+        "cluster = Cluster.local(workers=1); cluster.submit(io.zip_par(waits), None); input()",
+        has_session=True,
+    )
+    script.says("started")
+    os.killpg(script.process.pid, signal.SIGHUP)
+    assert script.ends() == ("released\n", "")
+    assert script.process.returncode == -signal.SIGHUP
 
 
 @pytest.mark.slow

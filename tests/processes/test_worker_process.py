@@ -242,7 +242,21 @@ INTERRUPTED = pytest.param(
 )
 
 
-@pytest.mark.parametrize(("number", "expected"), [INTERRUPTED, (signal.SIGTERM, -signal.SIGTERM)])
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        INTERRUPTED,
+        (signal.SIGTERM, -signal.SIGTERM),
+        pytest.param(
+            signal.SIGHUP,
+            -signal.SIGHUP,
+            marks=pytest.mark.skipif(
+                signal.getsignal(signal.SIGHUP) is signal.SIG_IGN,
+                reason="the tests were started to survive it, and so is what they start",
+            ),
+        ),
+    ],
+)
 def test_fork_made_by_a_fiber_can_be_signalled(
     cluster: Cluster, number: signal.Signals, expected: object
 ) -> None:

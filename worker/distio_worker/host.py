@@ -20,6 +20,7 @@ from distio.core.pickling.spaces import current_space
 from distio.errors import ClusterClosed, ClusterError
 from distio.protocol.messages import TakesFibers
 from distio.runtime.black_box import BlackBox
+from distio.runtime.ending_signals import signals_to_end
 from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.runtime.handshake import HANDSHAKE_SECONDS, connect
 from distio.runtime.joining import join
@@ -95,7 +96,7 @@ def serve(
     space = current_space()
     space.is_worker = True
     space.process = f"the worker with process id {os.getpid()} on {platform.node()}"
-    told = [signal.SIGTERM] if lifeline is not None else [signal.SIGTERM, signal.SIGINT]
+    told = [signal.SIGTERM] if lifeline is not None else signals_to_end()
     for number in told:
         end_on(number, lambda: end(0))  # it has nothing yet that would need time
 

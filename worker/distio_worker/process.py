@@ -9,6 +9,7 @@ from collections.abc import Callable
 from types import FrameType
 
 from distio.runtime.black_box import BlackBox
+from distio.runtime.ending_signals import OF_TERMINAL
 from distio.runtime.forks import renew_in_children
 from distio.runtime.launching import fill_standard_streams
 from distio_worker.output import keep_lines_whole, note_output
@@ -45,28 +46,35 @@ def hold_black_box(descriptor: int) -> BlackBox:
 
 
 def leave_interrupts_to_program() -> None:
-    """Ctrl-C in a terminal comes to a whole group of processes; the program decides about it.
+    """Ctrl-C in a terminal, and SIGHUP when it is closed, come to a whole group of processes; the
+    program decides about them.
 
-    It isn't ignored: the children of this process would inherit that. A handler they don't, if they
-    are programs; forks of this process get Python's own. But if this process was started with
-    SIGINT ignored, so was the program, and all stays as it is.
+    They aren't ignored: the children of this process would inherit that. A handler they don't, if
+    they are programs; forks of this process get Python's own. But if this process was started with
+    one of them ignored, so was the program, and all stays as it is.
     """
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _nothing)
-        signal.siginterrupt(signal.SIGINT, False)  # no system call of C code is cut short
-        _in_forks(signal.SIGINT, signal.default_int_handler)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    for number in OF_TERMINAL:
+        usual = _usual(number)
+        if signal.getsignal(number) is usual:
+            signal.signal(number, _nothing)
+            signal.siginterrupt(number, False)  # no system call of C code is cut short
+            _in_forks(number, usual)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, OF_TERMINAL)
 
 
 def end_on(number: signal.Signals, end: Callable[[], None]) -> None:
     """Call `end` at this signal; in forks of this process it has its usual effect."""
-    usual = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
     signal.signal(number, lambda *_: end())
-    _in_forks(number, usual)
+    _in_forks(number, _usual(number))
+
+
+def _usual(number: signal.Signals) -> signal._HANDLER:
+    """The handler that Python gives this signal."""
+    return signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
 
 
 def _nothing(number: int, frame: FrameType | None) -> None:
-    """Handle SIGINT."""
+    """Handle what is the program's."""
 
 
 def _in_forks(number: signal.Signals, usual: signal._HANDLER) -> None:

@@ -12,6 +12,7 @@ from typing import Final, final
 
 from distio.protocol.messages import WorkerExited
 from distio.runtime.child_processes import ChildProcess, describe_exit
+from distio.runtime.ending_signals import signals_to_end
 from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.runtime.launching import Lifeline, OwnStderr, Program, StartLog
 from distio.runtime.post_mortem import MemoryWatch, examine
@@ -102,7 +103,7 @@ class Supervisor:
 
         self._supervised.hear_signals()
         tell_at_sigusr1()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in signals_to_end():
             signal.signal(number, self._told_to_end)
         try:
             for worker in self._workers:

@@ -442,7 +442,7 @@ class IO(Operation, Generic[R, E, A]):
             MatchError: `pool_size` is no number from 1, `on` no cluster, or `progress` something
                 else.
             KeyboardInterrupt: Ctrl-C has ended the run, or a function has raised it.
-            SystemExit: with code 143: SIGTERM has ended the run.
+            SystemExit: with code 143 or 129: SIGTERM or SIGHUP has ended the run.
             BaseException: a signal handler of the program has raised it meanwhile.
 
         >>> from distio import io
