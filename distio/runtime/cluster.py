@@ -30,7 +30,7 @@ from distio.runtime.logs import log
 from distio.runtime.process_options import START_SECONDS, ProcessOptions, workers_asked_for
 from distio.runtime.process_supervisor import MAX_RESTARTS, WITHIN_SECONDS
 from distio.runtime.processes import LocalProcesses, LocalProvider
-from distio.runtime.refusals import REFUSALS, require_sockets, system_refused
+from distio.runtime.refusals import refusals, require_sockets, system_refused
 from distio.runtime.rooted_run import RootedRun
 from distio.runtime.roster import MemberStatus, cluster_as_html, list_members, wait_for_workers
 from distio.runtime.run import run_showing
@@ -213,7 +213,7 @@ class Cluster(OnEngines):
             except BaseException:
                 processes.stop()
                 raise
-        except REFUSALS as error:
+        except refusals() as error:
             raise system_refused(f"start a local cluster of {len(each)} workers", error) from error
 
     @classmethod
@@ -268,7 +268,7 @@ class Cluster(OnEngines):
         try:
             prepare()
             return cls(host, 1, snapshots=snapshots)
-        except REFUSALS as error:
+        except refusals() as error:
             raise system_refused(f"join the cluster at {url}", error) from error
 
     def run(

@@ -5,7 +5,7 @@ An *address* is that of one side of a member: where it speaks from, or where it 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Set
 from typing import Any, NamedTuple, Protocol
 
 from distio.coordination.membership.identity import Identity
@@ -40,7 +40,7 @@ class Connections(Protocol):
     def ends(self) -> Any:
         """That among them which tells of connections that broke."""
 
-    def look(self, events: Mapping[Any, int]) -> None:
+    def look(self, events: Set[Any]) -> None:
         """Take up what the sources tell, before anything is received."""
 
     def close(self) -> None:
@@ -85,7 +85,7 @@ class Connections(Protocol):
 
     # -- who may stay ---------------------------------------------------------------------
 
-    def find_unwelcome(self, events: Mapping[Any, int]) -> list[tuple[bytes, str]]:
+    def find_unwelcome(self, events: Set[Any]) -> list[tuple[bytes, str]]:
         """Find the peers that may not stay.
 
         Returns:

@@ -38,7 +38,7 @@ from distio.runtime.journal.journal import Journal, JournalLost
 from distio.runtime.listening import listen
 from distio.runtime.peer_processes import PeerProcesses
 from distio.runtime.poller import Poller
-from distio.runtime.refusals import REFUSALS, require_sockets, system_refused
+from distio.runtime.refusals import refusals, require_sockets, system_refused
 from distio.runtime.shared_memory import CoordinatorMemory, SharedDirectory
 from distio.runtime.spilling import Spill
 from distio.runtime.systems import kill_watched, watch_process
@@ -90,7 +90,7 @@ def serve(
     try:
         require_sockets(have_threads=ipc_path(url) is None)
         process = CoordinatorProcess(url, options, journal=journal)
-    except REFUSALS as error:
+    except refusals() as error:
         raise system_refused(f"listen on {url}", error) from error
     process.stop_at(*signals_to_end())
     process.instruments.tell_at(signal.SIGUSR1)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Any, Final, final
 
 from distio.coordination.coordinator import Coordinator
@@ -153,7 +153,7 @@ class Decider:
         """How long it is until a checkpoint is to be made; None: none is to be."""
         return None if self._journal is None else self._journal.seconds_to_cut
 
-    def see_to_checkpoints(self, poller: Poller, events: dict[Any, int]) -> None:
+    def see_to_checkpoints(self, poller: Poller, events: Set[Any]) -> None:
         """Between two turns: begin with a checkpoint, or take up one that is written.
 
         Args:

@@ -12,7 +12,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Set
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
@@ -129,7 +129,7 @@ class Doorkeeper:
 
     # -- the list -------------------------------------------------------------------------
 
-    def look(self, events: Mapping[Any, int]) -> dict[int, str]:
+    def look(self, events: Set[Any]) -> dict[int, str]:
         """Read the list again if its file has changed.
 
         Returns:

@@ -29,7 +29,7 @@ from distio.runtime.keys import MemberKeys
 from distio.runtime.lines import Lines
 from distio.runtime.link import LinkedHost
 from distio.runtime.poller import Poller
-from distio.runtime.refusals import REFUSALS, require_sockets, system_refused
+from distio.runtime.refusals import refusals, require_sockets, system_refused
 from distio.runtime.timeouts import MAX_WAIT_SECONDS
 from distio.runtime.wire import Frames
 from distio.runtime.workers import Worker
@@ -94,7 +94,7 @@ def connect(
         require_sockets(have_threads=has_tcp)
         own = MemberKeys.read(keys, kind) if keys is not None and has_tcp else None
         return _join(url, hello, timeout, lifeline, ends, patience, own)
-    except REFUSALS as error:
+    except refusals() as error:
         raise system_refused(f"join the cluster at {url}", error) from error
 
 

@@ -16,21 +16,24 @@ from __future__ import annotations
 import socket
 from collections import Counter
 from collections.abc import Sequence
+from enum import Enum
 from typing import Final, final
 from urllib.parse import urlsplit
 
-import zmq
-
 from distio.runtime.keys import MemberKeys
 
-__all__ = ["FAILURES", "KeyRefusals", "mechanism_at"]
+__all__ = ["Failure", "KeyRefusals", "mechanism_at"]
 
-FAILURES: Final = (
-    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
-    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
-    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
-)
-"""The events of a socket's monitor that tell of them."""
+
+class Failure(Enum):
+    """The failure of a handshake, as the monitor of a socket reports it."""
+
+    HUNG_UP = "the other side has hung up, for no reason that is known"
+    NOT_ACCEPTED = "the other side doesn't accept the key"
+    MISMATCH = "one side has keys, and the other has none"
+    OTHER = "the other side speaks another protocol"
+
+
 _HANG_UPS: Final = 4
 """Two sockets, two attempts."""
 _PROBE_SECONDS: Final = 2.0
@@ -56,13 +59,13 @@ class KeyRefusals:
         self._mechanisms: dict[str, str] = {}
         """By URL where the other side has hung up: see `mechanism_at`."""
 
-    def note(self, url: str, event: int, value: int) -> None:
+    def note(self, url: str, failure: Failure) -> None:
         """The handshake at this URL has failed."""
-        if event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
+        if failure is Failure.HUNG_UP:
             self._hang_ups[url] += 1
-        elif event == zmq.EVENT_HANDSHAKE_FAILED_AUTH and self._keys is not None:
+        elif failure is Failure.NOT_ACCEPTED and self._keys is not None:
             self._refused[url] = _not_accepted(url, self._keys)
-        elif value == zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH:
+        elif failure is Failure.MISMATCH:
             self._refused[url] = _mismatch(url, self._keys)
 
     @property

@@ -18,9 +18,6 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-import zmq
-from zmq.utils import z85
-
 from distio.coordination.membership.keys import AllowedKey, AllowList, KeyRole, is_key_name
 from distio.errors import ClusterError
 from distio.protocol.domains import MemberKind
@@ -125,6 +122,8 @@ def chosen_keys(given: str | PathLike[str] | None) -> Path | None:
 
 
 def _require_curve() -> None:
+    import zmq  # here, as in `Lines`
+
     if not zmq.has("curve"):
         raise ClusterError("this pyzmq was built without CURVE, so it has no keys; install a wheel")
 
@@ -291,11 +290,17 @@ def require_key_name(name: str) -> str:
 
 
 def _new_secret() -> bytes:
+    import zmq
+    from zmq.utils import z85
+
     _require_curve()
     return z85.decode(zmq.curve_keypair()[1])
 
 
 def _public_of(secret: bytes) -> bytes:
+    import zmq
+    from zmq.utils import z85
+
     return z85.decode(zmq.curve_public(z85.encode(secret)))
 
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence, Set
 from contextlib import suppress
 from functools import partial
 from math import inf
 from pathlib import Path
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
-import zmq
 from msgspec.structs import replace
 
 from distio.coordination.membership.absence import Absence
@@ -31,7 +30,9 @@ from distio.runtime.keys import MemberKeys
 from distio.runtime.member_memory import MemberMemory
 from distio.runtime.unix_wire import UnixWire
 from distio.runtime.wire import Wire
-from distio.runtime.zmq_wire import ZmqWire
+
+if TYPE_CHECKING:
+    import zmq
 
 __all__ = ["Lines"]
 
@@ -87,6 +88,10 @@ class Lines:
         url = self._url
         if (path := ipc_path(url)) is not None:
             return UnixWire(path)
+        import zmq  # a local cluster has no need of it, and it takes time and memory
+
+        from distio.runtime.zmq_wire import ZmqWire
+
         if self._context is None:
             self._context = zmq.Context()
         return ZmqWire(
@@ -121,7 +126,7 @@ class Lines:
     def _greet(self, first: m.Hello | m.Resume, now: float) -> None:
         self.wire.send(from_member.encode([first]))
         self.wire.send_as_listener(from_member.encode([m.Listen(first.token)]))
-        if self.wire.has_broken({}):  # nobody listens there
+        if self.wire.has_broken(set()):  # nobody listens there
             self.broke(now)
 
     def joined(self, welcome: m.Welcome) -> None:
@@ -134,7 +139,7 @@ class Lines:
                 self.memory = MemberMemory(Path(welcome.shared_memory), self._incarnation)
         if welcome.lease:
             self.fence = Fence(Lease(welcome.lease, self._greeted_at))
-        self._was_told = self.has_broken(dict.fromkeys(self.wire.watched, zmq.POLLIN))
+        self._was_told = self.has_broken({*self.wire.watched})
         if not self.absence.longest:
             self.wire.trust_listener()
 
@@ -217,7 +222,7 @@ class Lines:
         """The coordinator has seen one of the connections break."""
         self._was_told = True
 
-    def has_broken(self, events: Mapping[Any, int]) -> bool:
+    def has_broken(self, events: Set[Any]) -> bool:
         """Whether the wire broke, as these events tell or the coordinator said."""
         was_told, self._was_told = self._was_told, False
         return self.wire.has_broken(events) or was_told

@@ -14,12 +14,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from contextlib import suppress
 from functools import partial
 from typing import Any, Final
-
-import zmq
 
 from distio.coordination.endings.member import last_words
 from distio.coordination.member import Member
@@ -281,13 +279,13 @@ class LinkedHost(LeadingHost):
             reason = reason or keeper.look_for_life()
         return reason or self._close_reason
 
-    def _poll(self, plan: Plan) -> dict[Any, int]:
+    def _poll(self, plan: Plan) -> Set[Any]:
         """Wait until there is something to do for the link thread."""
         self._looks += 1
         wire, blocked = self._lines.wire, self._lines.wire.blocked
         if plan is Plan.LOOK and blocked is None and self._looks % _LOOKS_AROUND:
             has_rung = self.waker.wait(self._milliseconds_to_wait(plan))
-            return {self.waker.reader: zmq.POLLIN} if has_rung else {}
+            return {self.waker.reader} if has_rung else set()
         listener = wire.listener if plan is Plan.LEAD else None
         sources = self.waker.reader, *wire.watched, listener, self._lifeline
         if self._poller is None or self._poller[0] != (*sources, blocked):

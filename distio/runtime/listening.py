@@ -7,7 +7,6 @@ from pathlib import Path
 from distio.runtime.addresses import ipc_path
 from distio.runtime.connections import Connections
 from distio.runtime.unix_connections import UnixConnections
-from distio.runtime.zmq_connections import ZmqConnections, require_free_port
 
 __all__ = ["listen", "require_free"]
 
@@ -27,6 +26,8 @@ def listen(url: str, patience: float, keys: Path | None, *, is_insecure: bool) -
     """
     if ipc_path(url) is not None:
         return UnixConnections(url)
+    from distio.runtime.zmq_connections import ZmqConnections  # as `Lines` imports it
+
     return ZmqConnections(url, patience, keys, is_insecure=is_insecure)
 
 
@@ -37,6 +38,8 @@ def require_free(url: str, *, has_keys: bool, is_insecure: bool) -> None:
         ClusterError: it couldn't, and why.
     """
     if ipc_path(url) is None:
+        from distio.runtime.zmq_connections import require_free_port
+
         require_free_port(url, has_keys=has_keys, is_insecure=is_insecure)
         return
     connections = UnixConnections(url)

@@ -11,6 +11,7 @@ import errno
 import os
 import platform
 import socket
+from collections.abc import Set
 from typing import Any, final
 
 from distio.protocol.text import readable
@@ -62,16 +63,16 @@ class PeerProcesses:
         self._poller.register(process)
         return True
 
-    def ended(self, events: dict[Any, int]) -> list[int]:
+    def ended(self, events: Set[Any]) -> list[int]:
         """The members whose processes have ended, as these events tell.
 
         Since the events came, a member may have left and another one joined: the descriptor of
         the new process can have the number of the old one. So the system is asked again.
         """
         members: list[int] = []
-        if not self._members_of.keys() & events.keys():
+        if not self._members_of.keys() & events:
             return members
-        for process in self._members_of.keys() & self._poller.poll(0).keys():
+        for process in self._members_of.keys() & self._poller.poll(0):
             members += self._members_of[process]
         for member in members:
             self.forget(member)

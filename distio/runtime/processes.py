@@ -37,7 +37,7 @@ from distio.runtime.process_supervisor import (
     Child,
     ProcessSupervisor,
 )
-from distio.runtime.refusals import REFUSALS
+from distio.runtime.refusals import refusals
 from distio.runtime.standalone import prepare
 from distio.runtime.systems import watch_process
 from distio.runtime.workers import Worker
@@ -183,7 +183,7 @@ class LocalProcesses:
                 keys=self._equipment.keys,
             )
         except ClusterError as error:
-            is_refused_here = isinstance(error.__cause__, REFUSALS)
+            is_refused_here = isinstance(error.__cause__, refusals())
             reason = "" if is_refused_here else self._explain_loss()
             raise (ClusterError(reason) if reason else error) from None
         finally:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 import threading
-from typing import Final
-
-import zmq
+from typing import TYPE_CHECKING, Final
 
 from distio.errors import ClusterError
-from distio.runtime.sockets import prepare_to_hand_over
 from distio.runtime.threads import CannotStartThread, start_thread
 
-__all__ = ["REFUSALS", "require_sockets", "system_refused"]
+if TYPE_CHECKING:
+    import zmq
+
+    Refusal = OSError | zmq.ZMQError | CannotStartThread | MemoryError
+
+__all__ = ["refusals", "require_sockets", "system_refused"]
 
 _NEEDED: Final = 24
 """More descriptors than a member or a coordinator opens before it hears of others."""
@@ -21,13 +24,15 @@ _THREADS_NEEDED: Final = 6
 """More threads than libzmq, pyzmq and a member start."""
 _LONGEST_TRIAL_SECONDS: Final = 1.0
 
-REFUSALS: Final = (OSError, zmq.ZMQError, CannotStartThread, MemoryError)
-"""The exceptions by which the system refuses something."""
+
+def refusals() -> tuple[type[Refusal], ...]:
+    """The exceptions by which the system refuses something; that of ZeroMQ, if it was imported."""
+    zeromq = sys.modules.get("zmq")
+    others = () if zeromq is None else (zeromq.ZMQError,)
+    return OSError, CannotStartThread, MemoryError, *others
 
 
-def system_refused(
-    what: str, error: OSError | zmq.ZMQError | CannotStartThread | MemoryError
-) -> ClusterError:
+def system_refused(what: str, error: Refusal) -> ClusterError:
     """The error to raise when it can't be done."""
     if isinstance(error, CannotStartThread):
         return ClusterError(f"can't {what}: {error}")
@@ -57,6 +62,8 @@ def require_sockets(*, have_threads: bool) -> None:
     """
     _require_descriptors()
     if have_threads:
+        from distio.runtime.sockets import prepare_to_hand_over  # ZeroMQ, as in `Lines`
+
         _require_threads()
         prepare_to_hand_over()
 

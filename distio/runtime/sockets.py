@@ -12,13 +12,14 @@ from typing import Any, Final
 import zmq
 
 from distio.runtime.failure_detector import ping_seconds
-from distio.runtime.key_refusals import FAILURES
+from distio.runtime.key_refusals import Failure
 from distio.runtime.keys import MemberKeys
 from distio.runtime.wire import Frames
 
 __all__ = [
     "COPY",
     "dealer",
+    "failure_of",
     "has_come",
     "next_event",
     "prepare_to_hand_over",
@@ -31,6 +32,11 @@ _LONGEST_MS: Final = 2**31 - 1
 _HANDSHAKE_MS: Final = 10_000
 """A peer that connects, and takes longer to say who it is, is hung up on."""
 _LARGEST_MESSAGE_BYTES: Final = 8 * 1024**3
+_FAILURES: Final = (
+    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+    | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+)
 COPY: Final = 64 * 1024
 """Frames up to this size are copied; larger ones are handed over."""
 
@@ -62,11 +68,23 @@ def dealer(
         socket.curve_secretkey, socket.curve_publickey = keys.secret, keys.public
         socket.curve_serverkey = keys.coordinator
     failures = zmq.EVENT_CONNECT_RETRIED if reports_failures else 0
-    socket.get_monitor_socket(zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED | FAILURES | failures)
+    socket.get_monitor_socket(zmq.EVENT_CONNECTED | zmq.EVENT_DISCONNECTED | _FAILURES | failures)
     socket.setsockopt(zmq.RECONNECT_IVL, 5)
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, 100)
     socket.connect(url)
     return socket
+
+
+def failure_of(event: int, value: int) -> Failure | None:
+    """The failure of a handshake of which a monitor tells; None: it tells of something else."""
+    if not event & _FAILURES:
+        return None
+    if event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL:
+        return Failure.HUNG_UP
+    if event == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+        return Failure.NOT_ACCEPTED
+    is_mismatch = value == zmq.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH
+    return Failure.MISMATCH if is_mismatch else Failure.OTHER
 
 
 def next_event(monitor: zmq.Socket[Any]) -> tuple[int, int]:

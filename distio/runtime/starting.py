@@ -25,7 +25,7 @@ from distio.runtime.process_options import ProcessOptions
 from distio.runtime.process_supervisor import MAX_RESTARTS, WITHIN_SECONDS, RestartLimit
 from distio.runtime.processes import LocalProcesses
 from distio.runtime.provider import Provider
-from distio.runtime.refusals import REFUSALS, require_sockets, system_refused
+from distio.runtime.refusals import refusals, require_sockets, system_refused
 from distio.runtime.roster import wait_for_workers
 from distio.runtime.submitting import LEVELS, Submits
 from distio.runtime.symmetric import Meeting, rank_of, serve_rank
@@ -162,7 +162,7 @@ class StartsElsewhere(Submits):
             except BaseException:
                 fleet.close()
                 raise
-        except REFUSALS as error:
+        except refusals() as error:
             raise system_refused("start a coordinator", error) from error
         try:
             fleet.begin(cluster._host)

@@ -20,7 +20,7 @@ import selectors
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Set
 from typing import Any, Final, final
 
 from distio.coordination.membership.identity import ANYBODY, Identity
@@ -130,7 +130,7 @@ class UnixConnections:
         """The same."""
         return self._selector.fileno()  # type: ignore[attr-defined,no-any-return,unused-ignore]
 
-    def look(self, events: Mapping[Any, int]) -> None:
+    def look(self, events: Set[Any]) -> None:
         """Take up who has something to say, who takes something again, and who connects."""
         if self.ends in events:
             self.note_breaks()
@@ -297,7 +297,7 @@ class UnixConnections:
 
     # -- who may stay ---------------------------------------------------------------------
 
-    def find_unwelcome(self, events: Mapping[Any, int]) -> list[tuple[bytes, str]]:
+    def find_unwelcome(self, events: Set[Any]) -> list[tuple[bytes, str]]:
         """Find the peers that broke the framing; hang up on those that say nothing."""
         now = time.monotonic()
         if self._resume_at is not None and self._resume_at <= now:

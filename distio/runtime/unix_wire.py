@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence, Set
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final, final
@@ -119,7 +119,7 @@ class UnixWire:
                 return message[1]
         return None
 
-    def has_broken(self, events: Mapping[Any, int]) -> bool:
+    def has_broken(self, events: Set[Any]) -> bool:
         """Whether the end is there; told once."""
         was_told, self._is_told = self._is_told, not self._is_there
         return self._is_told and not was_told

@@ -6,7 +6,7 @@ was on its way is lost with it, and `Lines` make another wire.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence, Set
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -72,7 +72,7 @@ class Wire(Protocol):
     def receive_answer(self) -> Frames | None:
         """The same, while this process isn't a member: it may come to the speaker, too."""
 
-    def has_broken(self, events: Mapping[Any, int]) -> bool:
+    def has_broken(self, events: Set[Any]) -> bool:
         """Whether the wire broke since this was asked last, as these events may tell."""
 
     def trust_listener(self) -> None:

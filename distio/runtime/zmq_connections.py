@@ -17,7 +17,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Set
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, final
@@ -90,7 +90,7 @@ class ZmqConnections:
         """The monitor, which tells of connections that broke."""
         return self._monitor
 
-    def look(self, events: Mapping[Any, int]) -> None:
+    def look(self, events: Set[Any]) -> None:
         """Take up what the sources tell."""
         if self._monitor in events:
             self.note_breaks()
@@ -178,7 +178,7 @@ class ZmqConnections:
 
     # -- who may stay ---------------------------------------------------------------------
 
-    def find_unwelcome(self, events: Mapping[Any, int]) -> list[tuple[bytes, str]]:
+    def find_unwelcome(self, events: Set[Any]) -> list[tuple[bytes, str]]:
         """Let peers in; if the list of keys has changed, find those that may not stay.
 
         Returns:

@@ -8,7 +8,7 @@ when one breaks.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence, Set
 from contextlib import AbstractContextManager, suppress
 from typing import Any, Final, final
 
@@ -16,9 +16,9 @@ import zmq
 
 from distio.errors import ClusterError
 from distio.runtime.forks import ForeignDescriptor
-from distio.runtime.key_refusals import FAILURES
+from distio.runtime.key_refusals import Failure
 from distio.runtime.keys import MemberKeys
-from distio.runtime.sockets import dealer, next_event, receive, send
+from distio.runtime.sockets import dealer, failure_of, next_event, receive, send
 from distio.runtime.wire import Frames
 
 __all__ = ["ZmqWire"]
@@ -33,7 +33,7 @@ class ZmqWire:
         url: where the coordinator listens.
         patience: see `patience`.
         keys: those of this process; None: the coordinator asks for none.
-        note_failure: told of each handshake that fails: the event of the monitor, and its value.
+        note_failure: told of each handshake that fails.
         reports_failures: see `dealer`.
 
     Raises:
@@ -51,7 +51,7 @@ class ZmqWire:
         url: str,
         patience: float,
         keys: MemberKeys | None,
-        note_failure: Callable[[int, int], None],
+        note_failure: Callable[[Failure], None],
         *,
         reports_failures: bool,
     ) -> None:
@@ -103,7 +103,7 @@ class ZmqWire:
         frames = receive(self.listener)
         return _buffers(receive(self._sender) if frames is None else frames)
 
-    def has_broken(self, events: Mapping[Any, int]) -> bool:
+    def has_broken(self, events: Set[Any]) -> bool:
         """Whether the monitors tell of a connection that broke, or could not be made."""
         broke = False
         for monitor in self.watched:
@@ -112,8 +112,9 @@ class ZmqWire:
                 if kind == zmq.EVENT_CONNECTED:
                     self._connections.append(ForeignDescriptor(value))
                     continue
-                if kind & FAILURES:
-                    self._note_failure(kind, value)
+                failure = failure_of(kind, value)
+                if failure is not None:
+                    self._note_failure(failure)
                 broke = True
         if broke:
             self._connections = []

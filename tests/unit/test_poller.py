@@ -38,20 +38,20 @@ def pipe() -> Iterator[tuple[int, int]]:
 def test_poller_finds_a_socket_as_long_as_it_has_a_message(pair: Pair) -> None:
     one, other = pair
     poller = Poller(one)
-    assert poller.poll(0) == {}
+    assert poller.poll(0) == set()
     for _ in range(2):
         other.send(b"x")
     for _ in range(2):
-        assert poller.poll(PATIENCE_MS) == {one: zmq.POLLIN}
+        assert poller.poll(PATIENCE_MS) == {one}
         one.recv()
-    assert poller.poll(0) == {}
+    assert poller.poll(0) == set()
 
 
 def test_poller_finds_a_message_that_came_before_the_socket_was_registered(pair: Pair) -> None:
     one, other = pair
     other.send(b"x")
     assert one.poll(PATIENCE_MS)  # what its descriptor had to tell was taken up by this
-    assert Poller(one).poll(PATIENCE_MS) == {one: zmq.POLLIN}
+    assert Poller(one).poll(PATIENCE_MS) == {one}
 
 
 def test_poller_finds_sockets_and_descriptors_together(pair: Pair, pipe: tuple[int, int]) -> None:
@@ -61,13 +61,13 @@ def test_poller_finds_sockets_and_descriptors_together(pair: Pair, pipe: tuple[i
     other.send(b"x")
     os.write(writer, b"x")
     assert one.poll(PATIENCE_MS)
-    assert poller.poll(PATIENCE_MS) == {one: zmq.POLLIN, reader: zmq.POLLIN}
+    assert poller.poll(PATIENCE_MS) == {one, reader}
 
 
 def test_poller_finds_a_descriptor_whose_other_end_is_closed() -> None:
     reader, writer = os.pipe()
     os.close(writer)
-    assert Poller(reader).poll(PATIENCE_MS) == {reader: zmq.POLLIN}
+    assert Poller(reader).poll(PATIENCE_MS) == {reader}
     os.close(reader)
 
 
@@ -80,16 +80,16 @@ def test_poller_that_is_told_to_does_not_wait_for_a_source_any_more(
     other.send(b"x")
     os.write(writer, b"x")
     poller.unregister(one)
-    assert poller.poll(PATIENCE_MS) == {reader: zmq.POLLIN}
+    assert poller.poll(PATIENCE_MS) == {reader}
     poller.unregister(reader)
-    assert poller.poll(0) == {}
+    assert poller.poll(0) == set()
 
 
 def test_poller_tells_room_from_what_can_be_read() -> None:
     one, other = socket.socketpair()
     with one, other:
         poller = Poller(one.fileno(), writable=one.fileno())
-        assert poller.poll(PATIENCE_MS) == {ROOM: zmq.POLLOUT}
+        assert poller.poll(PATIENCE_MS) == {ROOM}
         other.send(b"x")
         events = poller.poll(PATIENCE_MS)
-        assert events == {ROOM: zmq.POLLOUT, one.fileno(): zmq.POLLIN}
+        assert events == {ROOM, one.fileno()}

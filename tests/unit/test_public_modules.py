@@ -127,8 +127,15 @@ def test_worker_starts_without_any_half_of_a_coordinator() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("module", ["distio_worker.local", "distio.runtime.local_coordinator"])
 def test_process_of_a_local_cluster_starts_without_what_few_of_them_need(module: str) -> None:
-    few_need_it = {"asyncio", "ctypes", "difflib", "psutil", "sqlite3", "tempfile", "typer"}
+    few_need_it = {"asyncio", "ctypes", "difflib", "psutil", "sqlite3", "tempfile", "typer", "zmq"}
     assert modules_after(f"import {module}", of="") & few_need_it == set()
+
+
+@pytest.mark.slow
+def test_program_with_a_local_cluster_imports_no_zeromq() -> None:
+    """It takes ten milliseconds of each process, and some megabytes."""
+    calls = "import distio; list(distio.map(abs, [1], workers=1))"
+    assert modules_after(calls, of="zmq") == set()
 
 
 @pytest.mark.slow

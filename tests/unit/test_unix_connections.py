@@ -46,7 +46,7 @@ class Door:
         """Do what the loop of a coordinator does in one turn."""
         waits = waits and not self.connections.is_behind
         self.connections.look(self._poller.poll(int(PATIENCE * 1000) if waits else 0))
-        self.unwelcome += self.connections.find_unwelcome({})
+        self.unwelcome += self.connections.find_unwelcome(set())
         while (arrival := self.connections.receive()) is not None:
             self.arrivals.append(arrival)
             self.heard.append((arrival.address, bytes(arrival.frames[0])))
@@ -309,8 +309,8 @@ def test_wire_to_an_address_at_which_nobody_listens_has_broken_from_the_beginnin
     assert (wire.connections, wire.blocked) == ((), None)
     wire.send([b"hello"])
     assert wire.receive(may_wait=False) is None
-    assert wire.has_broken({})
-    assert not wire.has_broken({})
+    assert wire.has_broken(set())
+    assert not wire.has_broken(set())
     wire.close(0)
 
 
@@ -330,11 +330,11 @@ def test_wire_breaks_once_and_after_all_that_was_said(door: Door) -> None:
         door.connections.send(listener, [b"%d" % each])
     assert wire.receive(may_wait=False) == [b"0"]
     door.connections.close()
-    assert not wire.has_broken({})
+    assert not wire.has_broken(set())
     assert [wire.receive(may_wait=False), wire.receive(may_wait=False)] == [[b"1"], [b"2"]]
     while wire.listener is not None:
         assert wire.receive(may_wait=False) is None
-    assert [wire.has_broken({}), wire.has_broken({})] == [True, False]
+    assert [wire.has_broken(set()), wire.has_broken(set())] == [True, False]
     wire.close(0)
 
 
@@ -346,7 +346,7 @@ def test_wire_to_a_process_of_another_user_says_nothing_and_has_broken(
     wire.send([b"hello"])
     assert wire.stranger == 4711
     assert wire.listener is None
-    assert wire.has_broken({})
+    assert wire.has_broken(set())
     door.turn()
     door.settle()
     assert door.heard == []

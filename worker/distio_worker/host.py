@@ -28,7 +28,7 @@ from distio.runtime.link import LinkedHost
 from distio.runtime.main_thread import call_on_main_thread, serve_while
 from distio.runtime.memory import MemoryGuard, MemoryThread, bytes_of, usable_memory
 from distio.runtime.process_supervisor import LOST, NEAR_LIMIT
-from distio.runtime.refusals import REFUSALS, system_refused
+from distio.runtime.refusals import refusals, system_refused
 from distio.runtime.standalone import prepare
 from distio.runtime.systems import resident_bytes
 from distio.runtime.telling import tell_at_sigusr1
@@ -144,7 +144,7 @@ def serve(
     try:
         host.start(worker.threads, "distio-worker")
         serve_while(listen, "distio-link")
-    except REFUSALS as error:
+    except refusals() as error:
         raise system_refused(f"start a worker of {worker.threads} threads", error) from error
     if host.failure is not None:
         end(FAILED)  # why, it has logged
