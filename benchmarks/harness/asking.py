@@ -194,20 +194,38 @@ class _Host:
 
 
 def bounded_run(command: Sequence[str], place: Place, limit: float) -> str | None:
-    """The output of a program; None, if it takes longer than so many seconds, and is ended."""
-    with TemporaryFile() as log, _process(command, place, log) as process:
+    """The output of a program, and what it has written to stderr if it has failed.
+
+    Args:
+        command: the program.
+        place: where it is found.
+        limit: how many seconds it may take. Then it is ended, and None is returned.
+    """
+    with (
+        TemporaryFile() as out,
+        TemporaryFile() as err,
+        _process(command, place, out, err) as process,
+    ):
         try:
             code = process.wait(limit)
         except subprocess.TimeoutExpired:
             return None
-        log.seek(0)
-        text = log.read().decode(errors="replace")
-        return f"{text}\nexit code {code}" if code else text
+        text = _text_of(out)
+        return f"{text}{_text_of(err)}\nexit code {code}" if code else text
+
+
+def _text_of(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode(errors="replace")
 
 
 @contextmanager
 def _process(
-    command: Sequence[str], place: Place, log: IO[bytes], inherits: Sequence[int] = ()
+    command: Sequence[str],
+    place: Place,
+    out: IO[bytes],
+    err: IO[bytes],
+    inherits: Sequence[int] = (),
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A process in a directory of its own, which ends with all that it has started.
 
@@ -221,8 +239,8 @@ def _process(
             cwd=directory,
             env={**os.environ, "PYTHONPATH": path, _MARK: mark},
             stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
+            stdout=out,
+            stderr=err,
             pass_fds=inherits,
             start_new_session=True,  # Ctrl-C is for this process, which ends the others
         )
@@ -243,7 +261,7 @@ def _host(question: Question, size: Size, entry: Entry) -> Iterator[_Host]:
     with here, TemporaryFile() as log, ExitStack() as stack:
         with there:
             inherits = [there.fileno()]
-            process = stack.enter_context(_process(command, entry.place, log, inherits))
+            process = stack.enter_context(_process(command, entry.place, log, log, inherits))
         host = _Host(entry, here, question.limit, log)
         host.await_ready()
         yield host
