@@ -1,4 +1,5 @@
-"""Takes pages from outside of `docs` into the site: README as its first one, the kits, and others.
+"""Takes pages from outside of `docs` into the site: README as its first one, the kits, the report
+of the benchmarks with its pictures, and others.
 
 Links are written as they work in the repository. Here each becomes one between pages of the site:
 a page of `docs` lies at the root of the site, README is its index, and other files keep their path.
@@ -19,8 +20,15 @@ from mkdocs.structure.pages import Page
 
 ROOT: Final = Path(__file__).parents[1]
 HOME: Final = "index.md"
-OUTSIDE: Final = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"]
+OUTSIDE: Final = [
+    "README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "benchmarks/report.md",
+]
 KITS: Final = "deploy/*/README.md"
+PICTURES: Final = "benchmarks/report/*.svg"
 
 FENCE: Final = re.compile(r"^```.*?^```$", re.M | re.S)
 LINK: Final = re.compile(r"\[([^\]]+)\]\((?!https?:|#)([^)\s]+)\)")
@@ -32,8 +40,9 @@ NAME: Final = re.compile(rf"(?<!`)`((?:{MODULES})\.[a-z]\w*)`(?!`)")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages from outside."""
-    for path in [*(ROOT / name for name in OUTSIDE), *sorted(ROOT.glob(KITS))]:
+    """Add the pages and the pictures from outside."""
+    found = [path for pattern in (KITS, PICTURES) for path in sorted(ROOT.glob(pattern))]
+    for path in [*(ROOT / name for name in OUTSIDE), *found]:
         name = path.relative_to(ROOT).as_posix()
         files.append(File.generated(config, in_site(name), abs_src_path=str(path)))
     return files
@@ -65,7 +74,7 @@ def link_in_site(link: str, source: str) -> str | None:
     """None, if the link leads to a file that is no page."""
     path, hash, heading = link.partition("#")
     target = os.path.normpath(os.path.join(os.path.dirname(source), path))
-    if not path.endswith(".md") and (ROOT / target).is_file():
+    if not path.endswith((".md", ".svg")) and (ROOT / target).is_file():
         return None
     return os.path.relpath(in_site(target), os.path.dirname(in_site(source))) + hash + heading
 

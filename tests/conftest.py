@@ -145,7 +145,7 @@ def run(request: pytest.FixtureRequest) -> Run:
 
 @pytest.fixture
 def hears_hang_up() -> Iterator[None]:
-    """What the test starts hears SIGHUP, though the tests may have been started to survive it."""
+    """Processes that a test starts hear SIGHUP, even if the tests were started to survive it."""
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGHUP, before)

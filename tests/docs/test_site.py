@@ -28,6 +28,7 @@ def test_nav_of_the_site_has_each_page_once() -> None:
     """A new page gets its line in mkdocs.yml."""
     pages = [path.relative_to(DOCS).as_posix() for path in DOCS.glob("**/*.md")]
     from_outside = {"index.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"}
+    from_outside.add("benchmarks/report.md")
     kits = [path.relative_to(ROOT).as_posix() for path in ROOT.glob("deploy/*/README.md")]
     assert sorted(NAV) == sorted([*pages, *from_outside, *kits])
 
@@ -60,4 +61,8 @@ def test_site_builds_strictly_and_takes_nothing_from_other_hosts(tmp_path: Path)
         path.name: found for path, text in pages.items() if (found := taken.findall(text))
     } == {}
     assert [path.name for path, text in pages.items() if "<!-- threads:" in text] == []
+    report = pages[tmp_path / "site/benchmarks/report.html"]
+    pictures = re.findall(r'<img[^>]* src="(report/[\w-]+\.svg)"', report)
+    assert pictures
+    assert all((tmp_path / "site/benchmarks" / each).exists() for each in pictures)
     assert ">>> " not in re.sub(r"<pre>.*?</pre>", "", pages[tmp_path / "site/reference/io.html"])
