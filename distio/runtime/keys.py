@@ -16,11 +16,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final, NamedTuple
 
 from distio.coordination.membership.keys import AllowedKey, AllowList, KeyRole, is_key_name
 from distio.errors import ClusterError
 from distio.protocol.domains import MemberKind
+from distio.runtime.forks import without_forks
 
 __all__ = [
     "KEYS_VARIABLE",
@@ -121,15 +123,18 @@ def chosen_keys(given: str | PathLike[str] | None) -> Path | None:
 # -- reading ----------------------------------------------------------------------------------
 
 
-def _require_curve() -> None:
-    import zmq  # here, as in `Lines`
-
+def _curve() -> tuple[ModuleType, ModuleType]:
+    """ZeroMQ, with CURVE, and its encoding of keys; imported here, as in `Lines`."""
+    with without_forks():
+        import zmq
+        from zmq.utils import z85
     if not zmq.has("curve"):
         raise ClusterError("this pyzmq was built without CURVE, so it has no keys; install a wheel")
+    return zmq, z85
 
 
 def _read_secret(folder: Path) -> bytes:
-    _require_curve()
+    _curve()
     path = folder / _SECRET
     _require_private(path, 0o077)
     return _read_key(path)
@@ -290,18 +295,13 @@ def require_key_name(name: str) -> str:
 
 
 def _new_secret() -> bytes:
-    import zmq
-    from zmq.utils import z85
-
-    _require_curve()
-    return z85.decode(zmq.curve_keypair()[1])
+    zmq, z85 = _curve()
+    return bytes(z85.decode(zmq.curve_keypair()[1]))
 
 
 def _public_of(secret: bytes) -> bytes:
-    import zmq
-    from zmq.utils import z85
-
-    return z85.decode(zmq.curve_public(z85.encode(secret)))
+    zmq, z85 = _curve()
+    return bytes(z85.decode(zmq.curve_public(z85.encode(secret))))
 
 
 def _make_private(folder: Path) -> None:

@@ -25,6 +25,7 @@ from distio.protocol.codec import Batch, Take, from_coordinator, from_member
 from distio.runtime.addresses import check_urls, ipc_path
 from distio.runtime.failure_detector import silence_of
 from distio.runtime.fence import Fence, lease_clock
+from distio.runtime.forks import without_forks
 from distio.runtime.key_refusals import KeyRefusals
 from distio.runtime.keys import MemberKeys
 from distio.runtime.member_memory import MemberMemory
@@ -88,9 +89,10 @@ class Lines:
         url = self._url
         if (path := ipc_path(url)) is not None:
             return UnixWire(path)
-        import zmq  # a local cluster has no need of it, and it takes time and memory
+        with without_forks():  # in a child that another thread forks it would stay half imported
+            import zmq  # a local cluster has no need of it, and it takes time and memory
 
-        from distio.runtime.zmq_wire import ZmqWire
+            from distio.runtime.zmq_wire import ZmqWire
 
         if self._context is None:
             self._context = zmq.Context()
