@@ -46,6 +46,7 @@ def main():
         print(cluster._processes._equipment.directory)
         io.zip_par(io.defer(os.getpid), io.defer(os.getpid)).run(None, on=cluster)
         print("running", flush=True)
+        input()
         HOW_IT_GOES_ON
 
 main()
@@ -64,13 +65,20 @@ class Program:
     def __init__(self, how_it_goes_on: str) -> None:
         text = LINES_OF_A_PROGRAM.replace("HOW_IT_GOES_ON", how_it_goes_on)
         self.process = subprocess.Popen(
-            [sys.executable, "-c", text], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-c", text],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
+        assert self.process.stdin is not None
         assert self.process.stdout is not None
         lines = iter(self.process.stdout.readline, "running\n")
         *pids, directory = [line.strip() for line in lines]
         self.others = [psutil.Process(int(pid)) for pid in pids]
         self.directory = Path(directory)
+        self.process.stdin.write("\n")  # now they may end
+        self.process.stdin.flush()
 
     def end(self, number: int) -> str:
         """Send a signal, wait for the end, and return what was written to stderr."""
