@@ -29,12 +29,17 @@ sys.stdin.read()
     ids=["its own", "that of ssh", "another host"],
 )
 def test_process_that_ends_is_told_of_if_it_is_the_members_own(
-    host: str, is_its_pid: bool, found: list[int], tmp_path: Path
+    host: str,
+    is_its_pid: bool,
+    found: list[int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # the path of a socket may not be long
     listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(tmp_path / "socket"))
+    listener.bind("socket")
     listener.listen()
-    command = [sys.executable, "-c", CONNECT, str(tmp_path / "socket")]
+    command = [sys.executable, "-c", CONNECT, "socket"]
     poller = Poller()
     peers = PeerProcesses(poller)
     with listener, subprocess.Popen(command, stdin=subprocess.PIPE) as process:
