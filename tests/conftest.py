@@ -6,10 +6,12 @@ import atexit
 import gc
 import os
 import re
+import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from types import ModuleType
 from typing import Any
 
@@ -30,6 +32,8 @@ IN_PROCESS = {"1 thread": 1, "4 threads": 4}
 PLACES = [*IN_PROCESS, "cluster", "simulation"]
 
 PATIENCE = 300.0
+LONGEST_TMPDIR = 30
+"""From here on, `tmp_path` is elsewhere: the path of a socket has 107 bytes at most."""
 """The seconds for which a test waits for an event that comes at once unless the test fails."""
 
 EXAMPLES = 100
@@ -54,9 +58,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Prepare the process that runs tests; workers that import this file are left alone."""
     hear_signals()
+    if config.option.basetemp is None and len(tempfile.gettempdir()) > LONGEST_TMPDIR:
+        config.option.basetemp = tempfile.mkdtemp(prefix="distio-tests-", dir="/tmp")
+        config.add_cleanup(partial(shutil.rmtree, config.option.basetemp, ignore_errors=True))
     # how long an example takes says nothing on a busy machine
     settings.register_profile("distio", deadline=None)
     if not os.access(config.rootpath, os.W_OK):  # there is no place to keep examples that failed

@@ -120,7 +120,7 @@ def test_other_user_of_the_machine_reaches_neither_a_local_cluster_nor_an_ipc_da
     with Cluster.local(workers=1) as cluster:
         assert cluster._processes is not None
         assert is_refused_to_others(cluster._processes.url)
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory(dir="/tmp") as directory:
         Path(directory).chmod(0o755)
         url, old = f"ipc://{directory}/door", os.umask(0)
         command = [sys.executable, "-m", "distio.cli.main", "coordinator", "--bind", url]

@@ -114,7 +114,7 @@ def url(server: Server) -> str:
 
 
 def execute(url: str, statement: str) -> None:
-    with psycopg.connect(url, autocommit=True) as db:
+    with psycopg.connect(url, autocommit=True, client_encoding="utf8") as db:
         db.execute(statement)
 
 
@@ -305,6 +305,6 @@ def test_last_checkpoints_of_a_database_stay_with_exactly_the_blobs_that_they_ne
             there = {*moment.store.blobs()}
     assert there == needed
     assert [*damages_of(url)] == []
-    with psycopg.connect(url) as db:
+    with psycopg.connect(url, client_encoding="utf8") as db:
         names = {name for (name,) in db.execute("SELECT name FROM distio_checkpoints")}
     assert names == {f"turn-{turn}" for turn in turns}

@@ -71,7 +71,9 @@ def test_cluster_that_does_not_start_says_why(distio: Distio, tmp_path: Path) ->
 
 
 def test_directory_that_others_may_enter_is_refused(distio: Distio, tmp_path: Path) -> None:
-    (tmp_path / f"distio-{os.getuid()}").mkdir(0o755)
+    directory = tmp_path / f"distio-{os.getuid()}"
+    directory.mkdir()
+    directory.chmod(0o755)
     up = distio("up")
     assert up.returncode == 64
     assert "is not a directory for you alone" in up.stderr

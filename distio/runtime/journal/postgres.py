@@ -121,7 +121,13 @@ class Postgres:
 
     def _connect(self) -> Any:
         name = f"distio: process {os.getpid()} on {platform.node()}"
-        db = psycopg.connect(self._url, autocommit=True, application_name=name, **_KEEPALIVE)
+        db = psycopg.connect(
+            self._url,
+            autocommit=True,
+            application_name=name,
+            client_encoding="utf8",  # a database without an encoding would give names as bytes
+            **_KEEPALIVE,
+        )
         try:
             for setting, value in _KEEPALIVE_OF_SERVER.items():
                 db.execute(f"SET {setting} = {value}")
