@@ -69,7 +69,7 @@ class Daemons:
 
 @pytest.fixture(params=["ipc", "tcp"])
 def url(request: pytest.FixtureRequest) -> Iterator[str]:
-    with TemporaryDirectory() as private:  # a short path
+    with TemporaryDirectory(dir="/tmp") as private:  # a short path
         yield f"ipc://{private}/c" if request.param == "ipc" else "tcp://127.0.0.1:0"
 
 
@@ -275,7 +275,7 @@ def test_program_waits_for_its_coordinator_and_says_so_once(
 
 def test_worker_on_ipc_whose_process_has_ended_is_not_waited_for(tmp_path: Path) -> None:
     with ExitStack() as stack:
-        private = stack.enter_context(TemporaryDirectory())
+        private = stack.enter_context(TemporaryDirectory(dir="/tmp"))
         daemons = Daemons(stack, tmp_path, f"ipc://{private}/c")
         worker = daemons.work(stderr=subprocess.PIPE)
         worker.wait_until_joined()
