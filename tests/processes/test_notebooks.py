@@ -23,9 +23,8 @@ cluster.wait_for(workers=2)
 @pytest.fixture(scope="module")
 def kernel() -> Iterator[Kernel]:
     """One kernel for all cells, with a cluster that is open when it ends."""
-    with tempfile.TemporaryDirectory(
-        prefix="nb", dir="/tmp"
-    ) as directory:  # sockets have short paths
+    # sockets have short paths
+    with tempfile.TemporaryDirectory(prefix="nb", dir="/tmp") as directory:
         kernel = Kernel(Path(directory))
         assert kernel.run(PREPARE).error == ""
         yield kernel
