@@ -48,10 +48,10 @@ def test_package_that_imports_its_modules_knows_the_types_of_all_in_order_of_nam
 @pytest.mark.parametrize("name", ["distio.protocol.messages", "distio.protocol.requests"])
 def test_package_of_the_protocol_imports_each_of_its_files(name: str) -> None:
     """In a process of its own: others of distio's modules import some of the files as well."""
-    script = f"import sys, {name} as package; print(package.__file__, *sys.modules)"
+    script = f"import sys, {name} as package; print(package.__file__, *sys.modules, sep=chr(10))"
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, capture_output=True, check=True, text=True)
-    package, *imported = done.stdout.split()
+    package, *imported = done.stdout.splitlines()
     files = {f"{name}.{each.stem}" for each in Path(package).parent.glob("[!_]*.py")}
     assert files
     assert files <= set(imported)
