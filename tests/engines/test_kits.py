@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -46,8 +45,8 @@ def said(*command: str | Path) -> str:
 @needs_systemd
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
 def test_unit_has_no_key_that_systemd_does_not_know(unit: Path, tmp_path: Path) -> None:
-    # systemd looks after the program and the user, which aren't on this machine
-    here = re.sub(r"/opt/distio/bin/\S+", sys.executable, unit.read_text())
+    # systemd looks for the program and the user, which are not on this machine
+    here = re.sub(r"/opt/distio/bin/\S+", "/bin/sh", unit.read_text())
     copy = tmp_path / unit.name
     copy.write_text(re.sub(r"^(User|Group)=.*\n", "", here, flags=re.MULTILINE))
     said("systemd-analyze", "verify", copy)  # it exits with 0 whatever it finds, but says so
