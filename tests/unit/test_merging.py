@@ -69,13 +69,18 @@ def opened_in_vain(of: ModuleType, close: Any, open: Any) -> Any:
     return one.flat_map(lambda _: of.resource.lift_io(open)).use(of.io.pure)
 
 
+def zipped(of: ModuleType, a: Any, b: Any) -> Any:
+    """Both at a time; raffiot's waits for both, and distio's does so if it is asked to."""
+    return of.io.zip_par(a, b) if of is raffiot else of.io.zip_par(a, b, fail_fast=False)
+
+
 HOW: Final[dict[str, Callable[..., Any]]] = {
     "zip": lambda of, a, b: of.io.zip(a, b),
     "sequence": lambda of, a, b: of.io.sequence(a, b),
     "traverse": lambda of, a, b: of.io.traverse([a, b], lambda each: each),
     "then": lambda of, a, b: a.then(b),
     "then_keep": lambda of, a, b: a.then_keep(b),
-    "zip_par": lambda of, a, b: of.io.zip_par(a, b),
+    "zip_par": zipped,
     "wait": lambda of, a, b: of.io.parallel(a, b).flat_map(of.io.wait).map(len),
     "flat_map": lambda of, a, b: a.flat_map(lambda _: b),
     "catch": lambda of, a, b: a.catch(lambda _: b),
