@@ -15,6 +15,7 @@ from typing import Any, Final
 from distio.core.fiber import Fiber
 from distio.core.ops.base import IO, Frame
 from distio.core.ops.elsewhere import CallElsewhere
+from distio.core.pickling.code import globals_in
 from distio.core.pickling.once import Once
 from distio.errors import NotPicklable
 from distio.protocol.text import str_of
@@ -141,7 +142,7 @@ def _parts_of_function(f: types.FunctionType) -> Iterator[tuple[str, Any]]:
         yield f"function {_place(f)}, captured variable {name!r}", value
     for value in (*(f.__defaults__ or ()), *(f.__kwdefaults__ or {}).values()):
         yield f"function {_place(f)}, default of a parameter", value
-    for name in code.co_names:
+    for name in globals_in(code):
         if name in f.__globals__:
             yield f"function {_place(f)}, global variable {name!r}", f.__globals__[name]
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import dis
 import functools
+import importlib
 import linecache
 import sys
 import traceback
 import typing
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import pytest
 
 from distio import Ok, io
 from distio.core.fiber import Fiber
-from distio.core.pickling.code import facts_of, reduce_code
+from distio.core.pickling.code import codes_in, facts_of, globals_in, reduce_code
 from distio.core.pickling.functions import is_bare, is_free, reduce_self_contained
 from distio.core.snapshot import dump_fibers, load_fibers
 from tests.harness.scripts import Elsewhere, Script, script_in
@@ -179,6 +182,10 @@ def test_annotations_that_are_text_can_be_evaluated_there(script: Script) -> Non
         "globals()['HIDDEN']",
         "eval('HIDDEN + 0')",
         "vars(__import__('sys').modules[__name__])['HIDDEN']",
+        "__import__('sys').modules[__name__].HIDDEN",
+        "__import__('inspect').getmodule(f).HIDDEN",
+        "f.__globals__['HIDDEN']",
+        "__import__('sys')._getframe().f_globals['HIDDEN']",
         "(lambda: HIDDEN)()",
         "[HIDDEN for _ in '1'][0]",
     ],
@@ -186,6 +193,57 @@ def test_annotations_that_are_text_can_be_evaluated_there(script: Script) -> Non
 def test_variable_that_is_reached_in_any_way_is_there(script: Script, body: str) -> None:
     home, there = script(f"HIDDEN = 7\ndef f(): return {body}"), Elsewhere()
     assert there.gets(home.f)() == 7
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "1j.imag.HIDDEN",
+        "[].HIDDEN()",
+        "super(int, 1).HIDDEN",
+        "[each.HIDDEN for each in ()]",
+        "type('', (), {}).HIDDEN",
+    ],
+)
+def test_variable_with_the_name_of_an_attribute_stays(script: Script, body: str) -> None:
+    home, there = (
+        script(f"import threading\nHIDDEN = threading.Lock()\ndef f(): {body}"),
+        Elsewhere(),
+    )
+    assert "HIDDEN" not in there.gets(home.f).__globals__
+
+
+def test_method_that_sets_an_attribute_arrives_without_the_variable_of_its_name(
+    script: Script,
+) -> None:
+    home = script(
+        """
+        import threading
+        lock = threading.Lock()
+        class Tally:
+            lock = None
+            def __init__(self, size):
+                self.lock = size
+                del self.lock
+        """
+    )
+    assert Elsewhere().gets(home.Tally)(3).lock is None
+
+
+def code_of_modules(*names: str) -> Iterator[CodeType]:
+    for name in names:
+        path = Path(importlib.import_module(name).__file__ or "")
+        yield from codes_in(compile(path.read_text(), str(path), "exec"))
+
+
+def test_names_of_globals_are_those_that_the_disassembler_tells() -> None:
+    names = {"LOAD_GLOBAL", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_NAME"}
+    names.add("LOAD_FROM_DICT_OR_GLOBALS")
+    # some of these name so many that the index of a name takes a second byte
+    for code in code_of_modules("typing", "decimal", "_pydecimal", "tarfile", "socket"):
+        within = [each for one in codes_in(code) for each in dis.get_instructions(one)]
+        told = dict.fromkeys(each.argval for each in within if each.opname in names)
+        assert list(globals_in(code)) == list(told)
 
 
 def test_function_knows_its_package_and_spec(script: Script) -> None:
