@@ -18,18 +18,21 @@ from distio.core.pickling.code import CodeFacts
 from distio.core.pickling.plain import PLAIN
 from distio.core.pickling.shared_code import code_named
 from distio.core.pickling.spaces import names_at
+from distio.core.pickling.submodules import submodules_of
 from distio.core.references import HoldsReference
 from distio.protocol.requests import Lock, PrimitiveRef
 
 if TYPE_CHECKING:
     from distio.core.pickling.pickler import Pickler
 
-__all__ = ["is_bare", "is_free", "reduce_by_value", "reduce_self_contained"]
+__all__ = ["SUBMODULES", "is_bare", "is_free", "reduce_by_value", "reduce_self_contained"]
 
 
 _HINTS: Final = "__annotate__" if sys.version_info >= (3, 14) else "__annotations__"
 """The attribute for annotations: from 3.14 on they are computed when they are asked for, and may
 fail."""
+SUBMODULES: Final = "submodules"
+"""The key in the state of a function for modules that it reaches through packages."""
 
 
 # -- the short way ----------------------------------------------------------------------------
@@ -123,6 +126,9 @@ def reduce_by_value(
     if f.__name__ != facts.name:
         arguments = *arguments, f.__name__
     state = _state_of(f, facts)
+    by_name = pickler.scope.travels_by_name
+    if modules := [each for each in submodules_of(f, facts) if by_name(each.__name__)]:
+        state[SUBMODULES] = modules
     if f.__closure__ and (contents := _separate_contents(pickler.cells, f)):
         state["__closure__"] = contents
     return (make, arguments, state, None, None, _set_state) if state else (make, arguments)
@@ -204,6 +210,7 @@ def _set_state(f: FunctionType, state: dict[str, Any]) -> None:
     for cell, value in state.pop("__closure__", ()):
         cell.cell_contents = value
     f.__dict__.update(state.pop("__dict__", {}))
+    state.pop(SUBMODULES, None)  # imported by now
     for name, value in state.items():
         setattr(f, name, value)
 

@@ -142,6 +142,7 @@ class _ProgramPickler(Pickler):
         make, (code, _, *rest), *others = reduced
         state = {**(others[0] if others else {}), "__globals__": self._globals_of(f)}
         state.pop("__module__", None)  # of a wrapper: that of what it wraps
+        state.pop(functions.SUBMODULES, None)  # what others have imported
         return make, (code, *rest), state
 
     def _get_to_know(self, f: FunctionType) -> Any:

@@ -242,16 +242,20 @@ class Scope:
         return None if names is None else self.namespace(names)
 
     def user_of(self, module: ModuleType) -> str:
-        """A function that has a module among its global variables; empty if nobody has to know."""
+        """A function that has a module, or the package of it, among its global variables.
+
+        It is empty if nobody has to know.
+        """
         if not _may_be_missing(module):
             return ""
+        package = sys.modules.get(module.__name__.partition(".")[0])
         return next(
             (
                 f"the function {by.__qualname__} "
                 f"({by.__code__.co_filename}:{by.__code__.co_firstlineno})"
                 for namespace in self.namespaces
                 for name, by in namespace.needed.items()
-                if by and namespace.names.get(name) is module
+                if by and namespace.names.get(name) in (module, package)
             ),
             "",
         )

@@ -30,9 +30,10 @@ from typing import TYPE_CHECKING, Any, Final, final
 from distio.core.ops.base import IO
 from distio.core.ops.direct import is_starter
 from distio.core.pickling.classes import text_hints_of_class
-from distio.core.pickling.code import facts_of
+from distio.core.pickling.code import CodeFacts, facts_of, names_in
 from distio.core.pickling.plain import PLAIN
 from distio.core.pickling.scope import HEADING, MISSING, ORIGIN, is_dunder, text_hints, words_in
+from distio.core.pickling.submodules import packages_of
 
 if TYPE_CHECKING:
     from distio.core.pickling.scope import Namespace, Scope
@@ -237,6 +238,7 @@ class _Looks:
             return
         names, facts = f.__globals__, facts_of(f.__code__)
         self._watch.absent.append((names, frozenset(facts.names) - names.keys()))
+        self._at_packages(f, facts)
         self._at_words(names, words_in([*text_hints(f), *facts.texts]))
         self._pending += f.__defaults__ or ()
         for container in (f.__kwdefaults__, f.__dict__):
@@ -245,6 +247,12 @@ class _Looks:
         self._pending.append(getattr(f, _HINTS))
         for name, cell in zip(f.__code__.co_freevars, f.__closure__ or ()):
             self._at_cell(cell, is_of_class=name == "__classdict__")
+
+    def _at_packages(self, f: FunctionType, facts: CodeFacts) -> None:
+        """A module that is imported later may be reached through one of these packages."""
+        for package in packages_of(f, facts):
+            parts = vars(package)
+            self._watch.absent.append((parts, frozenset(names_in(f.__code__)) - parts.keys()))
 
     def _at_words(self, names: dict[str, Any], words: Collection[str]) -> None:
         """Words that may be names of variables, of which those were defined that can travel."""
