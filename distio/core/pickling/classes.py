@@ -8,6 +8,7 @@ from types import GetSetDescriptorType, MemberDescriptorType
 from typing import TYPE_CHECKING, Any, Final
 
 from distio.core.pickling import enums
+from distio.core.pickling.c_types import fill_c_type, is_c_type, is_field, make_c_type
 from distio.core.pickling.class_ids import ClassId
 from distio.core.pickling.spaces import class_being_made, class_known, class_made
 
@@ -48,7 +49,8 @@ def reduce_by_value(pickler: Pickler, cls: type) -> tuple[Any, ...]:
             initial[name] = vars(cls)[name]
     id = pickler.scope.space.classes.id_of(cls)
     index = None if home is None else home.index
-    arguments = id, index, type(cls), cls.__name__, cls.__bases__, initial
+    metaclass = None if is_c_type(type(cls)) else type(cls)
+    arguments = id, index, metaclass, cls.__name__, cls.__bases__, initial
     if home is not None:
         home.need_for_hints(text_hints_of_class(cls), pickler.can_travel)
     return make, arguments, _state_of(cls), None, None, _set_state
@@ -86,9 +88,9 @@ def names_in_class_body(names: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_of_python(cls: type, value: Any) -> bool:
-    """Whether the value is the descriptor of a slot, which the class makes by itself."""
+    """Whether the value is the descriptor of a slot or field, which the class makes by itself."""
     is_descriptor = isinstance(value, MemberDescriptorType | GetSetDescriptorType)
-    return is_descriptor and value.__objclass__ is cls
+    return is_field(value) or (is_descriptor and value.__objclass__ is cls)
 
 
 # -- where it arrives -------------------------------------------------------------------------
@@ -124,10 +126,16 @@ def make(
     known = class_known(id, index)
     if known is not None:
         return known
-    new = abc.ABCMeta.__new__ if issubclass(metaclass, abc.ABCMeta) else type.__new__
-    cls = _made_in_silence(new, metaclass, name, bases, initial)
+    cls = _made(metaclass, name, bases, initial)
     class_being_made(id, index, cls)
     return cls  # type: ignore[no-any-return]  # a metaclass makes it
+
+
+def _made(metaclass: Any, name: str, bases: tuple[type, ...], initial: dict[str, Any]) -> Any:
+    if metaclass is None:
+        return make_c_type(name, bases, initial)
+    new = abc.ABCMeta.__new__ if issubclass(metaclass, abc.ABCMeta) else type.__new__
+    return _made_in_silence(new, metaclass, name, bases, initial)
 
 
 def _made_in_silence(
@@ -156,8 +164,11 @@ def _set_state(cls: type, state: dict[str, Any]) -> None:
         return  # it was here already, and stays as it is
     registered = state.pop("_registered", ())
     members = state.pop(enums.MEMBERS, None)
-    for name, value in state.items():
-        type.__setattr__(cls, name, value)
+    if is_c_type(type(cls)):
+        fill_c_type(cls, state)
+    else:
+        for name, value in state.items():
+            type.__setattr__(cls, name, value)
     if members is not None:
         enums.set_members(cls, members)
     for each in registered:

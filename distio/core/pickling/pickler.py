@@ -6,7 +6,6 @@ reduced that need more than a few lines is told in the modules named after them.
 
 from __future__ import annotations
 
-import functools
 import pickle
 import sys
 from collections.abc import Callable, Iterable
@@ -21,17 +20,20 @@ import cloudpickle
 from distio.core.fiber import Handle
 from distio.core.ops.direct import is_starter, starter
 from distio.core.pickling import classes, enums, functions
+from distio.core.pickling.c_types import is_c_type, reduce_c_type
 from distio.core.pickling.code import CodeFacts, facts_of, reduce_code
 from distio.core.pickling.context_vars import reduce_context_var
 from distio.core.pickling.exceptions import ExceptionWriter
 from distio.core.pickling.finding import find_attribute, find_here, find_module, view_of
 from distio.core.pickling.generators import is_generator
+from distio.core.pickling.instances import has_own_constructor, past_constructor
 from distio.core.pickling.named import NAMED_KINDS, reduce_named
 from distio.core.pickling.once import Once
 from distio.core.pickling.payloads import Writer
 from distio.core.pickling.plain import PLAIN
 from distio.core.pickling.scope import Scope, find
 from distio.core.pickling.shared_code import shared
+from distio.core.pickling.standard import STANDARD, is_thread_local, reduce_thread_local
 from distio.core.references import Reference, reduce_handle, reduce_reference
 from distio.errors import TracedException
 from distio.protocol.requests import Lock, PrimitiveRef
@@ -182,6 +184,8 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
             return NotImplemented
         if cls.__module__ == "builtins":
             return super().reducer_override(cls)
+        if is_c_type(type(cls)) and (reduced := reduce_c_type(cls)) is not None:
+            return reduced
         if self.scope.by_name(cls, cls.__qualname__):
             self._note_found(cls)
             return NotImplemented
@@ -261,6 +265,11 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
             return self.reduce_sentinel(obj)
         return NotImplemented
 
+    def reduce_constructed(self, obj: Any) -> Reduced:
+        """An object of a class with a constructor of its own, unless it is a sentinel."""
+        reduced = self.reduce_instance(obj)
+        return self.reduce_custom(obj) if reduced is NotImplemented else reduced
+
     def reduce_method(self, method: Any) -> Reduced:
         """A method of an instance that its module hides is found by name."""
         return self.scope.generators.reduce(method, type(method)) or NotImplemented
@@ -274,7 +283,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
         """An object that says itself how it is pickled."""
         reduced = obj.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
         if not isinstance(reduced, str):
-            return reduced
+            return past_constructor(obj, reduced)
         module = getattr(obj, "__module__", None)
         if not isinstance(module, str):
             return reduced
@@ -306,18 +315,12 @@ def _as_pickle_does(pickler: Pickler, obj: Any) -> Reduced:
     return NotImplemented
 
 
-def _reduce_cached_property(pickler: Pickler, made: Any) -> Reduced:
-    state = {name: value for name, value in vars(made).items() if name != "lock"}
-    return _make_cached_property, (made.func,), state
+def _as_standard(pickler: Pickler, obj: Any) -> Reduced:
+    return STANDARD[type(obj)](obj)
 
 
-def _make_cached_property(f: Any) -> Any:
-    return functools.cached_property(f)
-
-
-def _reduce_dispatch_method(pickler: Pickler, made: Any) -> Reduced:
-    # some versions of Python keep a cache of weak references in it
-    return functools.singledispatchmethod, (made.func,), {"dispatcher": made.dispatcher}
+def _reduce_thread_local(pickler: Pickler, obj: Any) -> Reduced:
+    return reduce_thread_local(obj)
 
 
 _OURS: Final = "distio."
@@ -361,8 +364,7 @@ _BY_KIND: Final[dict[type, _Reducer]] = {
     ContextVar: Pickler.reduce_variable,
     TracedException: Pickler.reduce_traced,
     object: Pickler.reduce_sentinel,
-    functools.cached_property: _reduce_cached_property,
-    functools.singledispatchmethod: _reduce_dispatch_method,
+    **dict.fromkeys(STANDARD, _as_standard),
 }
 
 
@@ -380,13 +382,17 @@ def _reducer_for(kind: type) -> _Reducer:
         return Pickler.reduce_generator
     if _is_loop_bound(kind):
         return _refuse
+    if is_thread_local(kind):
+        return _reduce_thread_local
     if _is_registered(kind) and kind not in NAMED_KINDS:
         return _as_pickle_does
     is_custom = kind.__reduce_ex__ is not object.__reduce_ex__
     if is_custom or kind.__reduce__ is not object.__reduce__:
         return Pickler.reduce_custom
-    has_no_slots = kind.__dictoffset__ and kind.__basicsize__ <= _BARE.__basicsize__
-    return Pickler.reduce_instance if has_no_slots else _as_pickle_does
+    is_constructed = has_own_constructor(kind)
+    if kind.__dictoffset__ and kind.__basicsize__ <= _BARE.__basicsize__:  # it has no slots
+        return Pickler.reduce_constructed if is_constructed else Pickler.reduce_instance
+    return Pickler.reduce_custom if is_constructed else _as_pickle_does
 
 
 def _is_loop_bound(kind: type) -> bool:

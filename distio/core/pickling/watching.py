@@ -33,6 +33,7 @@ from distio.core.pickling.classes import text_hints_of_class
 from distio.core.pickling.code import CodeFacts, facts_of, names_in
 from distio.core.pickling.plain import PLAIN
 from distio.core.pickling.scope import HEADING, MISSING, ORIGIN, is_dunder, text_hints, words_in
+from distio.core.pickling.standard import UNCHANGING
 from distio.core.pickling.submodules import packages_of
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ _parts_of_function: Final = attrgetter(
 )
 _parts_of_class: Final = attrgetter("__bases__", "__name__", "__qualname__")
 _parts_of_property: Final = attrgetter("fget", "fset", "fdel")
-_CONSTANT: Final = PLAIN | {complex, type(...), type(NotImplemented), type(NO_DEFAULT)}
+_CONSTANT: Final = PLAIN | UNCHANGING | {complex, type(...), type(NotImplemented), type(NO_DEFAULT)}
 _PARTS_IN_TYPING: Final = ("__origin__", "__args__", "__bound__", "__constraints__")
 _SET_BY_PYTHON: Final = frozenset({"__dict__", "__weakref__", "__dataclass_params__"})
 """Attributes of a class that nobody sets or changes."""

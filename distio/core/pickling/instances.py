@@ -1,0 +1,99 @@
+"""Objects whose class has a constructor of its own, which can't be called as pickle would call it.
+
+Pickle makes a tuple by `cls.__new__(cls, items)`, and a set by `cls(items)`, whatever arguments the
+constructor of a subclass takes. So an object may fail to arrive, or arrive as another one. Such
+objects are made by the constructor of the base that has said how they are pickled; their attributes
+travel as those of other objects do.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import inspect
+from collections.abc import Callable, Sequence
+from types import FunctionType
+from typing import Any, Final
+
+__all__ = ["has_own_constructor", "past_constructor"]
+
+Reduced = tuple[Any, ...]
+_NEW_OBJECT: Final = copyreg.__newobj__  # type: ignore[attr-defined]  # typeshed lacks it
+
+
+def has_own_constructor(kind: type) -> bool:
+    """Whether objects may not be made as pickle does it by itself: by `__new__` with a value."""
+    if hasattr(kind, "__getnewargs_ex__") or not _is_of_user(kind.__new__):
+        return False
+    base = _base_with(kind, "__new__", is_built_in=True)
+    if base is object:
+        return not _takes(kind.__new__, (kind,))
+    return not _is_of_user(getattr(kind, "__getnewargs__", None))
+
+
+def past_constructor(obj: Any, reduced: Reduced) -> Reduced:
+    """How pickle makes an object again, past the constructor of its class if that has another use.
+
+    Args:
+        obj: the object.
+        reduced: how pickle would make it.
+    """
+    kind = type(obj)
+    make, arguments, *state = reduced
+    if make is _NEW_OBJECT and arguments[0] is kind and has_own_constructor(kind):
+        base = _base_with(kind, "__new__", is_built_in=True)
+        return _make, (base, False, *arguments), *state
+    if make is kind and not _is_called_so(kind, arguments):
+        if not state and getattr(obj, "__dict__", None):
+            state = [vars(obj)]  # the constructor would have set it
+        return _make, (_base_that_reduces(kind), True, kind, *arguments), *state
+    return reduced
+
+
+def _is_called_so(kind: type, arguments: Sequence[Any]) -> bool:
+    """Whether the constructor of a class does what the base that reduces its objects expects."""
+    base: Any = _base_that_reduces(kind)
+    if base is kind:
+        return True
+    if _is_of_user(kind.__new__) and kind.__new__ is not base.__new__:
+        is_built_in = not (_is_of_user(base.__reduce__) or _is_of_user(base.__reduce_ex__))
+        if is_built_in or not _takes(kind.__new__, (kind, *arguments)):
+            return False
+    init: Any = getattr(kind, "__init__")  # noqa: B009 (type checkers take it for unsound)
+    return not _is_of_user(init) or init is base.__init__ or _takes(init, (None, *arguments))
+
+
+def _takes(f: Callable[..., Any], arguments: Sequence[Any]) -> bool:
+    """Whether a function has a parameter for each of some arguments."""
+    signature = inspect.signature(f)
+    try:
+        bound = signature.bind(*arguments)
+    except TypeError:
+        return False
+    collects = inspect.Parameter.VAR_POSITIONAL
+    return not any(signature.parameters[name].kind is collects for name in bound.arguments)
+
+
+def _is_of_user(f: Any) -> bool:
+    return isinstance(f, FunctionType)
+
+
+def _base_with(kind: type, name: str, *, is_built_in: bool = False) -> type:
+    """The nearest base that has an attribute of its own; that isn't written in Python, maybe."""
+    return next(
+        base
+        for base in kind.__mro__
+        if name in vars(base) and not (is_built_in and _is_of_user(getattr(base, name)))
+    )
+
+
+def _base_that_reduces(kind: type) -> type:
+    """The base that says how pickle makes the objects of a class."""
+    names = ("__reduce_ex__", "__reduce__")
+    return next(base for base in kind.__mro__ if any(name in vars(base) for name in names))
+
+
+def _make(base: Any, calls_init: bool, kind: type, *arguments: Any) -> Any:
+    made = base.__new__(kind) if base.__new__ is object.__new__ else base.__new__(kind, *arguments)
+    if calls_init and base.__init__ is not object.__init__:
+        base.__init__(made, *arguments)
+    return made

@@ -1,0 +1,72 @@
+"""Objects of the standard library that Python can't pickle, though others like them can be made."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import struct
+import sys
+import weakref
+from collections.abc import Callable
+from threading import local  # noqa: TID251 (such objects travel; no thread is started)
+from typing import Any, Final
+
+from distio.core.pickling.finding import find_attribute
+
+__all__ = ["STANDARD", "UNCHANGING", "is_thread_local", "reduce_thread_local"]
+
+Reduced = tuple[Any, ...]
+
+
+def _cached_property(made: Any) -> Reduced:
+    state = {name: value for name, value in vars(made).items() if name != "lock"}
+    return functools.cached_property, (made.func,), state
+
+
+def _dispatch_method(made: Any) -> Reduced:
+    # some versions of Python keep a cache of weak references in it
+    return functools.singledispatchmethod, (made.func,), {"dispatcher": made.dispatcher}
+
+
+def _struct(made: struct.Struct) -> Reduced:
+    return struct.Struct, (made.format,)
+
+
+def _weak(made: Any) -> Reduced:
+    return type(made), (dict(made),)  # nothing there keeps what nothing else has
+
+
+def _of_system(name: str) -> Callable[[Any], Reduced]:
+    return lambda _: (find_attribute, ("sys", name))
+
+
+def is_thread_local(kind: type) -> bool:
+    """Whether objects of a class have attributes of their own for each thread."""
+    return issubclass(kind, local)
+
+
+def reduce_thread_local(made: Any) -> Reduced:
+    """An object that is empty for other threads is empty elsewhere, too: it is made anew.
+
+    Raises:
+        TypeError: that takes arguments, which nobody has kept.
+    """
+    kind = type(made)
+    if kind is not local:
+        inspect.signature(kind).bind()
+    return kind, ()
+
+
+STANDARD: Final[dict[type, Callable[[Any], Reduced]]] = {
+    functools.cached_property: _cached_property,
+    functools.singledispatchmethod: _dispatch_method,
+    local: reduce_thread_local,
+    struct.Struct: _struct,
+    weakref.WeakKeyDictionary: _weak,
+    weakref.WeakValueDictionary: _weak,
+    type(sys.flags): _of_system("flags"),
+    type(sys.version_info): _of_system("version_info"),
+}
+"""How objects of these types are made again from their parts."""
+UNCHANGING: Final = frozenset({local, struct.Struct, type(sys.flags), type(sys.version_info)})
+"""Types among them whose objects are made again in the same way each time."""
