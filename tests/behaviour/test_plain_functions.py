@@ -204,6 +204,24 @@ def test_call_in_a_chunk_that_cannot_travel_is_among_the_items_of_the_chunk(
     assert "can't travel: item 40: type _thread.lock can't be pickled" in str(caught.value)
 
 
+class Unmade:
+    def __reduce__(self) -> Any:
+        return inverse, (0,)
+
+
+@pytest.mark.parametrize(
+    ("f", "item", "process"),
+    [(lambda _: Unmade(), 1, "this process"), (type, Unmade(), "the worker with process id ")],
+)
+def test_object_that_cannot_be_made_again_says_in_which_process_that_was(
+    f: Callable[[Any], Any], item: Any, process: str, cluster: distio.Cluster
+) -> None:
+    with pytest.raises(Told) as caught:
+        list(distio.map(f, [item], on=cluster))
+    first = caught.value.__notes__[0]
+    assert first.startswith(f"raised while pickle made an object again that came to {process}")
+
+
 LOCK: Any = threading.Lock()
 
 

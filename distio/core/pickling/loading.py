@@ -26,6 +26,7 @@ from distio.core.pickling.spaces import (
     current_space,
     opening,
 )
+from distio.errors import NotImportable
 from distio.protocol.pieces import Bytes, joined
 
 __all__ = ["Bundle", "bring_sources", "load"]
@@ -49,8 +50,24 @@ def load(
 
     Raises:
         NotImportable: a module is needed that isn't to be had here.
-        Exception: whatever unpickling user data may raise.
+        Exception: whatever unpickling user data may raise; a note says that this was done.
     """
+    try:
+        return _load(payload, bundles, attachments, stand_ins)
+    except NotImportable:  # which says so by itself
+        raise
+    except Exception as exception:
+        process = current_space().process
+        exception.add_note(f"raised while pickle made an object again that came to {process}")
+        raise
+
+
+def _load(
+    payload: Bytes,
+    bundles: dict[bytes, Bundle] | None,
+    attachments: Opening | None,
+    stand_ins: StandIns,
+) -> Any:
     if isinstance(payload, bytes) and payload[:1] == pickle.PROTO and not attachments:
         return _load_alone(payload, [], stand_ins)
     bare, behind = unwrapped(payload)
