@@ -42,6 +42,9 @@ def why_it_stays(obj: Any, dump: Callable[[Any], Any], error: BaseException) -> 
     if isinstance(error, NotPicklable):  # it says itself why
         return f"{', '.join(way)}: {error.message}" if way and _is_ours(obj) else error.message
     reason = f"{type(error).__name__}: {str_of(error)}"
+    if isinstance(error.__cause__, RecursionError):
+        way = [step for step, before in zip(way, ["", *way]) if step != before]
+        reason = "it is nested too deeply for pickle; its parts can travel in a list, say"
     what = f"type {_type_name(obj)}"
     return f"{', '.join(way)}: {what} can't be pickled ({reason})" if way else f"{what}: {reason}"
 

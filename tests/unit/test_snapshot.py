@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import pytest
@@ -326,3 +327,16 @@ def test_reason_walks_a_list_that_contains_itself_once() -> None:
     loop: list[Any] = [LOCK]
     loop.insert(0, loop)
     assert "can't be pickled" in reason(io.pure(loop)) or "cannot pickle" in reason(io.pure(loop))
+
+
+def test_reason_for_what_is_nested_too_deeply_is_short_and_says_what_to_do() -> None:
+    @dataclass
+    class Link:
+        next: Link | None
+
+    chain = None
+    for _ in range(100_000):
+        chain = Link(chain)
+    text = reason(io.pure(chain))
+    assert text.count("attribute 'next'") == 1
+    assert text.endswith("nested too deeply for pickle; its parts can travel in a list, say)")
