@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from types import FunctionType
 from typing import Any, Final
 
-__all__ = ["has_own_constructor", "past_constructor"]
+__all__ = ["has_own_constructor", "is_made_so", "past_constructor"]
 
 Reduced = tuple[Any, ...]
 _NEW_OBJECT: Final = copyreg.__newobj__  # type: ignore[attr-defined]  # typeshed lacks it
@@ -30,23 +30,36 @@ def has_own_constructor(kind: type) -> bool:
     return not _is_of_user(getattr(kind, "__getnewargs__", None))
 
 
+def is_made_so(kind: type, reduced: Reduced) -> bool:
+    """Whether pickle makes an object of a class again in this way.
+
+    It is the same for all objects of the class that are made of as many arguments.
+
+    Args:
+        kind: the class of the object.
+        reduced: how pickle would make it.
+    """
+    make, arguments = reduced[:2]
+    if make is _NEW_OBJECT:
+        return arguments[0] is not kind or not has_own_constructor(kind)
+    return make is not kind or _is_called_so(kind, arguments)
+
+
 def past_constructor(obj: Any, reduced: Reduced) -> Reduced:
-    """How pickle makes an object again, past the constructor of its class if that has another use.
+    """How pickle makes an object again without the constructor of its class.
 
     Args:
         obj: the object.
-        reduced: how pickle would make it.
+        reduced: how pickle would make it, which fails, or makes another one.
     """
     kind = type(obj)
     make, arguments, *state = reduced
-    if make is _NEW_OBJECT and arguments[0] is kind and has_own_constructor(kind):
+    if make is _NEW_OBJECT:
         base = _base_with(kind, "__new__", is_built_in=True)
         return _make, (base, False, *arguments), *state
-    if make is kind and not _is_called_so(kind, arguments):
-        if not state and getattr(obj, "__dict__", None):
-            state = [vars(obj)]  # the constructor would have set it
-        return _make, (_base_that_reduces(kind), True, kind, *arguments), *state
-    return reduced
+    if not state and getattr(obj, "__dict__", None):
+        state = [vars(obj)]  # the constructor would have set it
+    return _make, (_base_that_reduces(kind), True, kind, *arguments), *state
 
 
 def _is_called_so(kind: type, arguments: Sequence[Any]) -> bool:
@@ -54,23 +67,32 @@ def _is_called_so(kind: type, arguments: Sequence[Any]) -> bool:
     base: Any = _base_that_reduces(kind)
     if base is kind:
         return True
-    if _is_of_user(kind.__new__) and kind.__new__ is not base.__new__:
-        is_built_in = not (_is_of_user(base.__reduce__) or _is_of_user(base.__reduce_ex__))
-        if is_built_in or not _takes(kind.__new__, (kind, *arguments)):
-            return False
+    is_built_in = not (_is_of_user(base.__reduce__) or _is_of_user(base.__reduce_ex__))
+    is_overridden = _is_of_user(kind.__new__) and kind.__new__ is not base.__new__
+    if is_overridden and (is_built_in or not _takes(kind.__new__, (kind, *arguments))):
+        return False
     init: Any = getattr(kind, "__init__")  # noqa: B009 (type checkers take it for unsound)
-    return not _is_of_user(init) or init is base.__init__ or _takes(init, (None, *arguments))
+    if not _is_of_user(init) or init is base.__init__:
+        return True
+    return _takes(init, (None, *arguments), is_collecting=not is_built_in)
 
 
-def _takes(f: Callable[..., Any], arguments: Sequence[Any]) -> bool:
-    """Whether a function has a parameter for each of some arguments."""
+def _takes(f: Callable[..., Any], arguments: Sequence[Any], *, is_collecting: bool = True) -> bool:
+    """Whether a function has a parameter for each of some arguments.
+
+    Args:
+        f: the function.
+        arguments: those.
+        is_collecting: whether a parameter like `*args` counts, too.
+    """
     signature = inspect.signature(f)
     try:
         bound = signature.bind(*arguments)
     except TypeError:
         return False
     collects = inspect.Parameter.VAR_POSITIONAL
-    return not any(signature.parameters[name].kind is collects for name in bound.arguments)
+    kinds = [signature.parameters[name].kind for name in bound.arguments]
+    return is_collecting or collects not in kinds
 
 
 def _is_of_user(f: Any) -> bool:

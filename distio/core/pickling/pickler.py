@@ -26,7 +26,7 @@ from distio.core.pickling.context_vars import reduce_context_var
 from distio.core.pickling.exceptions import ExceptionWriter
 from distio.core.pickling.finding import find_attribute, find_here, find_module, view_of
 from distio.core.pickling.generators import is_generator
-from distio.core.pickling.instances import has_own_constructor, past_constructor
+from distio.core.pickling.instances import has_own_constructor, is_made_so, past_constructor
 from distio.core.pickling.named import NAMED_KINDS, reduce_named
 from distio.core.pickling.once import Once
 from distio.core.pickling.payloads import Writer
@@ -74,6 +74,8 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
         """By the identity of code, which lives as long as what is pickled."""
         self._reducers: dict[type, _Reducer] = {}
         """The reducers of user classes that were asked for: a class may be changed later."""
+        self._made_so: dict[tuple[type, int], bool] = {}
+        """By class and number of arguments: whether its constructor is called as pickle does it."""
         self._exceptions: ExceptionWriter | None = None
 
     def reducer_override(self, obj: Any) -> Reduced:
@@ -283,7 +285,12 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
         """An object that says itself how it is pickled."""
         reduced = obj.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
         if not isinstance(reduced, str):
-            return past_constructor(obj, reduced)
+            kind = type(obj)
+            key = kind, len(reduced[1])
+            is_so = self._made_so.get(key)
+            if is_so is None:
+                is_so = self._made_so[key] = is_made_so(kind, reduced)
+            return reduced if is_so else past_constructor(obj, reduced)
         module = getattr(obj, "__module__", None)
         if not isinstance(module, str):
             return reduced
