@@ -283,3 +283,23 @@ def test_class_by_value_is_found_by_its_name_in_a_worker(script: Script) -> None
     order = there.opens(payload)
     assert type(pickle.loads(pickle.dumps(order))) is type(order)
     assert sys.modules[name].Order is type(order)
+
+
+@pytest.mark.parametrize("compares", ["", "__hash__ = lambda cls: 1"])
+def test_classes_that_their_metaclass_takes_for_equal_are_two(
+    script: Script, compares: str
+) -> None:
+    home = script(
+        f"""
+        class Alike(type):
+            def __eq__(cls, other): return isinstance(other, Alike)
+            {compares}
+        class One(metaclass=Alike): value = 1
+        class Other(metaclass=Alike): value = 2
+        """
+    )
+    there = Elsewhere()
+    one, other = there.gets((home.One, home.Other))
+    assert (one.value, other.value) == (1, 2)
+    assert there.gets(home.One) is one
+    assert there.sends(other) is home.Other

@@ -10,7 +10,7 @@ from __future__ import annotations
 from enum import EnumMeta
 from itertools import count
 from typing import Any, Final, NamedTuple, final
-from weakref import WeakKeyDictionary, WeakValueDictionary, ref
+from weakref import WeakValueDictionary, ref
 
 __all__ = ["ClassId", "ClassIds"]
 
@@ -32,7 +32,7 @@ class ClassId(NamedTuple):
 class _Known:
     """The record of a class that was sent, or came."""
 
-    __slots__ = ("changes", "id", "origin", "state")
+    __slots__ = ("alive", "changes", "id", "origin", "state")
 
     def __init__(self, id: ClassId, origin: Any, state: Any) -> None:
         self.id = id
@@ -40,6 +40,8 @@ class _Known:
         """The namespace that its methods read; None for a class of this process."""
         self.state = state
         self.changes = 0
+        self.alive: ref[type] | None = None
+        """Forgets this record when the class is gone."""
 
 
 @final
@@ -49,18 +51,19 @@ class ClassIds:
     def __init__(self, token: bytes) -> None:
         self.token = token
         self._numbers = count(1)
-        self._known: WeakKeyDictionary[type, _Known] = WeakKeyDictionary()
+        self._known: dict[int, _Known] = {}
+        """By the identity of a class: its metaclass may compare classes in another way."""
         self._own: WeakValueDictionary[int, type] = WeakValueDictionary()
         self._others: WeakValueDictionary[tuple[ClassId, Any], type] = WeakValueDictionary()
         """The classes of other processes, by id and by the namespace that their methods read."""
 
     def id_of(self, cls: type) -> ClassId:
         """The id of a class that is about to leave."""
-        known = self._known.get(cls)
+        known = self._known.get(id(cls))
         state = _state_of(cls)
         if known is None:
             known = _Known(ClassId(self.token, next(self._numbers), ""), None, state)
-            self._known[cls] = known
+            self._remember(cls, known)
             self._own[known.id.number] = cls
         elif known.state != state:
             known.changes += 1
@@ -77,10 +80,15 @@ class ClassIds:
             return self._own[id.number]
         return self._others.get((id, origin))
 
-    def made(self, id: ClassId, origin: Any, cls: type) -> None:
+    def made(self, class_id: ClassId, origin: Any, cls: type) -> None:
         """A class that came is complete."""
-        self._others[id, origin] = cls
-        self._known[cls] = _Known(id, origin, _state_of(cls))
+        self._others[class_id, origin] = cls
+        self._remember(cls, _Known(class_id, origin, _state_of(cls)))
+
+    def _remember(self, cls: type, known: _Known) -> None:
+        key = id(cls)
+        known.alive = ref(cls, lambda _: self._known.pop(key, None))
+        self._known[key] = known
 
     def hide(self, origin: Any) -> list[tuple[tuple[ClassId, Any], ref[type]]]:
         """Find classes that read this namespace no longer; returns what finds them again."""

@@ -128,7 +128,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
     # -- functions ------------------------------------------------------------------------
 
     def reduce_function(self, f: FunctionType) -> Reduced:
-        if f in _FOUND:
+        if id(f) in _FOUND:
             return NotImplemented
         if "<" not in f.__qualname__:  # it may be found under its name
             if self.scope.by_name(f, f.__qualname__):
@@ -168,7 +168,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
 
     def _note_found(self, obj: type | FunctionType) -> None:
         if obj.__module__.startswith(_OURS):
-            _FOUND.add(obj)
+            _FOUND.add(id(obj))
         else:
             self.scope.note_code(obj)
 
@@ -182,7 +182,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
     # -- classes and modules --------------------------------------------------------------
 
     def reduce_class(self, cls: type) -> Reduced:
-        if cls in _FOUND:
+        if id(cls) in _FOUND:
             return NotImplemented
         if cls.__module__ == "builtins":
             return super().reducer_override(cls)
@@ -332,7 +332,7 @@ def _reduce_thread_local(pickler: Pickler, obj: Any) -> Reduced:
 
 _OURS: Final = "distio."
 """How the names of distio's modules begin."""
-_FOUND: Final[set[type | FunctionType]] = set()
+_FOUND: Final[set[int]] = set()
 """Classes and functions of distio that are found by their names, as they always will be."""
 
 

@@ -354,8 +354,8 @@ class _Load:
         """By name, what it refers to."""
         self.made: dict[tuple[ClassId, Origin], type] = {}
         """Classes that were made in this load: parts of a pickle may define one again."""
-        self.unfilled: dict[type, tuple[ClassId, Origin]] = {}
-        """Classes that were made, but whose state is still to come."""
+        self.unfilled: dict[int, tuple[ClassId, Origin]] = {}
+        """By identity: classes that were made, but whose state is to come; `made` has them, too."""
         self._filled: list[tuple[ClassId, Origin, type]] = []
         self._space: ObjectSpace | None = None
 
@@ -368,7 +368,7 @@ class _Load:
 
     def filled(self, cls: type) -> bool:
         """Whether a class was made in this load; if so, it is complete now."""
-        made = self.unfilled.pop(cls, None)
+        made = self.unfilled.pop(id(cls), None)
         if made is not None:
             self._filled.append((*made, cls))
         return made is not None
@@ -436,10 +436,10 @@ def class_known(id: ClassId, index: int | None) -> type | None:
     return found
 
 
-def class_being_made(id: ClassId, index: int | None, cls: type) -> None:
+def class_being_made(class_id: ClassId, index: int | None, cls: type) -> None:
     """A class is there, but still to be filled."""
     load = _load.get()
-    load.unfilled[cls] = key = id, _origin_at(index)
+    load.unfilled[id(cls)] = key = class_id, _origin_at(index)
     load.made[key] = cls
 
 
