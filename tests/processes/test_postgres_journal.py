@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import socket
 import subprocess
 import tempfile
 import threading
@@ -235,6 +236,48 @@ def test_holder_whose_server_restarts_waits_and_goes_on(url: str, server: Server
     assert "so the cluster stands still" in complaints[0]
     journal.close()
     assert taken_up(url)[0] == 6
+
+
+def test_holder_goes_on_when_its_server_does_not_see_that_the_connection_broke(url: str) -> None:
+    complaints: list[str] = []
+    journal = journal_at(url, complaints.append)
+    board = fill(journal, last=5)
+    store: Any = journal._store
+    ours = store._db.fileno()
+    kept = os.dup(ours)  # the server sees that this is open
+    end, other = socket.socketpair()
+    with end:
+        os.dup2(end.fileno(), ours)
+    other.close()
+    try:
+        for each in decode(record()[5]).inputs:
+            journal.note(each)
+            each.take_up(board)
+        journal.commit(lambda seconds: False)
+    finally:
+        os.close(kept)
+    assert "so the cluster stands still" in complaints[0]
+    journal.close()
+    assert taken_up(url)[0] == 6
+
+
+def test_journal_is_opened_when_the_last_holder_is_about_to_go(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("distio.runtime.journal.postgres._LEAVES_MILLISECONDS", PATIENCE * 1000)
+    former = journal_at(url)
+    fill(former, last=5)
+
+    def leave() -> None:
+        with psycopg.connect(url, autocommit=True, client_encoding="utf8") as db:
+            while not db.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchall():
+                pass
+        former.close()
+
+    leaving = threading.Thread(target=leave)
+    leaving.start()
+    assert taken_up(url)[0] == 5
+    leaving.join()
 
 
 def test_turn_that_was_committed_before_the_connection_broke_is_there_once(url: str) -> None:

@@ -81,6 +81,8 @@ _KEEPALIVE_OF_SERVER: Final = {
 }
 """The keep-alive settings of the server: within 20 s it notices that the holder's host is gone, and
 frees the lock."""
+_LEAVES_MILLISECONDS: Final = 1_000
+"""How long the server may take to see that a holder is gone whose host runs."""
 _PART_BYTES: Final = 16 * 2**20
 
 
@@ -112,6 +114,8 @@ class Postgres:
                 f"the journal in {self.name} can't be reached: {_reason(error)}; check the URL, "
                 f"and whether the server runs"
             ) from error
+        self._backend: int = self._db.info.backend_pid
+        """The process of the server that has the lock for this one."""
         try:
             with self._translated():
                 self._open(access)
@@ -162,7 +166,7 @@ class Postgres:
         if access is Access.TAKE_OVER:
             # the holder could write no more in any case; it loses its connection, and so the lock
             self._db.execute(f"SELECT pg_terminate_backend(pid, 5000) FROM ({_HOLDERS}) AS holders")
-        if not self._try_lock():
+        if not self._try_lock() and not self._await_lock():
             raise JournalError(
                 f"another coordinator holds the journal in {self.name} ({self.held_by()}): stop it "
                 f"first, or start this one with --standby, or with --take-over if that one hangs"
@@ -172,8 +176,29 @@ class Postgres:
         [[has_it]] = self._db.execute(f"SELECT pg_try_advisory_lock({_KEY})")
         return bool(has_it)
 
+    def _await_lock(self) -> bool:
+        """Wait a moment: the server may not have seen yet that the last holder is gone."""
+        try:
+            with self._db.transaction():
+                self._db.execute(f"SET LOCAL lock_timeout = {_LEAVES_MILLISECONDS}")
+                self._db.execute(f"SELECT pg_advisory_lock({_KEY})")
+        except psycopg.errors.LockNotAvailable:
+            return False
+        return True
+
+    def _lock_again(self) -> bool:
+        """Get the lock after the connection broke, which the server may not have seen."""
+        former, self._backend = self._backend, self._db.info.backend_pid
+        if self._try_lock():
+            return True
+        is_former = f"SELECT pid FROM ({_HOLDERS}) AS holders (pid) WHERE pid = {former}"
+        self._db.execute(f"SELECT pg_terminate_backend(pid, 5000) FROM ({is_former}) AS former")
+        return self._try_lock()
+
     def close(self) -> None:
-        """Let another process have it."""
+        """Let another process have it, at once: the server may be slow to see that it is free."""
+        with suppress(psycopg.Error):
+            self._db.execute("SELECT pg_advisory_unlock_all()")
         self._db.close()
 
     def held_by(self) -> str:
@@ -204,7 +229,7 @@ class Postgres:
         try:
             if self._db.closed:
                 self._db = self._connect()
-                if not self._try_lock():
+                if not self._lock_again():
                     raise Fenced
             with self._db.transaction():
                 # with a lock on the row: who takes over waits until this is there, or sees nothing
