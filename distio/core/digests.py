@@ -122,7 +122,7 @@ class _Hasher:
 
 def _is_reduced_in_python(kind: type) -> bool:
     """Whether a class has a `__reduce__` of its own; those of C copy what they hold into bytes."""
-    return type(kind.__reduce__) is FunctionType and not kind.__module__.startswith("distio.")
+    return type(kind.__reduce__) is FunctionType and not str(kind.__module__).startswith("distio.")
 
 
 def _slots_of(kind: type) -> list[str]:
@@ -131,7 +131,7 @@ def _slots_of(kind: type) -> list[str]:
         slots = [owner.__dict__.get("__slots__", ()) for owner in kind.__mro__]
         named = [[names] if isinstance(names, str) else names for names in slots]
         found = [name for names in named for name in names if not name.startswith("__")]
-        if kind.__module__.startswith("distio."):
+        if str(kind.__module__).startswith("distio."):
             _SLOTS[kind] = found
     return found
 

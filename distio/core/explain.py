@@ -116,7 +116,7 @@ def parts_of(obj: Any) -> Iterator[tuple[str, Any]]:
 
 def _is_ours(obj: Any) -> bool:
     """Whether the object is one like a Cluster, whose parts mean nothing to a user."""
-    return type(obj).__module__.startswith("distio.runtime.")
+    return str(type(obj).__module__).startswith("distio.runtime.")
 
 
 def _parts_of_io(root: IO[Any, Any, Any] | None) -> Iterator[tuple[str, Any]]:

@@ -303,3 +303,19 @@ def test_classes_that_their_metaclass_takes_for_equal_are_two(
     assert (one.value, other.value) == (1, 2)
     assert there.gets(home.One) is one
     assert there.sends(other) is home.Other
+
+
+def test_class_without_a_module_arrives(script: Script) -> None:
+    home = script(
+        """
+        class Meta(type): __module__ = None
+        class Placeless:
+            __module__ = None
+            value = 3
+        class Made(metaclass=Meta): pass
+        class Failure(Exception): __module__ = None
+        """
+    )
+    objects = home.Placeless(), home.Made(), home.Failure("why")
+    placeless, made, failure = Elsewhere().gets(objects)
+    assert (placeless.value, type(type(made)).__name__, failure.args) == (3, "Meta", ("why",))

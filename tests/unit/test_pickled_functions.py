@@ -65,6 +65,11 @@ def test_small_closure_arrives_with_its_values_and_its_names() -> None:
     assert first.__qualname__ == "counter.<locals>.<lambda>"
 
 
+def test_function_that_captures_nothing_has_no_closure_there() -> None:
+    (f,) = there_and_back(lambda: 1)
+    assert f.__closure__ is None
+
+
 def test_functions_that_are_not_self_contained_arrive_and_work() -> None:
     captured = [1, 2]
 

@@ -7,15 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 
 from tests.harness.scripts import Elsewhere, Script, script_in
 
 SCRIPT = """
 from collections import Counter, OrderedDict, UserString, deque, namedtuple
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from fractions import Fraction
+from numpy import ndarray, arange
 
 class Vector(tuple):
     def __new__(cls, *parts): return super().__new__(cls, parts)
@@ -103,6 +105,16 @@ class Passing(set):
 
 Named = namedtuple("Named", "a b")
 
+class Price(Decimal): pass
+class Moment(datetime): pass
+class Frozen(set):
+    def __getstate__(self): return {"kept": self.kept}
+class Info(ndarray): pass
+
+def with_unit(obj):
+    obj.unit = "EUR"
+    return obj
+
 class Only:
     made = None
     def __new__(cls):
@@ -162,6 +174,37 @@ def test_object_arrives_as_it_is_whatever_its_constructor_takes(home: Any, made:
     assert there.sends(there.gets(obj)) == obj
 
 
+@pytest.mark.parametrize(
+    "made",
+    [
+        "Price('1.5')",
+        "Moment(2026, 1, 2)",
+        "Share(1, 3, 'cake')",
+        "Tally('words', 'a b a')",
+        "Choice(1, 2)",
+        "Recent(most=2)",
+        "Vector(1, 2)",
+        "arange(3).view(Info)",
+        "arange(90_000).view(Info)",
+    ],
+)
+def test_attributes_that_a_subclass_has_added_arrive(home: Any, made: str) -> None:
+    obj = home.with_unit(eval(made, vars(home)))
+    arrived = Elsewhere().gets(obj)
+    assert arrived.unit == "EUR"
+    assert vars(arrived) == vars(obj)
+    assert type(arrived).__name__ == type(obj).__name__
+    there = Elsewhere()
+    back = there.sends(there.gets(obj))
+    assert (back == obj).all() if isinstance(obj, numpy.ndarray) else back == obj
+
+
+def test_attributes_that_a_class_leaves_out_stay(home: Any) -> None:
+    frozen = home.Frozen([1])
+    frozen.kept, frozen.left_out = 1, 2
+    assert vars(Elsewhere().gets(frozen)) == {"kept": 1}
+
+
 def test_only_object_of_its_class_is_the_only_one_there(home: Any) -> None:
     f, arrived = Elsewhere().gets((home.Only, home.Only()))
     assert f() is arrived
@@ -174,7 +217,6 @@ def test_marker_whose_constructor_takes_a_name_is_found_by_its_name(home: Any) -
 
 
 def test_object_of_an_installed_class_arrives_though_pickle_alone_cannot_make_it() -> None:
-    numpy = pytest.importorskip("numpy")
     kind = numpy.finfo(float)
     with pytest.raises(TypeError):
         pickle.loads(pickle.dumps(kind))

@@ -85,6 +85,30 @@ def test_weak_dictionary_has_what_else_arrives(script: Script) -> None:
     assert dict(names) == {arrived: 1}
 
 
+def test_weak_reference_arrives_with_what_else_arrives(script: Script) -> None:
+    home = script(
+        """
+        import weakref
+        class Node:
+            def __init__(self, parent=None):
+                self.children = []
+                self.parent = parent and weakref.ref(parent)
+                if parent: parent.children.append(self)
+            def up(self): return self.parent().children
+        root = Node()
+        leaf = Node(root)
+        """
+    )
+    root = Elsewhere().gets(home.root)
+    assert root.children[0].parent() is root
+    leaf, root = Elsewhere().gets((home.leaf, home.root))
+    assert leaf.parent() is root
+    assert leaf in root.children
+    assert Elsewhere().gets(home.leaf).parent() is None
+    method, root = Elsewhere().gets((weakref.WeakMethod(home.leaf.up), home.root))
+    assert method()() is root.children
+
+
 # -- types of C -------------------------------------------------------------------------------
 
 TYPES = """

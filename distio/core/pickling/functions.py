@@ -98,7 +98,8 @@ def _make_self_contained(
 ) -> FunctionType:
     code = code if isinstance(code, CodeType) else code_named(code)
     names = {"__builtins__": builtins, "__name__": module}
-    f = FunctionType(code, names, name, defaults, tuple([CellType(value) for value in captured]))
+    cells = tuple([CellType(value) for value in captured]) or None
+    f = FunctionType(code, names, name, defaults, cells)
     if qualname is not None:
         f.__qualname__ = qualname
     return f

@@ -14,10 +14,15 @@ from collections.abc import Callable, Sequence
 from types import FunctionType
 from typing import Any, Final
 
-__all__ = ["has_own_constructor", "is_made_so", "past_constructor"]
+from distio.core.pickling.modules import is_of_python
+
+__all__ = ["has_own_constructor", "is_made_so", "past_constructor", "with_attributes"]
 
 Reduced = tuple[Any, ...]
 _NEW_OBJECT: Final = copyreg.__newobj__  # type: ignore[attr-defined]  # typeshed lacks it
+
+_WITH_ITEMS: Final = 5
+"""The number of parts in how pickle makes an object, up to those of a container."""
 
 
 def has_own_constructor(kind: type) -> bool:
@@ -57,9 +62,44 @@ def past_constructor(obj: Any, reduced: Reduced) -> Reduced:
     if make is _NEW_OBJECT:
         base = _base_with(kind, "__new__", is_built_in=True)
         return _make, (base, False, *arguments), *state
-    if not state and getattr(obj, "__dict__", None):
-        state = [vars(obj)]  # the constructor would have set it
     return _make, (_base_that_reduces(kind), True, kind, *arguments), *state
+
+
+def with_attributes(obj: Any, reduced: Reduced) -> Reduced:
+    """How pickle makes an object again, with attributes that a subclass has added to it.
+
+    Classes of Python, or in C, that say how their objects are pickled may not know of these.
+
+    Args:
+        obj: the object.
+        reduced: how pickle would make it.
+    """
+    attributes = getattr(obj, "__dict__", None)
+    if not attributes or len(reduced) > _WITH_ITEMS or not _may_lose_attributes(type(obj)):
+        return reduced
+    make, arguments, state, *items = (*reduced, None, None, None)[:_WITH_ITEMS]
+    parts = state if isinstance(state, tuple) else (state,)
+    if any(isinstance(part, dict) and part.keys() >= attributes.keys() for part in parts):
+        return reduced
+    return make, arguments, (state, attributes), *items, _set_state
+
+
+def _may_lose_attributes(kind: type) -> bool:
+    base = _base_that_reduces(kind)
+    if base is object or base is kind or _is_of_user(getattr(kind, "__getstate__", None)):
+        return False
+    return _is_reduced_in_c(base) or is_of_python(str(base.__module__))
+
+
+def _is_reduced_in_c(base: type) -> bool:
+    return not (_is_of_user(base.__reduce__) or _is_of_user(base.__reduce_ex__))
+
+
+def _set_state(obj: Any, both: tuple[Any, dict[str, Any]]) -> None:
+    state, attributes = both
+    if state is not None:
+        obj.__setstate__(state)
+    obj.__dict__.update(attributes)
 
 
 def _is_called_so(kind: type, arguments: Sequence[Any]) -> bool:
@@ -67,7 +107,7 @@ def _is_called_so(kind: type, arguments: Sequence[Any]) -> bool:
     base: Any = _base_that_reduces(kind)
     if base is kind:
         return True
-    is_built_in = not (_is_of_user(base.__reduce__) or _is_of_user(base.__reduce_ex__))
+    is_built_in = _is_reduced_in_c(base)
     is_overridden = _is_of_user(kind.__new__) and kind.__new__ is not base.__new__
     if is_overridden and (is_built_in or not _takes(kind.__new__, (kind, *arguments))):
         return False

@@ -26,7 +26,12 @@ from distio.core.pickling.context_vars import reduce_context_var
 from distio.core.pickling.exceptions import ExceptionWriter
 from distio.core.pickling.finding import find_attribute, find_here, find_module, view_of
 from distio.core.pickling.generators import is_generator
-from distio.core.pickling.instances import has_own_constructor, is_made_so, past_constructor
+from distio.core.pickling.instances import (
+    has_own_constructor,
+    is_made_so,
+    past_constructor,
+    with_attributes,
+)
 from distio.core.pickling.named import NAMED_KINDS, reduce_named
 from distio.core.pickling.once import Once
 from distio.core.pickling.payloads import Writer
@@ -85,7 +90,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
             return self.reduce_function(obj)
         reduce = _BY_KIND.get(kind) or self._reducers.get(kind)
         if reduce is None:
-            known = _BY_KIND if kind.__module__.startswith(_OURS) else self._reducers
+            known = _BY_KIND if str(kind.__module__).startswith(_OURS) else self._reducers
             reduce = known[kind] = _reducer_for(kind)
         return reduce(self, obj)
 
@@ -249,7 +254,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
 
     def reduce_sentinel(self, obj: Any) -> Reduced:
         """An object without any state: what counts is which one it is."""
-        own = type(obj).__module__
+        own = str(type(obj).__module__)
         for module in [own] if own != "builtins" else list(sys.modules):
             for names in self.scope.space.all_names_of(module):
                 name = next((name for name, value in list(names.items()) if value is obj), None)
@@ -290,7 +295,7 @@ class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no 
             is_so = self._made_so.get(key)
             if is_so is None:
                 is_so = self._made_so[key] = is_made_so(kind, reduced)
-            return reduced if is_so else past_constructor(obj, reduced)
+            return with_attributes(obj, reduced if is_so else past_constructor(obj, reduced))
         module = getattr(obj, "__module__", None)
         if not isinstance(module, str):
             return reduced
@@ -404,7 +409,7 @@ def _reducer_for(kind: type) -> _Reducer:
 
 def _is_loop_bound(kind: type) -> bool:
     for base in kind.__mro__:
-        module = base.__module__
+        module = str(base.__module__)
         is_near = module.startswith(_LIBRARIES)  # quick
         if is_near and f"{module}.{base.__qualname__}".startswith(_LOOP_BOUND):
             return True

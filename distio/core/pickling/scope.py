@@ -276,7 +276,7 @@ class Scope:
         Of another object that is only named, such as a sentinel, the class is.
         """
         named = obj if hasattr(obj, "__qualname__") else type(obj)
-        if not modules.is_of_python(named.__module__):
+        if not modules.is_of_python(str(named.__module__)):
             self.code[id(named)] = named
 
     def note_imports(self, imports: Iterable[Import], package: Any) -> None:

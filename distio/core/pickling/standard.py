@@ -36,6 +36,18 @@ def _weak(made: Any) -> Reduced:
     return type(made), (dict(made),)  # nothing there keeps what nothing else has
 
 
+def _weak_reference(made: Any) -> Reduced:
+    return _make_weak_reference, (type(made), made())
+
+
+def _make_weak_reference(kind: Any, to: Any) -> Any:
+    return kind(_Gone() if to is None else to)
+
+
+class _Gone:
+    """The object of a weak reference that has none any more."""
+
+
 def _of_system(name: str) -> Callable[[Any], Reduced]:
     return lambda _: (find_attribute, ("sys", name))
 
@@ -62,6 +74,8 @@ STANDARD: Final[dict[type, Callable[[Any], Reduced]]] = {
     functools.singledispatchmethod: _dispatch_method,
     local: reduce_thread_local,
     struct.Struct: _struct,
+    weakref.ref: _weak_reference,
+    weakref.WeakMethod: _weak_reference,
     weakref.WeakKeyDictionary: _weak,
     weakref.WeakValueDictionary: _weak,
     type(sys.flags): _of_system("flags"),

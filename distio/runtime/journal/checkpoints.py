@@ -103,7 +103,7 @@ def _method(value: Any, name: str) -> Any:
         kind, is_known = value, name in value.__members__
     else:
         kind, is_known = type(value), callable(getattr(type(value), name, None))
-    if not (is_known and kind.__module__.startswith(_OWN)):
+    if not (is_known and str(kind.__module__).startswith(_OWN)):
         raise Damaged(f"a checkpoint doesn't refer to {name} of {kind.__name__}")
     return getattr(value, name)
 
