@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import multiprocessing
 import os
 import re
 import signal
@@ -202,6 +203,24 @@ def test_call_in_a_chunk_that_cannot_travel_is_among_the_items_of_the_chunk(
     (place,) = caught.value.__notes__
     assert re.search(r"at (index 40|one of the indexes \d+ to 40) of map", place)
     assert "can't travel: item 40: type _thread.lock can't be pickled" in str(caught.value)
+
+
+@pytest.mark.slow
+def test_objects_of_a_manager_of_multiprocessing_are_shared_with_workers(
+    cluster: distio.Cluster,
+) -> None:
+    with multiprocessing.get_context("spawn").Manager() as manager:
+        queue, table, lock = manager.Queue(), manager.dict(), manager.Lock()
+
+        def note(n: int) -> None:
+            with lock:
+                table[n] = n * n
+            queue.put(os.getpid())
+
+        list(distio.map(note, range(3), on=cluster))
+        assert dict(table) == {0: 0, 1: 1, 2: 4}
+        assert os.getpid() not in {queue.get() for _ in range(3)}
+        assert list(distio.starmap(dict, [(table,)], on=cluster)) == [dict(table)]
 
 
 class Unmade:

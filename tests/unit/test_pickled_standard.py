@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import multiprocessing
 import struct
 import sys
 import weakref
@@ -107,6 +108,14 @@ def test_weak_reference_arrives_with_what_else_arrives(script: Script) -> None:
     assert Elsewhere().gets(home.leaf).parent() is None
     method, root = Elsewhere().gets((weakref.WeakMethod(home.leaf.up), home.root))
     assert method()() is root.children
+
+
+def test_pipe_of_multiprocessing_stays_and_the_message_says_what_to_do() -> None:
+    for end in (ends := multiprocessing.Pipe()):
+        with pytest.raises(TypeError, match="use a queue of multiprocessing"):
+            Elsewhere().gets(end)
+    for end in ends:
+        end.close()
 
 
 # -- types of C -------------------------------------------------------------------------------

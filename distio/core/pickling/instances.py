@@ -14,8 +14,6 @@ from collections.abc import Callable, Sequence
 from types import FunctionType
 from typing import Any, Final
 
-from distio.core.pickling.modules import is_of_python
-
 __all__ = ["has_own_constructor", "is_made_so", "past_constructor", "with_attributes"]
 
 Reduced = tuple[Any, ...]
@@ -62,13 +60,15 @@ def past_constructor(obj: Any, reduced: Reduced) -> Reduced:
     if make is _NEW_OBJECT:
         base = _base_with(kind, "__new__", is_built_in=True)
         return _make, (base, False, *arguments), *state
+    if not state and getattr(obj, "__dict__", None):
+        state = [vars(obj)]  # the constructor would have set it
     return _make, (_base_that_reduces(kind), True, kind, *arguments), *state
 
 
 def with_attributes(obj: Any, reduced: Reduced) -> Reduced:
     """How pickle makes an object again, with attributes that a subclass has added to it.
 
-    Classes of Python, or in C, that say how their objects are pickled may not know of these.
+    Classes in C that say how their objects are pickled may not know of these.
 
     Args:
         obj: the object.
@@ -88,7 +88,7 @@ def _may_lose_attributes(kind: type) -> bool:
     base = _base_that_reduces(kind)
     if base is object or base is kind or _is_of_user(getattr(kind, "__getstate__", None)):
         return False
-    return _is_reduced_in_c(base) or is_of_python(str(base.__module__))
+    return _is_reduced_in_c(base)
 
 
 def _is_reduced_in_c(base: type) -> bool:

@@ -38,7 +38,7 @@ from distio.core.pickling.payloads import Writer
 from distio.core.pickling.plain import PLAIN
 from distio.core.pickling.scope import Scope, find
 from distio.core.pickling.shared_code import shared
-from distio.core.pickling.standard import STANDARD, is_thread_local, reduce_thread_local
+from distio.core.pickling.standard import STANDARD, reducer_of_standard
 from distio.core.references import Reference, reduce_handle, reduce_reference
 from distio.errors import TracedException
 from distio.protocol.requests import Lock, PrimitiveRef
@@ -331,10 +331,6 @@ def _as_standard(pickler: Pickler, obj: Any) -> Reduced:
     return STANDARD[type(obj)](obj)
 
 
-def _reduce_thread_local(pickler: Pickler, obj: Any) -> Reduced:
-    return reduce_thread_local(obj)
-
-
 _OURS: Final = "distio."
 """How the names of distio's modules begin."""
 _FOUND: Final[set[int]] = set()
@@ -394,8 +390,8 @@ def _reducer_for(kind: type) -> _Reducer:
         return Pickler.reduce_generator
     if _is_loop_bound(kind):
         return _refuse
-    if is_thread_local(kind):
-        return _reduce_thread_local
+    if (standard := reducer_of_standard(kind)) is not None:
+        return lambda _, obj: standard(obj)
     if _is_registered(kind) and kind not in NAMED_KINDS:
         return _as_pickle_does
     is_custom = kind.__reduce_ex__ is not object.__reduce_ex__

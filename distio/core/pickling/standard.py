@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from distio.core.pickling.finding import find_attribute
 
-__all__ = ["STANDARD", "UNCHANGING", "is_thread_local", "reduce_thread_local"]
+__all__ = ["STANDARD", "UNCHANGING", "reducer_of_standard"]
 
 Reduced = tuple[Any, ...]
 
@@ -52,12 +52,12 @@ def _of_system(name: str) -> Callable[[Any], Reduced]:
     return lambda _: (find_attribute, ("sys", name))
 
 
-def is_thread_local(kind: type) -> bool:
+def _is_thread_local(kind: type) -> bool:
     """Whether objects of a class have attributes of their own for each thread."""
     return issubclass(kind, local)
 
 
-def reduce_thread_local(made: Any) -> Reduced:
+def _reduce_thread_local(made: Any) -> Reduced:
     """An object that is empty for other threads is empty elsewhere, too: it is made anew.
 
     Raises:
@@ -69,10 +69,49 @@ def reduce_thread_local(made: Any) -> Reduced:
     return kind, ()
 
 
+def _is_proxy(kind: type) -> bool:
+    """Whether objects of a class stand for those of a server: a manager of multiprocessing."""
+    managers = sys.modules.get("multiprocessing.managers")
+    return managers is not None and issubclass(kind, managers.BaseProxy)
+
+
+def _reduce_proxy(proxy: Any) -> Reduced:
+    """A proxy knows the key of its server where it arrives, as in a child of this process."""
+    reduced: Reduced = proxy.__reduce__()
+    make, arguments = reduced[:2]
+    if len(reduced) != 2 or len(arguments) != 4 or proxy._authkey is None:
+        return reduced  # a class of the user's own
+    f, token, serializer, options = arguments
+    return make, (f, token, serializer, {**options, "authkey": bytes(proxy._authkey)})
+
+
+def _is_connection(kind: type) -> bool:
+    """Whether objects of a class are ends of a pipe of multiprocessing."""
+    connection = sys.modules.get("multiprocessing.connection")
+    return connection is not None and issubclass(kind, connection._ConnectionBase)
+
+
+def _refuse_connection(obj: Any) -> Reduced:
+    """Pickle would copy the number of the descriptor, which means something else elsewhere.
+
+    Raises:
+        TypeError: always.
+    """
+    raise TypeError(
+        f"an object of type {type(obj).__qualname__} belongs to its process and the children of "
+        f"that; use a queue of multiprocessing.Manager(), or of distio"
+    )
+
+
+def reducer_of_standard(kind: type) -> Callable[[Any], Reduced] | None:
+    """How objects of a class of the standard library are reduced, or of one derived from it."""
+    return next((reduce for has, reduce in _BY_BASE if has(kind)), None)
+
+
 STANDARD: Final[dict[type, Callable[[Any], Reduced]]] = {
     functools.cached_property: _cached_property,
     functools.singledispatchmethod: _dispatch_method,
-    local: reduce_thread_local,
+    local: _reduce_thread_local,
     struct.Struct: _struct,
     weakref.ref: _weak_reference,
     weakref.WeakMethod: _weak_reference,
@@ -84,3 +123,8 @@ STANDARD: Final[dict[type, Callable[[Any], Reduced]]] = {
 """How objects of these types are made again from their parts."""
 UNCHANGING: Final = frozenset({local, struct.Struct, type(sys.flags), type(sys.version_info)})
 """Types among them whose objects are made again in the same way each time."""
+_BY_BASE: Final = (
+    (_is_thread_local, _reduce_thread_local),
+    (_is_proxy, _reduce_proxy),
+    (_is_connection, _refuse_connection),
+)
