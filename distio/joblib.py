@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, final
 
 from joblib.parallel import (
@@ -28,6 +29,7 @@ from distio._plain._places import Where, place_asked_for, slots_of
 from distio._plain._pool import Pool
 from distio._plain._session import waiting_for_errands
 from distio._public import publish
+from distio.core.context_vars import copied, of_the_caller
 from distio.runtime.cluster import Cluster
 
 __all__ = ["DistioBackend"]
@@ -83,7 +85,9 @@ class DistioBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[mis
         if count == 1:
             raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
         self.parallel = parallel
-        self._pool = Pool(self._where(count), None, is_shared=True)
+        # batches are submitted by other threads, too
+        variables = partial(copied, of_the_caller())
+        self._pool = Pool(self._where(count), None, is_shared=True, variables=variables)
         return count
 
     def submit(

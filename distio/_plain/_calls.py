@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Future
+from contextvars import ContextVar, copy_context
 from dataclasses import replace
 from functools import partial
 from types import CoroutineType, FunctionType, MethodType
 from typing import Any, Final, NamedTuple, final
 
+from distio.core.context_vars import carried_in, is_as_copied, of_the_caller, put, reset_to
 from distio.core.ops import Blocking
 from distio.core.ops.base import IO
 from distio.core.ops.bounded import ChunkResult
@@ -61,10 +63,13 @@ class Calls(NamedTuple):
     is_whole: bool = False
     """Whether the calls are made however long they take."""
     setup: Setup | None = None
+    variables: Mapping[ContextVar[Any], Any] | None = None
+    """The context variables of the caller, of which each call finds the values."""
 
     def elsewhere(self) -> IO[Any, Any, ChunkResult]:
         """The program that makes the calls in the process of a worker."""
-        return _CallsElsewhere(_call_each, self.f, list(self.items), tuple(self[2:]))
+        options = *self[2:-1], carried_in(self.variables)
+        return _CallsElsewhere(_call_each, self.f, list(self.items), options)
 
     def on_a_thread(self, here: Callable[[Calls], ChunkResult]) -> IO[Any, Any, ChunkResult]:
         """The program that makes the calls on a thread of this process, where `here` is called."""
@@ -92,6 +97,7 @@ class _CallsElsewhere(CallElsewhere):
             of = f" of {name}" if name else ""
             for place, argument in enumerate(item, 1):
                 yield f"argument {place}{of}", argument
+        yield "", calls.variables
 
 
 def _call_each(
@@ -103,12 +109,15 @@ def _call_each(
     goes_on: bool,
     is_whole: bool,
     setup: Setup | None,
+    variables: Mapping[ContextVar[Any], Any] | None,
 ) -> ChunkResult:
     start = time.perf_counter()
     values: list[Any] = []
     failures: list[tuple[int, Any]] = []
     if setup is not None:
         _set_up(setup)
+    put(variables or {})
+    before = of_the_caller()
     for item in items:
         try:
             value = f(*item) if is_spread else f(item)
@@ -124,6 +133,8 @@ def _call_each(
             values.append(None)
             if not goes_on:
                 break
+        if not is_as_copied(copy_context(), before):
+            reset_to(before)  # the next call doesn't see what this one has set
         if not is_whole and time.perf_counter() - start > _MOST_SECONDS:
             break
     return ChunkResult(values, failures, time.perf_counter() - start)

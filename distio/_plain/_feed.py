@@ -16,6 +16,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextvars import Context
 from itertools import islice
 from queue import SimpleQueue
 from typing import Any, Final, NamedTuple, final
@@ -52,6 +53,8 @@ class Work(NamedTuple):
     called: str
     keeps_failures: bool
     """Whether an exception stands for the value of its item."""
+    variables: Context | None
+    """The context of the caller."""
 
 
 @final
@@ -183,7 +186,8 @@ class Feed:
 
     def _piece(self, items: list[Any], first: int) -> Piece:
         work = self._work
-        calls = Calls(work.f, items, work.is_spread, work.called, first, work.keeps_failures)
+        options = work.is_spread, work.called, first, work.keeps_failures
+        calls = Calls(work.f, items, *options, variables=work.variables)
         return Piece(calls, self._ended.put)
 
     def _start(self, piece: Piece) -> None:

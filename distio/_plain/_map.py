@@ -12,6 +12,7 @@ from distio._hints import says_instead
 from distio._plain._feed import Feed, Work
 from distio._plain._places import Where, place_asked_for, session_for
 from distio.core import expect
+from distio.core.context_vars import of_the_caller
 from distio.errors import MatchError
 from distio.io._progress import Bar
 from distio.runtime.cluster import Cluster
@@ -376,7 +377,8 @@ def _work(
     total = min(sizes) if len(sizes) == len(iterables) else None
     is_spread = is_spread or len(iterables) > 1
     items = zip(*iterables) if len(iterables) > 1 else iter(iterables[0])
-    return Work(f, items, total, is_spread, where, bool(keeps_failures))
+    variables = of_the_caller()
+    return Work(f, items, total, is_spread, where, bool(keeps_failures), variables)
 
 
 def _named(name: str, made: Generator[A, None, None]) -> Generator[A, None, None]:

@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor, Future
 from contextlib import AbstractContextManager, ExitStack
+from contextvars import Context
 from functools import partial
 from queue import SimpleQueue
 from typing import Any, Final, final
@@ -24,6 +25,7 @@ from distio._plain._calls import Calls, Setup, exception_in
 from distio._plain._exits import at_end_of_main, no_more_at_end_of_main
 from distio._plain._places import Where, own_session, session_for
 from distio._plain._session import Errand, Session, waiting_for_errands
+from distio.core.context_vars import of_the_caller
 from distio.core.ops.bounded import ChunkResult
 from distio.errors import ClusterClosed, WorkerLost
 from distio.result import Ok, Result
@@ -110,11 +112,20 @@ class Pool:
         where: the place.
         setup: what is called first in each process there.
         is_shared: whether others use the place as well, which so outlives the pool.
+        variables: tells the context variables of a call; without it, they are the submitter's.
     """
 
-    def __init__(self, where: Where, setup: Setup | None, *, is_shared: bool) -> None:
+    def __init__(
+        self,
+        where: Where,
+        setup: Setup | None,
+        *,
+        is_shared: bool,
+        variables: Callable[[], Context | None] = of_the_caller,
+    ) -> None:
         self._where = where
         self._setup = setup
+        self._variables = variables
         self._is_shared = is_shared
         self._guard = threading.Lock()
         self._session: Session | None = None
@@ -138,11 +149,13 @@ class Pool:
             ClusterError: the workers can't be started.
         """
         whole = partial(f, **kwargs) if kwargs else f
-        return self._start(Calls(whole, [args], True, setup=self._setup), True)
+        calls = Calls(whole, [args], True, setup=self._setup, variables=self._variables())
+        return self._start(calls, True)
 
     def submit_each(self, f: Callable[..., Any], items: Sequence[Any]) -> Future[list[Any]]:
         """Have calls made by one worker, one after another."""
-        return self._start(Calls(f, items, True, setup=self._setup, is_whole=True), False)
+        calls = Calls(f, items, True, is_whole=True, setup=self._setup, variables=self._variables())
+        return self._start(calls, False)
 
     def _start(self, calls: Calls, is_single: bool) -> Future[Any]:
         call = _Call(calls, is_single, self._told.put)

@@ -13,6 +13,7 @@ a copy of a context has a copy of that object, too.
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from contextvars import Context, ContextVar, copy_context
 from functools import cache
 from typing import Any, Final, TypeVar
@@ -36,6 +37,7 @@ __all__ = [
     "of_the_caller",
     "others_in",
     "put",
+    "reset_to",
 ]
 
 A = TypeVar("A")
@@ -114,12 +116,12 @@ def is_carried(var: ContextVar[Any]) -> bool:
     return var in _REGISTERED
 
 
-def carried_in(context: Context | None) -> Carried | None:
+def carried_in(context: Mapping[ContextVar[Any], Any] | None) -> Carried | None:
     """The values of a context that travel; None if there are none."""
     if not (_REGISTERED or context):
         return None
     if context is None:
-        context = Context()
+        context = {}
     found: Carried = {var: context.get(var, NOTHING) for var in tuple(_REGISTERED)}
     decimals = _decimal_in(context)
     if decimals is not None and _state_of(decimals) != _decimal_as_delivered():
@@ -181,7 +183,13 @@ def contents_of(carried: Carried) -> dict[str, Any]:
     }
 
 
-def put(values: Carried) -> None:
+def reset_to(context: Context | None) -> None:
+    """Let variables have the values again that they had in this copy of the current context."""
+    before: Mapping[ContextVar[Any], Any] = {} if context is None else context
+    put({var: before.get(var, NOTHING) for var in copy_context()})
+
+
+def put(values: Mapping[ContextVar[Any], Any]) -> None:
     """Set these values in the current context."""
     for var, value in values.items():
         if var is _decimal_variable():
@@ -219,7 +227,7 @@ def find_decimal_variable() -> ContextVar[Any] | None:
     return next(iter(context), None)
 
 
-def _decimal_in(context: Context | None) -> Any:
+def _decimal_in(context: Mapping[ContextVar[Any], Any] | None) -> Any:
     """The context of `decimal` in a context; None if there is none, or one of another class."""
     var = _decimal_variable() if context else None
     found = None if var is None else context.get(var)  # type: ignore[union-attr]  # it is there

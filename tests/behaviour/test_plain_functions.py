@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import itertools
 import multiprocessing
 import os
@@ -12,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +205,54 @@ def test_call_in_a_chunk_that_cannot_travel_is_among_the_items_of_the_chunk(
     (place,) = caught.value.__notes__
     assert re.search(r"at (index 40|one of the indexes \d+ to 40) of map", place)
     assert "can't travel: item 40: type _thread.lock can't be pickled" in str(caught.value)
+
+
+# -- context variables ------------------------------------------------------------------------
+
+SHOP: ContextVar[Any] = distio.carry(ContextVar("SHOP", default="none"))
+
+
+def third() -> str:
+    return str(decimal.Decimal(1) / 3)
+
+
+@pytest.mark.slow
+def test_call_finds_the_context_of_decimal_and_the_variables_of_its_caller(place: Place) -> None:
+    with decimal.localcontext() as context:
+        context.prec = 5
+        token = SHOP.set("bakery")
+        asked = distio.map(lambda _: (SHOP.get(), third()), range(3), **place)
+        pairs = distio.as_completed(lambda _: SHOP.get(), [0], **place)
+        with distio.Executor(**place) as executor:
+            future = executor.submit(third)
+            SHOP.reset(token)
+            context.prec = 9
+            assert future.result() == "0.33333"
+            assert executor.submit(third).result() == "0.333333333"
+            assert list(executor.map(lambda _: SHOP.get(), [0])) == ["none"]
+    assert list(asked) == [("bakery", "0.33333")] * 3
+    assert list(pairs) == [(0, "bakery")]
+
+
+@pytest.mark.slow
+def test_call_does_not_find_what_the_one_before_has_set(place: Place) -> None:
+    def take(n: int) -> tuple[str, int]:
+        found = SHOP.get(), decimal.getcontext().prec
+        SHOP.set(f"number {n}")
+        decimal.getcontext().prec = n + 1
+        return found
+
+    assert set(distio.map(take, range(50), **place)) == {("none", 28)}
+    assert (SHOP.get(), decimal.getcontext().prec) == ("none", 28)
+
+
+def test_variable_that_cannot_travel_is_named(cluster: distio.Cluster) -> None:
+    token = SHOP.set(LOCK)
+    try:
+        with pytest.raises(NotPicklable, match="context variable 'SHOP': type _thread"):
+            list(distio.map(abs, [1], on=cluster))
+    finally:
+        SHOP.reset(token)
 
 
 @pytest.mark.slow
