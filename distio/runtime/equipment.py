@@ -23,6 +23,7 @@ from typing import final
 from distio.runtime.addresses import URL_FILE, ipc_path, private_directory
 from distio.runtime.child_processes import ChildProcess
 from distio.runtime.cores import share_of_cores, thread_limits
+from distio.runtime.interpreter_settings import interpreter_settings
 from distio.runtime.journal.log import PRIVATE, Log, private_journal
 from distio.runtime.keys import make_cluster_keys
 from distio.runtime.launching import Lifeline, OwnStderr, Program, StartLog
@@ -80,6 +81,7 @@ class Equipment:
                 "distio_worker.local",
                 options=python_options(),
                 environment=limits,
+                settings=interpreter_settings(),
                 fork_seconds=options.start_seconds,
             )
             undo.pop_all()

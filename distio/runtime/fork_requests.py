@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from enum import IntEnum
 from typing import Final, final
 
+from distio.runtime.interpreter_settings import InterpreterSettings
 from distio.runtime.systems import make_memory_file
 
 __all__ = ["News", "Request", "hear_news", "receive_request", "send_request", "tell_news"]
@@ -40,6 +41,7 @@ class Request:
     argv: list[str]
     directory: str
     environment: dict[str, str]
+    settings: InterpreterSettings | None
     numbers: list[int]
     """The number that each of the inherited descriptors has in the process."""
 

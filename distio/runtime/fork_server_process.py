@@ -25,6 +25,7 @@ from types import FrameType
 from typing import Final, final
 
 from distio.runtime.fork_requests import News, Request, receive_request, tell_news
+from distio.runtime.interpreter_settings import set_interpreter
 from distio.runtime.systems import watch_process
 
 __all__ = ["main"]
@@ -140,6 +141,8 @@ class _Server:
         _renew_streams()
         _set_environment(request.environment)
         sys.argv[:] = request.argv
+        if request.settings is not None:
+            set_interpreter(request.settings)
         importlib.invalidate_caches()  # a module may be there that wasn't when others were imported
         signal.pthread_sigmask(signal.SIG_SETMASK, self._mask_before)
         return partial(importlib.import_module(request.module).main, request.arguments)

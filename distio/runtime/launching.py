@@ -23,6 +23,7 @@ from distio.runtime.child_processes import FIRST_FREE, ChildProcess, Spawned, in
 from distio.runtime.fork_requests import Request
 from distio.runtime.fork_server import Forked, fork, prepare
 from distio.runtime.forks import close_in_children, renew_in_children, without_forks
+from distio.runtime.interpreter_settings import InterpreterSettings
 from distio.runtime.surroundings import read_at_start, surroundings
 
 __all__ = [
@@ -63,6 +64,9 @@ def bootstrap():
     import gc, importlib
     was_enabled = gc.isenabled()
     gc.disable()
+    if parent["settings"] is not None:
+        settings = importlib.import_module("distio.runtime.interpreter_settings")
+        settings.set_interpreter(parent["settings"])
     main = importlib.import_module(module).main
     gc.freeze()
     if was_enabled:
@@ -247,6 +251,7 @@ class Program:
         module: the name of the module.
         options: the options of the interpreter.
         environment: variables beside those of this program.
+        settings: those of the interpreter; None: as Python has them.
         fork_seconds: how long the fork server, which has imported the module, may take to fork
             one; None: it has not.
 
@@ -260,6 +265,7 @@ class Program:
         *,
         options: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
+        settings: InterpreterSettings | None = None,
         fork_seconds: float | None = None,
     ) -> None:
         _check_importable(module)
@@ -269,6 +275,7 @@ class Program:
         self._argv = [*sys.argv]
         self._path = _absolute_path(self._directory)
         self._environment = {**os.environ, **(environment or {})}
+        self._settings = settings
         # with -v somebody wants to see each import of each process
         self._fork_seconds = None if sys.flags.verbose else fork_seconds
 
@@ -321,7 +328,7 @@ class Program:
                 stdout=_inherited(1),
                 stderr=_inherited(2) if log is None else log.writer,
                 pass_fds=inherits,
-                env=self._environment_of_program(),
+                env=self._environment_of_program(self._settings),
                 cwd=self._directory,
             )
 
@@ -336,6 +343,7 @@ class Program:
             self._argv,
             self._directory,
             self._environment,
+            self._settings,
             [0, 1, 2, *inherits],
         )
         with ExitStack() as stack:
@@ -370,12 +378,12 @@ class Program:
                 stdout=null,
                 stderr=null,
                 pass_fds=[control],
-                env=self._environment_of_program(),
+                env=self._environment_of_program(None),
                 cwd=self._directory,
             )
 
-    def _environment_of_program(self) -> dict[str, str]:
-        parent = {"path": self._path, "argv": self._argv}
+    def _environment_of_program(self, settings: InterpreterSettings | None) -> dict[str, str]:
+        parent = {"path": self._path, "argv": self._argv, "settings": settings}
         return {**self._environment, _PARENT: json.dumps(parent)}
 
 
