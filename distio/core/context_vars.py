@@ -2,9 +2,9 @@
 
 A fiber without any variable has no context: its step is given an empty one, which becomes the
 fiber's if a variable was set in it. A child starts with a copy of its parent's context. The values
-of variables that a program has registered with `carry` travel, and so does the context of
-`decimal`. A child that is sent elsewhere finds the defaults of all other variables. A fiber that
-has begun stays as long as it has a value that it would lose.
+of variables that a program has registered with `carry` travel, and so do the context of `decimal`
+and what NumPy does on errors. A child that is sent elsewhere finds the defaults of all other
+variables. A fiber that has begun stays as long as it has a value that it would lose.
 
 The context of `decimal` is an object that programs change in place (`getcontext().prec = 9`), so
 a copy of a context has a copy of that object, too.
@@ -13,12 +13,13 @@ a copy of a context has a copy of that object, too.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextvars import Context, ContextVar, copy_context
 from functools import cache
 from typing import Any, Final, TypeVar
 
 from distio.core import expect
+from distio.core.numpy_errors import find_numpy_variable, state_of
 from distio.errors import MatchError
 from distio.protocol.requests import NOTHING
 
@@ -126,6 +127,9 @@ def carried_in(context: Mapping[ContextVar[Any], Any] | None) -> Carried | None:
     decimals = _decimal_in(context)
     if decimals is not None and _state_of(decimals) != _decimal_as_delivered():
         found[find_decimal_variable()] = decimals.copy()  # type: ignore[index]  # it is there
+    errors = find_numpy_variable()
+    if errors is not None and errors in context:
+        found[errors] = context[errors]
     return found or None
 
 
@@ -133,8 +137,9 @@ def context_of(carried: Carried | None) -> Context | None:
     """A context with what has travelled, whose variables are registered here as well."""
     if not carried:
         return None
+    own = _of_libraries()
     for var in carried:
-        if var is not _decimal_variable():
+        if var not in own:
             carry(var)
     context = Context()
     context.run(put, {var: value for var, value in carried.items() if value is not NOTHING})
@@ -168,16 +173,17 @@ def others_in(context: Context | None) -> Carried:
     """The values in a context that don't travel."""
     if not context:
         return {}
-    has_decimal = _decimal_in(context) is not None
-    travels = {*_REGISTERED, _decimal_variable()} if has_decimal else _REGISTERED
+    travels = {*_REGISTERED, find_numpy_variable()}
+    if _decimal_in(context) is not None:
+        travels.add(_decimal_variable())
     return {var: value for var, value in context.items() if var not in travels}
 
 
 def contents_of(carried: Carried) -> dict[str, Any]:
-    """The contents of the values, by name; a context of `decimal` compares by its fields."""
-    decimals = _decimal_variable()
+    """The contents of the values, by name; those of libraries compare by their fields."""
+    own = _of_libraries()
     return {
-        var.name: _state_of(value) if var is decimals else value
+        var.name: own[var](value) if var in own else value
         for var, value in carried.items()
         if value is not NOTHING
     }
@@ -203,7 +209,22 @@ def put(values: Mapping[ContextVar[Any], Any]) -> None:
 def _is_same(var: ContextVar[Any], old: Any, new: Any) -> bool:
     if old is new or old is NOTHING or new is NOTHING:
         return old is new
-    return var is _decimal_variable() and bool(_state_of(old) == _state_of(new))
+    state = _of_libraries().get(var)
+    return state is not None and bool(state(old) == state(new))
+
+
+# -- of libraries -----------------------------------------------------------------------------
+
+
+def _of_libraries() -> dict[ContextVar[Any], Callable[[Any], Any]]:
+    """The variables of libraries that travel by themselves, and how to read the fields of each."""
+    of_decimal, of_numpy = _decimal_variable(), find_numpy_variable()
+    found: dict[ContextVar[Any], Callable[[Any], Any]] = {}
+    if of_decimal is not None:
+        found[of_decimal] = _state_of
+    if of_numpy is not None:
+        found[of_numpy] = state_of
+    return found
 
 
 # -- decimal ----------------------------------------------------------------------------------

@@ -470,18 +470,56 @@ def test_fiber_moves_again_when_it_has_reset_a_variable_that_does_not_travel() -
     assert result == Ok((None,))
 
 
-def test_numpy_error_state_keeps_a_fiber_where_it_is() -> None:
-    @io.do
-    async def divide() -> list[str]:
-        with np.errstate(divide="raise"):
+@io.do
+async def divisions(*modes: Any) -> list[str]:
+    """The handling of a division by zero within each mode, and after each."""
+    found: list[str] = []
+    if modes:
+        with np.errstate(divide=modes[0]):
             await PAUSE
-            inside = np.geterr()["divide"]
+            found.append(np.geterr()["divide"])
+            found += await divisions(*modes[1:])
+            await PAUSE
         await PAUSE
-        return [inside, np.geterr()["divide"]]
+    return [*found, np.geterr()["divide"]]
 
-    result, (reason,) = found_elsewhere(io.zip_par(divide()))
-    assert result == Ok((["raise", "warn"],))
-    assert "context variable" in reason
+
+def test_numpy_error_state_is_the_same_after_each_move(run: Any) -> None:
+    modes = "raise", "ignore", "call"
+    assert run(divisions(*modes)) == Ok([*modes, "call", "ignore", "raise", "warn"])
+
+
+def complain(kind: str, flag: int) -> None:
+    NOTED.append(f"complaint about {kind}")
+
+
+def test_numpy_error_state_is_that_of_the_parent_with_its_function_and_buffer() -> None:
+    def calculate() -> tuple[str, int]:
+        np.ones(1) / 0
+        return np.geterr()["under"], np.getbufsize()
+
+    def test() -> Any:
+        np.seterr(divide="call", under="raise")
+        np.seterrcall(complain)
+        np.setbufsize(16 * 1024)
+        return found_elsewhere(io.zip_par(io.defer(calculate)))
+
+    NOTED.clear()
+    assert Context().run(test) == (Ok((("raise", 16 * 1024),)), [])
+    assert NOTED == ["complaint about divide by zero"]
+
+
+def test_function_that_sets_another_numpy_error_state_when_repeated_is_not_deterministic() -> None:
+    @io.do
+    async def main() -> str:
+        np.seterr(divide="raise" if not NOTED else "ignore")
+        NOTED.append("begun")
+        await PAUSE
+        return str(np.geterr()["divide"])
+
+    NOTED.clear()
+    (traced,) = Context().run(moving, main()).exceptions
+    assert isinstance(traced.exception, NotDeterministic)
 
 
 class Unpicklable:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from threading import local  # noqa: TID251 (such objects travel; no thread is started)
 from typing import Any, Final
 
+from distio.core.numpy_errors import is_error_state, make_error_state, state_of
 from distio.core.pickling.finding import find_attribute
 
 __all__ = ["STANDARD", "UNCHANGING", "reducer_of_standard"]
@@ -123,7 +124,21 @@ STANDARD: Final[dict[type, Callable[[Any], Reduced]]] = {
 """How objects of these types are made again from their parts."""
 UNCHANGING: Final = frozenset({local, struct.Struct, type(sys.flags), type(sys.version_info)})
 """Types among them whose objects are made again in the same way each time."""
+
+
+def _is_capsule(kind: type) -> bool:
+    """Whether objects of a class are known to a library in C alone."""
+    return kind.__name__ == "PyCapsule" and kind.__module__ in ("builtins", "types")
+
+
+def _reduce_capsule(capsule: Any) -> Reduced:
+    if not is_error_state(capsule):
+        raise TypeError("cannot pickle 'PyCapsule' object")
+    return make_error_state, (state_of(capsule),)
+
+
 _BY_BASE: Final = (
+    (_is_capsule, _reduce_capsule),
     (_is_thread_local, _reduce_thread_local),
     (_is_proxy, _reduce_proxy),
     (_is_connection, _refuse_connection),
