@@ -44,6 +44,9 @@ class ChildProcess(Protocol):
     def kill(self) -> None:
         """Kill it, unless it has ended."""
 
+    def poll(self) -> int | None:
+        """Look for its end: its exit code, or None if it lives still."""
+
     def wait(self, timeout: float | None = None) -> int:
         """Wait until it has ended.
 

@@ -89,6 +89,12 @@ class Forked:
         """Kill it, unless it has ended."""
         self.send_signal(signal.SIGKILL)
 
+    def poll(self) -> int | None:
+        """See `ChildProcess`."""
+        while self.returncode is None and self._is_told(0):
+            self.hear()
+        return self.returncode
+
     def wait(self, timeout: float | None = None) -> int:
         """See `ChildProcess`."""
         ends = inf if timeout is None else time.monotonic() + timeout

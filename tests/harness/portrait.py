@@ -11,6 +11,8 @@ import sys
 import threading
 from typing import Any
 
+from distio.runtime.interpreter_settings import interpreter_settings
+
 
 def main(arguments: list[str]) -> None:
     """Write the portrait to a descriptor; then wait if that is asked for."""
@@ -33,6 +35,7 @@ def portrait_of_this_process(words: list[str], own: int) -> dict[str, Any]:
         "path": sys.path,
         "flags": str(sys.flags),
         "warnings": sys.warnoptions,
+        "settings": interpreter_settings(),
         "environment": dict(os.environ),
         "directory": os.getcwd(),
         "umask": mask,

@@ -22,6 +22,7 @@ from distio import Cluster, Ok, io
 from distio.runtime import fork_server, launching
 from distio.runtime.child_processes import ENDED_UNSEEN, ChildProcess, Spawned, describe_exit
 from distio.runtime.fork_server import Forked
+from distio.runtime.interpreter_settings import interpreter_settings
 from distio.runtime.launching import Program, StartLog
 from distio.runtime.process_supervisor import Child, ProcessSupervisor
 from distio.runtime.stops import Stops
@@ -87,8 +88,11 @@ def portrait(*words: str, is_forked: bool = True, **options: Any) -> Any:
 
 
 def test_forked_process_is_like_one_started_as_a_program() -> None:
-    options: Any = {"options": ["-B"], "environment": {"MORE": "of this"}}
-    assert portrait("one", "two", **options) == portrait("one", "two", is_forked=False, **options)
+    settings = {**interpreter_settings(), "recursion_limit": 3210}
+    options: Any = {"options": ["-B"], "environment": {"MORE": "of this"}, "settings": settings}
+    found = portrait("one", "two", **options)
+    assert found == portrait("one", "two", is_forked=False, **options)
+    assert found["settings"] == settings
 
 
 def test_forked_process_of_unbuffered_python_has_such_streams() -> None:
@@ -223,6 +227,14 @@ def test_forked_process_that_is_killed_has_the_signal_as_its_exit_code() -> None
     process.send_signal(signal.SIGTERM)  # nobody gets it
     process.close()
     process.kill()
+
+
+def test_forked_process_is_asked_whether_it_has_ended_without_waiting() -> None:
+    process, _ = started("waits")
+    assert process.poll() is None
+    process.kill()
+    assert process.wait(PATIENCE) == process.poll() == -signal.SIGKILL
+    process.close()
 
 
 def test_forked_process_that_fails_writes_why_to_its_log() -> None:
