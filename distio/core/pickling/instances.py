@@ -18,7 +18,6 @@ __all__ = ["has_own_constructor", "is_made_so", "past_constructor", "with_attrib
 
 Reduced = tuple[Any, ...]
 _NEW_OBJECT: Final = copyreg.__newobj__  # type: ignore[attr-defined]  # typeshed lacks it
-
 _WITH_ITEMS: Final = 5
 """The number of parts in how pickle makes an object, up to those of a container."""
 
@@ -79,7 +78,8 @@ def with_attributes(obj: Any, reduced: Reduced) -> Reduced:
         return reduced
     make, arguments, state, *items = (*reduced, None, None, None)[:_WITH_ITEMS]
     parts = state if isinstance(state, tuple) else (state,)
-    if any(isinstance(part, dict) and part.keys() >= attributes.keys() for part in parts):
+    has_them = any(isinstance(part, dict) and part.keys() >= attributes.keys() for part in parts)
+    if has_them or (state is not None and not hasattr(obj, "__setstate__")):
         return reduced
     return make, arguments, (state, attributes), *items, _set_state
 
