@@ -205,6 +205,12 @@ def test_attributes_that_a_class_leaves_out_stay(home: Any) -> None:
     assert vars(Elsewhere().gets(frozen)) == {"kept": 1}
 
 
+def test_attributes_of_an_installed_class_are_its_own_business(tmp_path: Path) -> None:
+    mapped = numpy.memmap(tmp_path / "numbers", dtype="f4", mode="w+", shape=(3,))
+    mapped[:] = [1, 2, 3]
+    assert Elsewhere().gets(mapped).tolist() == [1, 2, 3]
+
+
 def test_only_object_of_its_class_is_the_only_one_there(home: Any) -> None:
     f, arrived = Elsewhere().gets((home.Only, home.Only()))
     assert f() is arrived

@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from types import FunctionType
 from typing import Any, Final
 
+from distio.core.pickling.modules import is_everywhere
+
 __all__ = ["has_own_constructor", "is_made_so", "past_constructor", "with_attributes"]
 
 Reduced = tuple[Any, ...]
@@ -85,6 +87,8 @@ def with_attributes(obj: Any, reduced: Reduced) -> Reduced:
 
 
 def _may_lose_attributes(kind: type) -> bool:
+    if is_everywhere(str(kind.__module__)):  # its authors know what is to be left out
+        return False
     base = _base_that_reduces(kind)
     if base is object or base is kind or _is_of_user(getattr(kind, "__getstate__", None)):
         return False
