@@ -100,6 +100,16 @@ class Given(tuple):
     def __new__(cls, a, b): return super().__new__(cls, (b, a))
     def __getnewargs__(self): return self[1], self[0]
 
+class Ratio:
+    __slots__ = ("above", "below")
+    def __new__(cls, above, below):
+        made = super().__new__(cls)
+        made.above, made.below = above, below
+        return made
+    def __getnewargs__(self): return self.above, self.below
+    def __getstate__(self): return None
+    def __eq__(self, other): return (self.above, self.below) == (other.above, other.below)
+
 class Passing(set):
     def __init__(self, *args): super().__init__(*args)
 
@@ -161,6 +171,7 @@ def made_of(script: Script) -> Any:
         "Table('t')",
         "Derived(1, 2)",
         "Given(1, 2)",
+        "Ratio(1, 2)",
         "Passing([1, 2])",
         "Named(1, 2)",
     ],

@@ -26,12 +26,14 @@ _WITH_ITEMS: Final = 5
 
 def has_own_constructor(kind: type) -> bool:
     """Whether objects may not be made as pickle does it by itself: by `__new__` with a value."""
-    if hasattr(kind, "__getnewargs_ex__") or not _is_of_user(kind.__new__):
+    own_arguments = getattr(kind, "__getnewargs__", None)  # those of built-in bases are values
+    says_itself = hasattr(kind, "__getnewargs_ex__") or _is_of_user(own_arguments)
+    if says_itself or not _is_of_user(kind.__new__):
         return False
-    base = _base_with(kind, "__new__", is_built_in=True)
-    if base is object:
-        return not _takes(kind.__new__, (kind,))
-    return not _is_of_user(getattr(kind, "__getnewargs__", None))
+    is_bare = _base_with(kind, "__new__", is_built_in=True) is object
+    if is_bare or _is_installed(kind):
+        return not _takes(kind.__new__, (kind,) if is_bare else (kind, None))
+    return True
 
 
 def is_made_so(kind: type, reduced: Reduced) -> bool:
@@ -87,7 +89,7 @@ def with_attributes(obj: Any, reduced: Reduced) -> Reduced:
 
 
 def _may_lose_attributes(kind: type) -> bool:
-    if is_everywhere(str(kind.__module__)):  # its authors know what is to be left out
+    if _is_installed(kind):
         return False
     base = _base_that_reduces(kind)
     if base is object or base is kind or _is_of_user(getattr(kind, "__getstate__", None)):
@@ -111,7 +113,7 @@ def _is_called_so(kind: type, arguments: Sequence[Any]) -> bool:
     base: Any = _base_that_reduces(kind)
     if base is kind:
         return True
-    is_built_in = _is_reduced_in_c(base)
+    is_built_in = _is_reduced_in_c(base) and not _is_installed(kind)
     is_overridden = _is_of_user(kind.__new__) and kind.__new__ is not base.__new__
     if is_overridden and (is_built_in or not _takes(kind.__new__, (kind, *arguments))):
         return False
@@ -137,6 +139,11 @@ def _takes(f: Callable[..., Any], arguments: Sequence[Any], *, is_collecting: bo
     collects = inspect.Parameter.VAR_POSITIONAL
     kinds = [signature.parameters[name].kind for name in bound.arguments]
     return is_collecting or collects not in kinds
+
+
+def _is_installed(kind: type) -> bool:
+    """Whether a class is one whose authors have seen to it that pickle does right by itself."""
+    return is_everywhere(str(kind.__module__))
 
 
 def _is_of_user(f: Any) -> bool:
