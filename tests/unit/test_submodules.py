@@ -93,6 +93,32 @@ def test_module_that_is_imported_after_the_first_pickle_is_in_the_next(script: S
     assert arrives(lambda: home.g)()() == 5
 
 
+def test_function_arrives_whose_variables_answer_comparisons_in_their_own_way(
+    script: Script,
+) -> None:
+    home = script(
+        """
+        import stall
+        class Table:
+            def __eq__(self, other): raise ValueError("no truth in this")
+            __hash__ = None
+        table = Table()
+        def f(): return type(table).__name__, stall.price
+        """
+    )
+    assert arrives(home.f)() == ("Table", 3)
+
+
+def test_package_whose_attributes_are_computed_is_asked_for_none(
+    script: Script, tmp_path: Path
+) -> None:
+    text = "price = 3\ndef __getattr__(name): raise ValueError(name)"
+    (tmp_path / "stall.py").write_text(text)
+    (tmp_path / "stall").rename(tmp_path / "closed")
+    home = script("import stall\ndef f(): return stall.price")
+    assert arrives(home.f)() == 3
+
+
 def test_package_without_the_module_is_told_with_the_function(script: Script) -> None:
     home = script("import stall.bread\ndef f(): return stall.bread.count")
     payload = joined(dump(lambda: home.f).whole())

@@ -83,7 +83,7 @@ def with_attributes(obj: Any, reduced: Reduced) -> Reduced:
     make, arguments, state, *items = (*reduced, None, None, None)[:_WITH_ITEMS]
     parts = state if isinstance(state, tuple) else (state,)
     has_them = any(isinstance(part, dict) and part.keys() >= attributes.keys() for part in parts)
-    if has_them or (state is not None and not hasattr(obj, "__setstate__")):
+    if has_them or (state is not None and not hasattr(type(obj), "__setstate__")):
         return reduced
     return make, arguments, (state, attributes), *items, _set_state
 

@@ -248,14 +248,14 @@ class Scope:
         """
         if not _may_be_missing(module):
             return ""
-        package = sys.modules.get(module.__name__.partition(".")[0])
+        package = sys.modules.get(module.__name__.partition(".")[0], module)
         return next(
             (
                 f"the function {by.__qualname__} "
                 f"({by.__code__.co_filename}:{by.__code__.co_firstlineno})"
                 for namespace in self.namespaces
                 for name, by in namespace.needed.items()
-                if by and namespace.names.get(name) in (module, package)
+                if by and any(namespace.names.get(name) is each for each in (module, package))
             ),
             "",
         )

@@ -25,7 +25,7 @@ def packages_of(f: FunctionType, facts: CodeFacts) -> Iterator[ModuleType]:
     seen: set[str] = set()
     while pending:
         package = pending.pop()
-        if type(package) is not ModuleType or not hasattr(package, "__path__"):
+        if type(package) is not ModuleType or "__path__" not in vars(package):
             continue
         if package.__name__ not in seen:
             seen.add(package.__name__)
