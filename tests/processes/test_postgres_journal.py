@@ -267,17 +267,22 @@ def test_journal_is_opened_when_the_last_holder_is_about_to_go(
     monkeypatch.setattr("distio.runtime.journal.postgres._LEAVES_MILLISECONDS", PATIENCE * 1000)
     former = journal_at(url)
     fill(former, last=5)
+    was_refused = threading.Event()
 
     def leave() -> None:
         with psycopg.connect(url, autocommit=True, client_encoding="utf8") as db:
-            while not db.execute("SELECT 1 FROM pg_locks WHERE NOT granted").fetchall():
+            waiting = "SELECT 1 FROM pg_locks WHERE NOT granted"
+            while not (was_refused.is_set() or db.execute(waiting).fetchall()):
                 pass
         former.close()
 
     leaving = threading.Thread(target=leave)
     leaving.start()
-    assert taken_up(url)[0] == 5
-    leaving.join()
+    try:
+        assert taken_up(url)[0] == 5
+    finally:
+        was_refused.set()
+        leaving.join()
 
 
 def test_turn_that_was_committed_before_the_connection_broke_is_there_once(url: str) -> None:
