@@ -10,6 +10,9 @@ from typing import Any
 import numpy
 import pytest
 
+from distio import io
+from distio.core.pickling.dumping import dump
+from tests.harness.effort import bytecodes
 from tests.harness.scripts import Elsewhere, Script, script_in
 
 SCRIPT = """
@@ -238,3 +241,9 @@ def test_object_of_an_installed_class_arrives_though_pickle_alone_cannot_make_it
     with pytest.raises(TypeError):
         pickle.loads(pickle.dumps(kind))
     assert Elsewhere().gets(kind).eps == kind.eps
+
+
+def test_operation_costs_little_more_than_what_it_calls() -> None:
+    program = io.defer(abs)
+    dump(program)
+    assert bytecodes(lambda: dump(program)) < 2 * bytecodes(lambda: dump(abs))

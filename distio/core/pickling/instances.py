@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import copyreg
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from inspect import CO_VARARGS
 from types import FunctionType
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from distio.core.pickling.modules import is_everywhere
 
@@ -114,8 +115,9 @@ def _is_called_so(kind: type, arguments: Sequence[Any]) -> bool:
     if base is kind:
         return True
     is_built_in = _is_reduced_in_c(base) and not _is_installed(kind)
-    is_overridden = _is_of_user(kind.__new__) and kind.__new__ is not base.__new__
-    if is_overridden and (is_built_in or not _takes(kind.__new__, (kind, *arguments))):
+    new: Any = kind.__new__
+    is_overridden = _is_of_user(new) and new is not base.__new__
+    if is_overridden and (is_built_in or not _takes(new, (kind, *arguments))):
         return False
     init: Any = getattr(kind, "__init__")  # noqa: B009 (type checkers take it for unsound)
     if not _is_of_user(init) or init is base.__init__:
@@ -123,7 +125,7 @@ def _is_called_so(kind: type, arguments: Sequence[Any]) -> bool:
     return _takes(init, (None, *arguments), is_collecting=not is_built_in)
 
 
-def _takes(f: Callable[..., Any], arguments: Sequence[Any], *, is_collecting: bool = True) -> bool:
+def _takes(f: FunctionType, arguments: Sequence[Any], *, is_collecting: bool = True) -> bool:
     """Whether a function has a parameter for each of some arguments.
 
     Args:
@@ -131,6 +133,16 @@ def _takes(f: Callable[..., Any], arguments: Sequence[Any], *, is_collecting: bo
         arguments: those.
         is_collecting: whether a parameter like `*args` counts, too.
     """
+    if vars(f):  # it may be decorated, and so take what another function does
+        return _takes_by_signature(f, arguments, is_collecting=is_collecting)
+    code, count = f.__code__, len(arguments)  # a signature takes thirty times as long
+    defaults, named = f.__defaults__ or (), f.__kwdefaults__ or ()
+    if len(named) < code.co_kwonlyargcount or count < code.co_argcount - len(defaults):
+        return False
+    return count <= code.co_argcount or (is_collecting and bool(code.co_flags & CO_VARARGS))
+
+
+def _takes_by_signature(f: FunctionType, arguments: Sequence[Any], *, is_collecting: bool) -> bool:
     signature = inspect.signature(f)
     try:
         bound = signature.bind(*arguments)
@@ -146,7 +158,7 @@ def _is_installed(kind: type) -> bool:
     return is_everywhere(str(kind.__module__))
 
 
-def _is_of_user(f: Any) -> bool:
+def _is_of_user(f: Any) -> TypeGuard[FunctionType]:
     return isinstance(f, FunctionType)
 
 

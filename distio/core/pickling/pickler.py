@@ -396,7 +396,8 @@ def _reducer_for(kind: type) -> _Reducer:
         return _as_pickle_does
     is_custom = kind.__reduce_ex__ is not object.__reduce_ex__
     if is_custom or kind.__reduce__ is not object.__reduce__:
-        return Pickler.reduce_custom
+        is_ours = str(kind.__module__).startswith(_OURS)
+        return _as_pickle_does if is_ours else Pickler.reduce_custom
     is_constructed = has_own_constructor(kind)
     if kind.__dictoffset__ and kind.__basicsize__ <= _BARE.__basicsize__:  # it has no slots
         return Pickler.reduce_constructed if is_constructed else Pickler.reduce_instance
