@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from contextvars import ContextVar
-from typing import Any, Final
+from typing import Any, Final, final
 
 from distio.core.fiber import Handle
 from distio.protocol.domains import PrimitiveKind
@@ -70,20 +69,28 @@ def _claim_of(key: int | str) -> Any:
     return None if claims is None or isinstance(key, str) else claims.get(key)
 
 
-@contextmanager
-def opening_with(
-    claims: Iterable[Any], handles: Iterable[Handle[Any, Any, Any]] = ()
-) -> Iterator[None]:
-    """Open a payload that came with these claims.
+def opening_with(claims: Iterable[Any], handles: Iterable[Handle[Any, Any, Any]] = ()) -> _Claims:
+    """A context in which a payload is opened that came with these claims.
 
     The payload gets these handles themselves instead of copies."""
     by_key: dict[int, Any] = {claim.key: claim for claim in claims}
-    by_key.update((handle.id, handle) for handle in handles)
-    token = _claims.set(by_key)
-    try:
-        yield
-    finally:
-        _claims.reset(token)
+    if handles:
+        by_key.update((handle.id, handle) for handle in handles)
+    return _Claims(by_key)
+
+
+@final
+class _Claims:
+    __slots__ = ("_by_key", "_outer")
+
+    def __init__(self, by_key: dict[int, Any]) -> None:
+        self._by_key = by_key
+
+    def __enter__(self) -> None:
+        self._outer = _claims.set(self._by_key)
+
+    def __exit__(self, *_: object) -> None:
+        _claims.reset(self._outer)
 
 
 def claims_of(references: Iterable[Reference]) -> list[Any]:

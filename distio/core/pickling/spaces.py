@@ -16,9 +16,8 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping
+from contextvars import ContextVar, Token
 from importlib.machinery import ModuleSpec
 from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, final
@@ -346,7 +345,7 @@ os.register_at_fork(after_in_child=_start_anew)
 class _Load:
     """A pickle that is being opened."""
 
-    __slots__ = ("_filled", "_space", "attachments", "made", "opened", "unfilled")
+    __slots__ = ("_filled", "_outer", "_space", "attachments", "made", "opened", "unfilled")
 
     def __init__(self, opened: Opened | None, attachments: Mapping[bytes, Bytes]) -> None:
         self.opened = opened
@@ -358,6 +357,15 @@ class _Load:
         """By identity: classes that were made, but whose state is to come; `made` has them, too."""
         self._filled: list[tuple[ClassId, Origin, type]] = []
         self._space: ObjectSpace | None = None
+        self._outer: Token[_Load] | None = None
+
+    def __enter__(self) -> None:
+        self._outer = _load.set(self)
+
+    def __exit__(self, *_: object) -> None:
+        assert self._outer is not None
+        _load.reset(self._outer)
+        self._end()
 
     def lock(self, space: ObjectSpace) -> None:
         """Lock the space until this pickle is opened: no other thread makes classes of these
@@ -373,7 +381,7 @@ class _Load:
             self._filled.append((*made, cls))
         return made is not None
 
-    def end(self) -> None:
+    def _end(self) -> None:
         """The dump is opened, or could not be."""
         if self._space is not None:
             for id, origin, cls in self._filled:
@@ -384,18 +392,10 @@ class _Load:
 _load: Final[ContextVar[_Load]] = ContextVar("load")
 
 
-@contextmanager
-def opening(
-    opened: Opened | None, attachments: Mapping[bytes, Bytes] | None = None
-) -> Iterator[None]:
-    """Unpickling in this context refers to these namespaces, and to these attachments by digest."""
-    load = _Load(opened, attachments or {})
-    token = _load.set(load)
-    try:
-        yield
-    finally:
-        _load.reset(token)
-        load.end()
+def opening(opened: Opened | None, attachments: Mapping[bytes, Bytes] | None = None) -> _Load:
+    """A context in which unpickling refers to these namespaces, and to these attachments by
+    digest."""
+    return _Load(opened, attachments or {})
 
 
 def attachment(digest: bytes) -> bytes:
