@@ -47,6 +47,8 @@ class Limits(NamedTuple):
     """Tiny messages that are read, and not taken up yet, have ten times as many bytes."""
 
 
+_LANES: Final = tuple(Lane)  # to call an enum takes longer than all else about a head
+
 STRANGER: Final = Limits(1, 64 * 1024, 4 * 1024)
 """Of a peer that isn't a member: a message that is larger isn't even read."""
 MEMBER: Final = Limits(2**20, 8 * 1024**3, 64 * 1024)
@@ -103,6 +105,8 @@ class Assembler:
         """How long the next part is; none is empty."""
         self._take: Callable[[Any], None] = self._take_head
         """The method that takes up the next part."""
+        self._is_between = True
+        """Whether the next part is a head."""
         self._lane = Lane.SPEAKER
         self._lengths: deque[int] = deque()
         """Those of the frames that are still to come, in order."""
@@ -128,7 +132,8 @@ class Assembler:
         Raises:
             BrokenFraming: they don't come from `framed`, or break the limits.
         """
-        at, end = 0, len(data)
+        end = len(data)
+        at = self._take_whole(data, end) if self._is_between and self._room is None else 0
         while True:
             room = self.room
             if room is not None:
@@ -145,6 +150,22 @@ class Assembler:
             at += self._wants
             self._take(part)
 
+    def _take_whole(self, data: memoryview, end: int) -> int:
+        """Take up the messages of one frame that are whole: almost always, that is all there is.
+
+        Returns:
+            Where they end: what follows is taken up part by part.
+        """
+        at, most = 0, self.limits.frame_bytes
+        while (frame := at + _HEAD.size) < end:
+            mark, lane, count, length = _HEAD.unpack_from(data, at)
+            is_whole = count == 1 and 0 < length <= min(most, end - frame)
+            if not is_whole or mark != _MARK or lane > Lane.LISTENER:
+                break
+            at = frame + length
+            self.messages.append((_LANES[lane], [bytes(data[frame:at])]))
+        return at
+
     # -- parts ----------------------------------------------------------------------------
 
     def _take_head(self, part: Any) -> None:
@@ -153,7 +174,7 @@ class Assembler:
             raise BrokenFraming("not the framing of distio")
         if count > self.limits.frames:
             raise BrokenFraming(f"a message that is too large ({count:,} frames)")
-        self._lane = Lane(lane)
+        self._lane, self._is_between = _LANES[lane], False
         self._lengths.append(self._checked(first))
         self._wants = _LENGTH.size * (count - 1)
         self._take = self._take_table
@@ -178,7 +199,7 @@ class Assembler:
             return
         self.messages.append((self._lane, self._frames))
         self._frames = []
-        self._wants, self._take = _HEAD.size, self._take_head
+        self._wants, self._take, self._is_between = _HEAD.size, self._take_head, True
 
     def _checked(self, length: int) -> int:
         if length > self.limits.frame_bytes:

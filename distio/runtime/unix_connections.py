@@ -106,6 +106,8 @@ class UnixConnections:
         with without_forks():
             self._selector = selectors.DefaultSelector()
             close_in_children(self._selector)
+        self.ends: Final[int] = self._selector.fileno()  # type: ignore[attr-defined,unused-ignore]
+        """The same as `sources`."""
         self._listener = open_stream()
         try:
             self._listener.setblocking(False)
@@ -124,11 +126,6 @@ class UnixConnections:
     def sources(self) -> tuple[int]:
         """The one descriptor to poll: it tells of all."""
         return (self.ends,)
-
-    @property
-    def ends(self) -> int:
-        """The same."""
-        return self._selector.fileno()  # type: ignore[attr-defined,no-any-return,unused-ignore]
 
     def look(self, events: Set[Any]) -> None:
         """Take up who has something to say, who takes something again, and who connects."""
@@ -256,12 +253,12 @@ class UnixConnections:
 
     def send(self, address: bytes, frames: Frames) -> None:
         """Send this message at once, or as soon as its peer takes it."""
-        number, lane = divmod(int.from_bytes(address, "big"), 2)
-        peer = self._peers.get(number)
+        where = int.from_bytes(address, "big")
+        peer = self._peers.get(where >> 1)
         if peer is None:
             log.debug("a peer can't be reached: it has hung up")
             return
-        peer.channel.send(Lane(lane), frames)
+        peer.channel.send(Lane.LISTENER if where & 1 else Lane.SPEAKER, frames)
         if peer.channel.is_blocked != peer.waits_for_room:
             self._await_room(peer)
 
