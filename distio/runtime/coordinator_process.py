@@ -12,6 +12,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -26,8 +27,9 @@ from distio.coordination.journal.inputs import (
     Ticked,
 )
 from distio.coordination.state.members import MemberRecord
-from distio.protocol.codec import MalformedFrame, Share, from_coordinator, from_member
+from distio.protocol.codec import MalformedFrame, from_coordinator, from_member
 from distio.protocol.messages import HANDSHAKE
+from distio.protocol.pieces import SharedPart
 from distio.runtime.addresses import ipc_path
 from distio.runtime.connections import Arrival, Connections
 from distio.runtime.coordinator_options import CoordinatorOptions
@@ -229,7 +231,8 @@ class CoordinatorProcess:
 
     def _serve(self) -> None:
         while not self._is_over:
-            events = self._poller.poll(self._milliseconds_to_wait())
+            deadline = self._board.next_deadline()
+            events = self._poller.poll(self._milliseconds_to_wait(deadline))
             began = time.monotonic()
             if self._stopper.reader in events:
                 self._stopper.clear()
@@ -245,8 +248,8 @@ class CoordinatorProcess:
             self.instruments.note_dropped_logs()
             for member in self._peers.ended(events):
                 self._lose_ended(member)
-            if self._is_timer_due():
-                self._decider.take_in(Ticked(self._decider.now()))
+            if deadline is not None and deadline <= (now := self._decider.now()):
+                self._decider.take_in(Ticked(now))
             self._lose_silent()
             self._send_batches()
             self._decider.commit(self._wait_for_room)
@@ -256,8 +259,10 @@ class CoordinatorProcess:
 
     @property
     def _is_over(self) -> bool:
+        if not self._is_closing:
+            return False
         has_left = self._decider.outlives_program and self._board.is_empty
-        return self._is_closing and (self._board.is_closed or has_left)
+        return self._board.is_closed or has_left
 
     def _may_go_on(self) -> bool:
         """Listen to whoever has told it to stop; return whether something is left to be done."""
@@ -284,14 +289,10 @@ class CoordinatorProcess:
         end = Emptied if self._decider.outlives_program else Closed
         self._decider.take_in(end(self._decider.now(), reason, _ORPHANS_MAY_TAKE_SECONDS))
 
-    def _is_timer_due(self) -> bool:
-        deadline = self._board.next_deadline()
-        return deadline is not None and deadline <= self._decider.now()
-
-    def _milliseconds_to_wait(self) -> int | None:
+    def _milliseconds_to_wait(self, deadline: float | None) -> int | None:
         if self._connections.is_behind:
             return 0
-        deadline, look = self._board.next_deadline(), self._connections.look_at
+        look = self._connections.look_at
         waits = [] if deadline is None else [deadline - self._decider.now()]
         if (seconds := self._decider.seconds_to_checkpoint) is not None:
             waits.append(seconds)
@@ -336,7 +337,8 @@ class CoordinatorProcess:
                 self._refuse(address, f"{_TOO_LARGE} ({size:,} bytes)", is_seen=False)
                 return
         try:
-            take = None if self._shared is None or member is None else self._shared.taker(member)
+            shared = self._shared
+            take = None if shared is None or member is None else partial(shared.take, member)
             batch = from_member.read(frames, take)
         except MalformedFrame as error:
             is_seen = connections.note(arrival)
@@ -371,6 +373,8 @@ class CoordinatorProcess:
         """See the end of the process of a member, if its handshake is complete."""
         member, members = self._board.member_at(arrival.address), self._board.machine.members
         if member in members:
+            if self._shared is not None:
+                self._shared.joined(member)
             connection = self._connections.admit(arrival)
             self._peers.keep_only(members)
             hello = members[member].hello
@@ -401,7 +405,8 @@ class CoordinatorProcess:
             for address, batch in outgoing.items():
                 try:
                     header = self._board.header(address)
-                    frames = from_coordinator.encode(batch, *header, self._share_with(address))
+                    share = None if self._shared is None else partial(self._share, address)
+                    frames = from_coordinator.encode(batch, *header, share)
                 except Exception as error:
                     log.exception("messages to a member can't be encoded")
                     reason = f"messages to this peer can't be encoded ({error!r:.200})"
@@ -410,13 +415,13 @@ class CoordinatorProcess:
                     continue
                 self._connections.send(address, frames)
 
-    def _share_with(self, address: bytes) -> Share | None:
-        """The function that gives shared memory to the member at this address."""
+    def _share(self, address: bytes, part: SharedPart) -> bytes | None:
+        """Give a part to the member at this address, if it shares memory with this process."""
         member = self._board.member_at(address)
         record = None if member is None else self._board.machine.members.get(member)
         if self._shared is None or record is None:
             return None
-        return self._shared.sharer(record.id, is_here=self._is_own_worker(record))
+        return self._shared.share(record.id, part, is_here=self._is_own_worker(record))
 
     # -- the end --------------------------------------------------------------------------
 

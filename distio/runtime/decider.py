@@ -15,6 +15,7 @@ from distio.coordination.journal.inputs import Heard, HungUp, Input, Refused, Re
 from distio.coordination.journal.payloads import detached_of
 from distio.coordination.membership.handshakes import Handshakes
 from distio.coordination.membership.identity import Identity
+from distio.coordination.membership.session import count_numbered
 from distio.coordination.settings import Settings
 from distio.coordination.state.store import Keep
 from distio.protocol.codec import Batch
@@ -130,7 +131,7 @@ class Decider:
         """Tell the machine of a batch of messages, which has come as these frames."""
         now = self.now()
         if self._journal is not None and self._is_of_use(address, batch):
-            is_change = any(message.is_numbered for message in batch.messages)
+            is_change = count_numbered(batch.messages) > 0
             header = [*map(bytes, frames[:1])]
             detached = detached_of(batch, self._journal.blobs)
             heard = Heard(now, address, [*header, *detached], identity)

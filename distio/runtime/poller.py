@@ -69,7 +69,9 @@ class Poller:
         sockets, left = self._sockets, milliseconds
         until = 0.0 if milliseconds is None else time.monotonic() + milliseconds / 1000
         while True:
-            events: set[Any] = {socket for socket in sockets.values() if self._has_come(socket)}
+            events: set[Any] = set()
+            if sockets:
+                events = {socket for socket in sockets.values() if self._has_come(socket)}
             ready = self._poll.poll(0 if events else left)
             for descriptor, what in ready:
                 if descriptor == self._writable:

@@ -36,7 +36,7 @@ from typing import Final, final
 from weakref import WeakValueDictionary
 
 from distio.coordination.journal.blobs import KeptPart
-from distio.protocol.codec import MalformedFrame, Share, Take
+from distio.protocol.codec import MalformedFrame
 from distio.protocol.pieces import Piece, SharedPart, digest_of
 
 __all__ = [
@@ -210,19 +210,18 @@ class CoordinatorMemory:
         part = self._parts[label] = _NamedPart(_NamedFile(path), label, size)
         return part
 
-    def taker(self, member: int) -> Take:
-        """The function that takes the parts which this member gives."""
-
-        def take(told: bytes) -> Piece:
-            name, label = parsed(told)
-            given = self._root.path / str(member) / name
-            try:
-                return self._taken(given, label)
-            except OSError as error:
-                raise MalformedFrame(f"shared memory that isn't there: {error}") from error
-
+    def joined(self, member: int) -> None:
+        """This member may leave parts behind of which it has not told."""
         self._members.add(member)
-        return take
+
+    def take(self, member: int, told: bytes) -> Piece:
+        """Take a part that this member gives; see `codec.Take`."""
+        name, label = parsed(told)
+        given = self._root.path / str(member) / name
+        try:
+            return self._taken(given, label)
+        except OSError as error:
+            raise MalformedFrame(f"shared memory that isn't there: {error}") from error
 
     def _taken(self, given: Path, label: bytes) -> _NamedPart:
         found = given.lstat()
@@ -236,33 +235,30 @@ class CoordinatorMemory:
         os.rename(given, path)
         return self._noted(path, label, found.st_size)
 
-    def sharer(self, member: int, *, is_here: bool) -> Share:
-        """The function that gives parts to this member, if it shares memory with this process.
+    def share(self, member: int, part: SharedPart, *, is_here: bool) -> bytes | None:
+        """Give a part to this member, if it shares memory with this process; see `codec.Share`.
 
         Args:
             member: which.
+            part: the part.
             is_here: whether it sees the directory, as is known before it has said so: it may be
                 given something while it still joins.
         """
-
-        def share(part: SharedPart) -> bytes | None:
-            own = self._root.path / str(member)
-            try:
-                if is_here:
-                    own.mkdir(mode=0o700, exist_ok=True)
-                elif not own.exists():
-                    return None
-                named = self._named(part)
-                if named is None:
-                    return None
-                name = self._next_name()
-                named.link(own / name)
-            except OSError:
-                return None
-            return f"{name} {part.label.hex()}".encode()
-
         self._members.add(member)
-        return share
+        own = self._root.path / str(member)
+        try:
+            if is_here:
+                own.mkdir(mode=0o700, exist_ok=True)
+            elif not own.exists():
+                return None
+            named = self._named(part)
+            if named is None:
+                return None
+            name = self._next_name()
+            named.link(own / name)
+        except OSError:
+            return None
+        return f"{name} {part.label.hex()}".encode()
 
     def _next_name(self) -> str:
         self._count += 1

@@ -7,6 +7,7 @@ import os
 import stat
 import sys
 from collections.abc import Iterator, Sized
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,10 +58,10 @@ def given(part: SharedPart, cluster: Cluster) -> SharedPart:
     """The part that the second member gets for one of the first, by way of the coordinator."""
     told = cluster.first.share(part)
     assert told is not None
-    kept = cluster.coordinator.taker(1)(told)
+    kept = cluster.coordinator.take(1, told)
     assert not isinstance(kept, bytes | memoryview)
     assert len(kept) == len(part)
-    told = cluster.coordinator.sharer(2, is_here=False)(kept)
+    told = cluster.coordinator.share(2, kept, is_here=False)
     assert told is not None
     taken = cluster.second.take(told)
     assert not isinstance(taken, bytes | memoryview)
@@ -156,7 +157,7 @@ def test_part_is_given_again_though_others_have_dropped_it(cluster: Cluster) -> 
 
     told = cluster.second.share(taken)
     assert told is not None
-    again = cluster.coordinator.taker(2)(told)
+    again = cluster.coordinator.take(2, told)
     assert isinstance(again, Sized)
     assert len(again) == len(DATA)
 
@@ -227,7 +228,7 @@ def test_bytes_that_the_coordinator_keeps_for_others_are_known_again(cluster: Cl
     part = put(cluster.first)
     label, told = part.label, cluster.first.share(part)
     assert told is not None
-    kept = cluster.coordinator.taker(1)(told)
+    kept = cluster.coordinator.take(1, told)
     del part
     again = put(cluster.first)
     assert put(cluster.first, DATA[:-1] + b"!").label != label
@@ -241,7 +242,7 @@ def test_bytes_that_the_coordinator_keeps_for_others_are_known_again(cluster: Cl
 def test_part_that_is_given_twice_has_one_name_at_the_coordinator(cluster: Cluster) -> None:
     part = put(cluster.first)
     told = [cluster.first.share(part), cluster.first.share(part)]
-    first, second = (cluster.coordinator.taker(1)(each) for each in told if each is not None)
+    first, second = (cluster.coordinator.take(1, each) for each in told if each is not None)
     assert first is second
     del part
 
@@ -251,11 +252,11 @@ def test_part_that_is_given_twice_has_one_name_at_the_coordinator(cluster: Clust
 def test_other_bytes_under_a_label_that_is_known_are_refused(cluster: Cluster) -> None:
     told = cluster.first.share(put(cluster.first))
     assert told is not None
-    kept = cluster.coordinator.taker(1)(told)
+    kept = cluster.coordinator.take(1, told)
     assert isinstance(kept, Sized)
     (cluster.root / "1" / "m9").write_bytes(DATA + DATA)
     with pytest.raises(MalformedFrame):
-        cluster.coordinator.taker(1)(b"m9 " + told.partition(b" ")[2])
+        cluster.coordinator.take(1, b"m9 " + told.partition(b" ")[2])
 
 
 def test_bytes_that_two_threads_put_at_once_are_one_part(
@@ -293,10 +294,10 @@ def test_part_that_nobody_has_is_found_by_nobody_while_its_file_is_closed(
 def test_worker_that_still_joins_is_given_parts(cluster: Cluster) -> None:
     told = cluster.first.share(put(cluster.first))
     assert told is not None
-    kept = cluster.coordinator.taker(1)(told)
+    kept = cluster.coordinator.take(1, told)
     assert not isinstance(kept, bytes | memoryview)
-    assert cluster.coordinator.sharer(3, is_here=False)(kept) is None
-    told = cluster.coordinator.sharer(3, is_here=True)(kept)
+    assert cluster.coordinator.share(3, kept, is_here=False) is None
+    told = cluster.coordinator.share(3, kept, is_here=True)
     assert told is not None
     taken = MemberMemory(cluster.root, 3).take(told)
 
@@ -331,9 +332,9 @@ def test_process_with_many_parts_shares_no_more_and_copies_what_comes(
     part = put(cluster.first)
     told = cluster.first.share(part)
     assert told is not None
-    kept = cluster.coordinator.taker(1)(told)
+    kept = cluster.coordinator.take(1, told)
     assert not isinstance(kept, bytes | memoryview)
-    named = cluster.coordinator.sharer(2, is_here=False)(kept)
+    named = cluster.coordinator.share(2, kept, is_here=False)
     assert named is not None
     monkeypatch.setattr(member_memory._files, "_most", 0)
 
@@ -356,9 +357,9 @@ def test_what_was_on_its_way_to_or_from_a_lost_member_is_removed(cluster: Cluste
     part = put(cluster.first)
     told = cluster.first.share(part)
     assert told is not None
-    kept = cluster.coordinator.taker(1)(told)
+    kept = cluster.coordinator.take(1, told)
     assert not isinstance(kept, bytes | memoryview)
-    cluster.coordinator.sharer(2, is_here=False)(kept)
+    cluster.coordinator.share(2, kept, is_here=False)
     cluster.first.share(part)
     assert len(cluster.names()) == 4
     cluster.coordinator.keep_only([])
@@ -368,17 +369,27 @@ def test_what_was_on_its_way_to_or_from_a_lost_member_is_removed(cluster: Cluste
     assert cluster.names() == []
 
 
+def test_part_of_which_a_lost_member_has_not_told_goes_with_it(cluster: Cluster) -> None:
+    third = MemberMemory(cluster.root, 3)
+    cluster.coordinator.joined(3)
+    third.share(put(third))
+    assert cluster.names() != []
+    cluster.coordinator.keep_only([1, 2])
+
+    assert cluster.names() == []
+    third.close()
+
+
 def test_what_a_member_has_not_heard_is_given_again_when_it_is_back(cluster: Cluster) -> None:
     part = put(cluster.first)
     told = cluster.first.share(part)
     assert told is not None
-    kept = cluster.coordinator.taker(1)(told)
+    kept = cluster.coordinator.take(1, told)
     assert not isinstance(kept, bytes | memoryview)
-    share = cluster.coordinator.sharer(2, is_here=False)
-    heard = share(kept)
+    heard = cluster.coordinator.share(2, kept, is_here=False)
     assert heard is not None
     taken = cluster.second.take(heard)
-    share(kept)
+    cluster.coordinator.share(2, kept, is_here=False)
     cluster.first.share(part)
     cluster.first.forget_given()
     cluster.coordinator.forget_given(2)
@@ -393,7 +404,7 @@ def test_part_that_only_the_journal_has_is_shared_once_again(cluster: Cluster) -
     label = bytes(16)
     blobs = Blobs(lambda number: DATA)
     part = blobs.part_at(label, 1, len(DATA))
-    told = [cluster.coordinator.sharer(n, is_here=False)(part) for n in (1, 2)]
+    told = [cluster.coordinator.share(n, part, is_here=False) for n in (1, 2)]
     first, second = (
         memory.take(each)
         for memory, each in zip((cluster.first, cluster.second), told)
@@ -415,7 +426,7 @@ def test_part_of_the_journal_for_which_there_is_no_memory_is_sent(
     part = Blobs(lambda number: DATA).part_at(bytes(16), 1, len(DATA))
     monkeypatch.setattr(shared_memory, "has_room", lambda *_: False)
 
-    assert cluster.coordinator.sharer(1, is_here=False)(part) is None
+    assert cluster.coordinator.share(1, part, is_here=False) is None
     assert cluster.names() == []
 
 
@@ -445,10 +456,10 @@ def test_process_that_goes_on_keeps_what_its_journal_has_and_knows_who_had_some(
 def test_member_that_shares_nothing_is_sent_the_bytes(cluster: Cluster) -> None:
     told = cluster.first.share(put(cluster.first))
     assert told is not None
-    kept = cluster.coordinator.taker(1)(told)
+    kept = cluster.coordinator.take(1, told)
     assert not isinstance(kept, bytes | memoryview)
 
-    assert cluster.coordinator.sharer(7, is_here=False)(kept) is None
+    assert cluster.coordinator.share(7, kept, is_here=False) is None
     assert kept.view() == kept.read() == DATA
 
 
@@ -457,14 +468,14 @@ def test_member_that_shares_nothing_is_sent_the_bytes(cluster: Cluster) -> None:
 )
 def test_name_that_is_none_is_refused(cluster: Cluster, told: bytes) -> None:
     with pytest.raises(MalformedFrame):
-        cluster.coordinator.taker(1)(told)
+        cluster.coordinator.take(1, told)
     with pytest.raises(MalformedFrame):
         cluster.second.take(told)
 
 
 def test_name_of_a_part_that_is_not_there_is_refused_by_the_coordinator(cluster: Cluster) -> None:
     with pytest.raises(MalformedFrame):
-        cluster.coordinator.taker(1)(b"m1 " + LABEL)
+        cluster.coordinator.take(1, b"m1 " + LABEL)
 
 
 def test_link_in_place_of_a_part_is_not_followed(cluster: Cluster, tmp_path: Path) -> None:
@@ -472,7 +483,7 @@ def test_link_in_place_of_a_part_is_not_followed(cluster: Cluster, tmp_path: Pat
     secret.write_bytes(DATA)
     (cluster.root / "1" / "m1").symlink_to(secret)
     with pytest.raises(MalformedFrame):
-        cluster.coordinator.taker(1)(b"m1 " + LABEL)
+        cluster.coordinator.take(1, b"m1 " + LABEL)
 
 
 def test_part_that_is_gone_says_so_when_it_is_opened(cluster: Cluster) -> None:
@@ -492,10 +503,11 @@ def test_message_with_a_part_in_shared_memory_has_its_name(cluster: Cluster) -> 
     ready = OutcomesReady([7], [Pieces([b"head", put(cluster.first)])])
     frames = from_member.encode([ready], share=cluster.first.share)
     assert sum(map(len, frames)) < 1000
-    (heard,) = from_member.read(frames, cluster.coordinator.taker(1)).messages
+    (heard,) = from_member.read(frames, partial(cluster.coordinator.take, 1)).messages
     assert isinstance(heard, OutcomesReady)
     told = Outcomes(heard.fibers, heard.payloads)
-    frames = from_coordinator.encode([told], share=cluster.coordinator.sharer(2, is_here=False))
+    share = partial(cluster.coordinator.share, 2, is_here=False)
+    frames = from_coordinator.encode([told], share=share)
     (outcomes,) = from_coordinator.read(frames, cluster.second.take).messages
     assert isinstance(outcomes, Outcomes)
 

@@ -171,7 +171,7 @@ class Handshakes(Memberships):
 
         A peer without a handshake is refused, whatever it says; a journal needn't know of that.
         """
-        return address in self._callers or self._links.at(address) is not None
+        return self._links.at(address) is not None or address in self._callers
 
     def is_refused(self, address: bytes) -> bool:
         """Whether nothing more is taken up from this address."""

@@ -146,9 +146,9 @@ class Links:
 
     def next_deadline(self) -> float | None:
         """When there is something to do, unless something happens before."""
-        if not (self._lost_at or self._acknowledge_at):
-            return None
-        firsts = [
-            next(iter(each.values())) for each in (self._lost_at, self._acknowledge_at) if each
-        ]
-        return min(firsts)
+        earliest = None
+        for dues in (self._lost_at, self._acknowledge_at):
+            for first in dues.values():
+                earliest = first if earliest is None else min(earliest, first)
+                break
+        return earliest

@@ -44,6 +44,7 @@ __all__ = [
     "Session",
     "UnnumberedSession",
     "begin_session",
+    "count_numbered",
 ]
 
 ABSENCE_SECONDS: Final = 10.0
@@ -149,7 +150,7 @@ class NumberedSession(Generic[Out, In]):
         """
         if heard > self._said - len(self._kept):
             self._forget(heard)
-        count = _numbered(messages)
+        count = count_numbered(messages)
         if not count:
             return messages
         if not 0 < first <= self.heard + 1:
@@ -270,7 +271,8 @@ def begin_session(absence: float) -> Session[Out, In]:
     return NumberedSession() if absence > 0 else UnnumberedSession()
 
 
-def _numbered(messages: Sequence[Message]) -> int:
+def count_numbered(messages: Sequence[Message]) -> int:
+    """How many of these messages have numbers."""
     count = 0
     for message in messages:  # most often there is one, which is quicker than a `sum`
         count += message.is_numbered

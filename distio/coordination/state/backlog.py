@@ -16,11 +16,12 @@ __all__ = ["Backlog"]
 class _Queue:
     """Chunks of several runs, first-in first-out; those of one run can be taken out together."""
 
-    __slots__ = ("_count", "_dropped", "_of_run", "_order")
+    __slots__ = ("_count", "_dropped", "_of_run", "order")
 
     def __init__(self) -> None:
-        self._order: deque[int] = deque()
-        """The run of each chunk, and of some that were dropped."""
+        self.order: deque[int] = deque()
+        """The run of each chunk, and of some behind the first that were dropped: empty if there is
+        none."""
         self._of_run: dict[int, deque[Chunk]] = {}
         self._dropped: dict[int, int] = {}
         """By run that is over: how many times it is still in the order."""
@@ -31,16 +32,16 @@ class _Queue:
         if chunks is None:
             chunks = self._of_run[chunk.run] = deque()
         chunks.append(chunk)
-        self._order.append(chunk.run)
+        self.order.append(chunk.run)
         self._count += 1
 
     def first(self) -> Chunk:
         """The chunk that is next."""
-        return self._of_run[self._order[0]][0]
+        return self._of_run[self.order[0]][0]
 
     def popleft(self) -> Chunk:
         """Take out the chunk that is next."""
-        run = self._order.popleft()
+        run = self.order.popleft()
         chunks = self._of_run[run]
         chunk = chunks.popleft()
         if not chunks:
@@ -62,7 +63,7 @@ class _Queue:
 
     def _skip(self) -> None:
         """Have a chunk that is there come first."""
-        dropped, order = self._dropped, self._order
+        dropped, order = self._dropped, self.order
         while order and (left := dropped.get(order[0])):
             run = order.popleft()
             if left > 1:
@@ -75,7 +76,7 @@ class _Queue:
 
     def __iter__(self) -> Iterator[Chunk]:
         chunks = {run: iter(of_run) for run, of_run in self._of_run.items()}
-        return (next(chunks[run]) for run in self._order if run in chunks)
+        return (next(chunks[run]) for run in self.order if run in chunks)
 
 
 @final
@@ -112,18 +113,24 @@ class Backlog:
 
     def take_calls(self) -> list[Chunk]:
         """Take out the calls of actors."""
-        if not self._calls:
+        if not self._calls.order:
             return []  # most often
         return [self._calls.popleft() for _ in range(len(self._calls))]
 
     @property
     def next(self) -> Chunk:
         """The chunk that is next, and no call."""
-        return (self._waiting or self._again or self._new).first()
+        return self._first.first()
 
     def take(self) -> Chunk:
         """Take out the chunk that is next, and no call."""
-        return (self._waiting or self._again or self._new).popleft()
+        return self._first.popleft()
+
+    @property
+    def _first(self) -> _Queue:
+        if self._waiting.order:
+            return self._waiting
+        return self._again if self._again.order else self._new
 
     def drop(self, run: int) -> list[Chunk]:
         """Take out the chunks of this run, which is over."""
@@ -136,7 +143,8 @@ class Backlog:
         return sum(map(len, self._queues()))
 
     def __bool__(self) -> bool:
-        return bool(self._new or self._again or self._waiting or self._calls)
+        new, again, waiting, calls = self._new, self._again, self._waiting, self._calls
+        return bool(new.order or again.order or waiting.order or calls.order)
 
     def __iter__(self) -> Iterator[Chunk]:
         return chain(*self._queues())
