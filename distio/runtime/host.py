@@ -88,6 +88,8 @@ class Host(WorkServices):
         self._pool_name = ""
         self._main_executor: Executor | None = None
         """The executor of the main thread, if the main thread belongs to the pool."""
+        self._main_thread = 0
+        """The main thread in that case."""
         self.failures = FailureLog(self)
         self.pool = PoolWatch(self)
         member.watch_handles(lambda: self._handle_died)
@@ -137,7 +139,7 @@ class Host(WorkServices):
             self.pool.executors[threading.get_ident()] = executor
         try:
             if is_main_thread():
-                self._main_executor = executor
+                self._main_executor, self._main_thread = executor, threading.get_ident()
             with on_behalf_of(executor, self):
                 while self._next(executor):
                     if executor.work is None:

@@ -55,7 +55,8 @@ class Lead:
         self._seen = -1
         """The term at the guard's last look."""
         self._plan = Plan.LOOK
-        self._is_reserved = False
+        self.is_reserved = False
+        """Whether the link thread needs the socket: no thread of the pool begins to lead then."""
 
     @property
     def is_with_pool(self) -> bool:
@@ -70,7 +71,7 @@ class Lead:
     @property
     def is_free(self) -> bool:
         """Whether a thread of the pool that is idle would lead."""
-        return self._leader is None and not self._is_reserved
+        return self._leader is None and not self.is_reserved
 
     @property
     def guard_waits(self) -> bool:
@@ -119,7 +120,3 @@ class Lead:
     def rouse(self) -> None:
         """The guard is being roused: it looks again."""
         self._plan = Plan.LOOK
-
-    def reserve(self, *, is_reserved: bool) -> None:
-        """Whether the link thread needs the socket: no thread of the pool begins to lead then."""
-        self._is_reserved = is_reserved

@@ -7,16 +7,17 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from threading import get_ident
 from typing import Any, Final
 
 from distio.coordination.executor.executor import Executor
 from distio.coordination.member import Member
+from distio.coordination.membership.session import count_numbered
 from distio.protocol import messages as m
 from distio.protocol.codec import Batch
 from distio.runtime.fenced_host import FencedHost
 from distio.runtime.lead import Lead
 from distio.runtime.lines import Lines
-from distio.runtime.main_thread import is_main_thread
 from distio.runtime.poller import Poller
 from distio.runtime.waking import Waker
 
@@ -96,9 +97,9 @@ class LeadingHost(FencedHost):
         for index, batch in enumerate(heard):
             if self._is_closed:
                 return
-            if not all(message.is_numbered for message in batch.messages):
+            if count_numbered(batch.messages) < len(batch.messages):
                 self._handed_over += heard[index:]
-                self.lead.reserve(is_reserved=True)
+                self.lead.is_reserved = True
                 self.rouse()
                 return
             self.take_up_numbered(batch)
@@ -112,12 +113,15 @@ class LeadingHost(FencedHost):
     def _give_up_lead(self) -> None:
         if self.lead.give_up():
             self.rouse()
-        self._lead_is_free.notify()
-        self._work_ready.notify()  # another one that is idle leads, if there is one
+        if self.lead.is_reserved:
+            self._lead_is_free.notify()
+        if self._idle:
+            self._work_ready.notify()  # another one leads
 
     def may_lead(self) -> bool:
         """Whether this thread of the pool would lead if it had no work (mutex held)."""
-        return self.lead.is_free and not (self.is_stopping or is_main_thread())
+        is_main = get_ident() == self._main_thread
+        return not is_main and self.lead.is_free and not self.is_stopping
 
     def _waits_for_work(self, patience: float | None) -> bool:
         """Listen, unless another thread does; then wait until there is work."""
@@ -144,7 +148,7 @@ class LeadingHost(FencedHost):
         self._idle += 1
         has_rung = False
         try:
-            while not (heard or has_rung) and wire.listener == listener:
+            while True:
                 patience = _LATE_MS if self.owes_word else None
                 self._listens = True
                 self.mutex.release()
@@ -154,7 +158,9 @@ class LeadingHost(FencedHost):
                 finally:
                     self.mutex.acquire()
                     self._listens = False
-                if self.owes_word and not (heard or has_rung):
+                if heard or has_rung or wire.listener != listener:
+                    break
+                if self.owes_word:
                     self.tell_word()
         finally:
             self._idle -= 1
@@ -175,7 +181,7 @@ class LeadingHost(FencedHost):
 
     def take_socket(self) -> None:
         """Let no thread of the pool listen until `release_socket` (link thread, mutex held)."""
-        self.lead.reserve(is_reserved=True)
+        self.lead.is_reserved = True
         while self.lead.is_with_pool:
             self._bell.wake()
             self._lead_is_free.wait()
@@ -184,7 +190,7 @@ class LeadingHost(FencedHost):
         """Let threads of the pool listen again, unless what they have heard is still to be taken up
         (mutex held)."""
         if not self._handed_over:
-            self.lead.reserve(is_reserved=False)
+            self.lead.is_reserved = False
             self._work_ready.notify()  # an idle thread leads
 
     @property

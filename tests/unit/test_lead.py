@@ -87,7 +87,7 @@ def test_guard_that_leads_goes_on_until_it_has_heard_something() -> None:
 
 def test_no_thread_begins_to_lead_while_the_socket_is_reserved() -> None:
     lead = Lead()
-    lead.reserve(is_reserved=True)
+    lead.is_reserved = True
     assert not lead.take()
-    lead.reserve(is_reserved=False)
+    lead.is_reserved = False
     assert lead.take()
