@@ -340,18 +340,22 @@ class Member:
     def has_news(self) -> bool:
         """Whether there is something to tell at once."""
         state = self.state
-        # most often something has started or ended: the whole progress is asked last
-        has_moved = state.outbox or state.given_back or state.progress.unreported
-        return bool(has_moved or state.progress)
+        if state.outbox or state.given_back:
+            return True
+        return state.progress.is_urgent(may_wait=state.worker is None)
 
     @property
-    def has_newly_blocked(self) -> bool:
+    def has_later_news(self) -> bool:
         """Whether there is something to tell before long."""
-        return bool(self.state.progress.newly_blocked)
+        progress = self.state.progress
+        return bool(progress.newly_blocked or progress.unreported)
 
     def flush(self, *, full: bool = True) -> None:
-        """Put what the coordinator doesn't know yet into the outbox; see `ProgressReport.flush`."""
-        self.state.flush(full=full)
+        """Put what the coordinator doesn't know yet into the outbox; see `ProgressReport.flush`.
+
+        A client hosts fibers of its own runs, and nobody but those waits for their starts and ends.
+        """
+        self.state.flush(full=full, may_wait=self.state.worker is None)
 
     def send(self, message: m.MemberMessage) -> None:
         """Let the coordinator hear what the process itself has to say."""

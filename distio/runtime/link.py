@@ -88,7 +88,7 @@ class LinkedHost(LeadingHost):
         """May know more of why the coordinator is lost than its broken connection tells."""
         self._lifeline = lifeline
         self._early: Batch[m.CoordinatorMessage] | None = early
-        self.lead.reserve(is_reserved=True)  # until the link thread has taken that up
+        self.lead.is_reserved = True  # until the link thread has taken that up
         self._identity = identity
         self.process = os.getpid()
         self._pace = Pace()
@@ -120,8 +120,10 @@ class LinkedHost(LeadingHost):
             self.standalone.exchange()
             return
         has_news = member.has_news
-        if not has_news and not member.has_newly_blocked:
-            return
+        if not has_news:
+            if not member.has_later_news:
+                return
+            self.owes_word = self.owes_word or member.worker is None
         outbox = member.state.outbox
         advice = self._pace.advise(
             time.monotonic(),
@@ -142,7 +144,7 @@ class LinkedHost(LeadingHost):
             self.rouse()
 
     def idle(self) -> float | None:
-        # nothing depends on how a client fares but the search for deadlocks
+        # nothing depends on how a client fares but the search for deadlocks, and what people see
         self.owes_word = self.member.worker is None and self.may_lead()
         self.send_outbox(full=not self.owes_word)
         return None

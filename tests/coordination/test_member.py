@@ -485,6 +485,57 @@ def test_member_reports_progress_once() -> None:
     assert member.state.outbox[1:] == [m.Progress(0, 0, [m.RunProgress(root.run, [], 1, [], 0)])]
 
 
+def member_with_a_child(worker: str | None) -> tuple[Member, Fiber, Fiber]:
+    """A member that has told of a root; the child, which has started here, is still to be told
+    of."""
+    member = Member(2, worker=worker)
+    root = member.start_root(io.pure(0), None)
+    member.flush()
+    member.take_outbox()
+    member.features.placement.spawn_here(root, rq.SpawnHere(io.pure(1)))
+    child = next(work for work in member.state.ready if isinstance(work, Fiber) and work != root)
+    return member, root, child
+
+
+def test_starts_and_ends_at_a_client_wait_until_something_else_is_said() -> None:
+    member, _, child = member_with_a_child(worker=None)
+    member.features.endings.finish(child)
+    member.flush(full=False)
+    assert not member.has_news
+    assert member.has_later_news
+    assert member.take_outbox() == []
+    member.send(m.AwaitOutcomes(child.run, [child.id]))
+    member.flush(full=False)
+
+    _, progress = member.take_outbox()
+    assert isinstance(progress, m.Progress)
+    assert (progress.runs[0].started, progress.runs[0].finished) == ([(1, 1)], 1)
+    assert not member.has_later_news
+
+
+def test_client_tells_at_once_that_the_last_fiber_of_a_run_has_ended_there() -> None:
+    member, root, child = member_with_a_child(worker=None)
+    for fiber in (child, root):
+        step(fiber)
+        member.features.endings.finish(fiber)
+    assert member.has_news
+    member.flush(full=False)
+
+    (progress,) = member.take_outbox()
+    assert isinstance(progress, m.Progress)
+    assert progress.runs[0].finished == 2
+    assert not member.has_news
+
+
+def test_worker_tells_starts_and_ends_at_once() -> None:
+    member, _, child = member_with_a_child(worker="one")
+    assert member.has_news
+    member.features.endings.finish(child)
+    member.flush(full=False)
+
+    assert [type(message) for message in member.take_outbox()] == [m.Progress]
+
+
 def test_member_sends_an_outcome_before_it_reports_the_end_of_the_fiber() -> None:
     world = World()
     world.start(io.zip_par(io.pure(1)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from distio.coordination.state.destination import ANYWHERE, Destination
 from distio.coordination.state.failure import Failure
@@ -19,6 +19,9 @@ from distio.protocol.ids import sequence_of
 from distio.protocol.messages import Chunk, RunProgress
 from distio.protocol.pieces import Bytes, is_shared
 
+if TYPE_CHECKING:
+    from distio.coordination.state.progress import ProgressReport
+
 __all__ = ["LocalRun"]
 
 _MOST_REMEMBERED: Final = 4
@@ -31,9 +34,8 @@ class LocalRun:
         "_ended",
         "_finished",
         "_is_anew",
-        "_newly_blocked",
+        "_progress",
         "_started",
-        "_unreported",
         "alive",
         "archives",
         "asked",
@@ -65,9 +67,7 @@ class LocalRun:
         "woken",
     )
 
-    def __init__(
-        self, id: int, unreported: dict[int, LocalRun], newly_blocked: dict[int, LocalRun]
-    ) -> None:
+    def __init__(self, id: int, progress: ProgressReport) -> None:
         self.id = id
         self.location = LocalFiber(id)
         """The location of the handles of all fibers of the run that are here."""
@@ -130,10 +130,8 @@ class LocalRun:
         """The fibers here whose outcomes the coordinator keeps."""
         self._is_anew = False
         """Whether its coordinator takes all of its fibers here for fibers that were made here."""
-        self._unreported = unreported
-        """The runs that have something to tell, in which this run enters itself."""
-        self._newly_blocked = newly_blocked
-        """Gets the run when a fiber has begun to wait, or waits no longer."""
+        self._progress = progress
+        """Where this run enters itself when it has something to tell."""
         self._started: list[tuple[int, int]] = []
         self._finished = 0
         self._ended: list[tuple[int, int]] = []
@@ -142,7 +140,7 @@ class LocalRun:
         """Count fibers that were made here, with sequence numbers from `first`."""
         if not count:
             return
-        self._unreported[self.id] = self
+        self._progress.unreported[self.id] = self
         self.alive += count
         if self._started:
             start, before = self._started[-1]
@@ -174,7 +172,7 @@ class LocalRun:
         else:
             self._started.pop()
         if not (self._started or self._finished or self._ended):
-            self._unreported.pop(self.id, None)
+            self._progress.unreported.pop(self.id, None)
         return True
 
     @property
@@ -184,8 +182,10 @@ class LocalRun:
 
     def has_ended(self, fiber: Fiber) -> None:
         """Note the end of a fiber, which is to be reported."""
-        self._unreported[self.id] = self
+        self._progress.unreported[self.id] = self
         self.alive -= 1
+        if not self.alive:
+            self._progress.emptied[self.id] = self
         is_saved = self.trees.pop(fiber.id, None) is not None
         if self._is_anew or not (fiber.epoch or is_saved):  # it was made here and never left
             self._finished += 1
@@ -197,13 +197,13 @@ class LocalRun:
         self._is_anew = True
         self._started = [(0, self.alive - 1)] if self.alive > 1 else []
         self._finished, self._ended = 0, []
-        self._unreported[self.id] = self
+        self._progress.unreported[self.id] = self
 
     def block(self, change: int) -> None:
         """Change the number of fibers that wait for others here."""
         # told also when fewer wait, and when as many wait as before: the coordinator suspects a
         # deadlock by this count together with its own, and asks when it is told
-        self._newly_blocked[self.id] = self
+        self._progress.newly_blocked[self.id] = self
         if change < 0:
             self.woken += 1
         self.blocked += change

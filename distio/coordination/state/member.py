@@ -86,9 +86,9 @@ class MemberState:
         """The hooks of the member's features; the member fills them in."""
         self.incarnation = incarnation
         self.worker = worker
+        """How the member is called in failures, if it is a worker."""
         self.name = ""
         """The name of the member, if somebody has given it one."""
-        """How the member is called in failures, if it is a worker."""
         self.new_key = new_key or partial(self.next_ids, 1)
         """Makes the id of a lock, a variable or an object."""
         self.is_standalone = is_standalone
@@ -257,7 +257,7 @@ class MemberState:
 
     def new_run(self, id: int) -> LocalRun:
         """Enter a run that the member didn't know."""
-        run = LocalRun(id, self.progress.unreported, self.progress.newly_blocked)
+        run = LocalRun(id, self.progress)
         self.runs[id] = run
         return run
 
@@ -294,7 +294,7 @@ class MemberState:
                 return
         self.send(m.AwaitOutcomes(run, fibers))
 
-    def flush(self, *, full: bool = True) -> None:
+    def flush(self, *, full: bool = True, may_wait: bool = False) -> None:
         """Put what the coordinator doesn't know yet into the outbox; see `ProgressReport.flush`."""
         later = self.given_back_later
         if later and (full or len(later) >= GIVE_BACK_TOGETHER):
@@ -302,7 +302,7 @@ class MemberState:
                 self.given_back.append(later.popleft())
         for before_flush in self.hooks.before_flush:
             before_flush()
-        self.progress.flush(self.load, self.outbox, full=full)
+        self.progress.flush(self.load, self.outbox, full=full, may_wait=may_wait)
         for after_flush in self.hooks.after_flush:
             after_flush()
 

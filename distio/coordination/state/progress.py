@@ -19,6 +19,8 @@ class ProgressReport:
         """Runs of which there is something to tell."""
         self.newly_blocked: dict[int, LocalRun] = {}
         """Runs in which fibers have begun to wait for others, or have ceased to."""
+        self.emptied: dict[int, LocalRun] = {}
+        """Runs of which the last fiber here has ended."""
         self._posted = m.OutcomesReady([], [])
         self._last_told = (0, 0)
 
@@ -27,6 +29,7 @@ class ProgressReport:
         self.received = 0
         self.unreported.clear()
         self.newly_blocked.clear()
+        self.emptied.clear()
         self._posted = m.OutcomesReady([], [])
         self._last_told = (0, 0)
 
@@ -46,11 +49,21 @@ class ProgressReport:
         """Forget this run, which is over: its report is moot."""
         self.unreported.pop(run, None)
         self.newly_blocked.pop(run, None)
+        self.emptied.pop(run, None)
 
-    def __bool__(self) -> bool:
-        return bool(self.unreported or self._posted.fibers)
+    def is_urgent(self, *, may_wait: bool) -> bool:
+        """Whether there is something to tell at once.
 
-    def flush(self, load: int, outbox: list[m.MemberMessage], *, full: bool) -> None:
+        Args:
+            may_wait: whether starts and ends are told with what is said next, as long as fibers of
+                their runs are left here.
+        """
+        starts_and_ends = self.emptied if may_wait else self.unreported
+        return bool(starts_and_ends or self._posted.fibers)
+
+    def flush(
+        self, load: int, outbox: list[m.MemberMessage], *, full: bool, may_wait: bool
+    ) -> None:
         """Put the report into the outbox; nothing if the coordinator knows it.
 
         Args:
@@ -58,6 +71,7 @@ class ProgressReport:
             outbox: what is to be said.
             full: also what nothing waits for while there is work: the load, how much was
                 heard, and how many fibers wait for others.
+            may_wait: see `is_urgent`.
         """
         if self._posted.fibers:  # before it is told that these fibers have ended
             outbox.append(self._posted)
@@ -66,9 +80,12 @@ class ProgressReport:
         if full:
             self.unreported.update(self.newly_blocked)
             self.newly_blocked.clear()
+        elif may_wait and not (outbox or self.emptied):
+            return
         if not self.unreported and (told == self._last_told or not full):
             return
         self._last_told = told
         runs = [run.take_progress() for run in self.unreported.values()]
         self.unreported.clear()
+        self.emptied.clear()
         outbox.append(m.Progress(*told, runs))
