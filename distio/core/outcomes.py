@@ -31,6 +31,7 @@ __all__ = [
     "dump_awaited",
     "dump_item",
     "dump_outcome",
+    "dump_small",
     "dump_value",
     "kind_of",
     "load_outcome",
@@ -99,6 +100,8 @@ class PackedValue:
             return load(self.payload)
 
 
+_MOST_SMALL_BYTES: Final = 256
+_SIZED: Final = frozenset({str, bytes})
 _OUTCOME: Final = "the fiber ended, but its outcome"
 _dump_strictly: Final = partial(dump, is_strict=True)
 
@@ -128,6 +131,26 @@ def dump_outcome(result: Result[Any, Any]) -> Leaving:
         return _leaving(result)._replace(kind=kind_of(result))
     except BaseException as error:  # noqa: BLE001 (the panic tells)
         return _leaving(_stays(result, error))._replace(kind="panic")
+
+
+def dump_small(value: Any) -> Leaving | None:
+    """Pickle an outcome, Ok of this value, if that runs no code of the user and takes no time.
+
+    None: it may. Else the bytes are those of `dump_outcome`.
+    """
+    held = value
+    if type(value) is ChunkResult:
+        if len(value.values) != 1 or value.failures:
+            return None
+        (held,) = value.values
+    kind = type(held)
+    if kind not in PLAIN:
+        return None
+    if kind in _SIZED and len(held) > _MOST_SMALL_BYTES:
+        return None
+    if kind is int and held.bit_length() > _MOST_SMALL_BYTES:
+        return None
+    return Leaving(pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
 
 
 def kind_of(result: Result[Any, Any]) -> OutcomeKind:

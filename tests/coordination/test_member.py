@@ -536,6 +536,29 @@ def test_worker_tells_starts_and_ends_at_once() -> None:
     assert [type(message) for message in member.take_outbox()] == [m.Progress]
 
 
+@pytest.mark.parametrize(("value", "takes_a_turn_more"), [(1, False), ([1], True)])
+def test_small_outcome_leaves_in_the_turn_in_which_its_fiber_ends(
+    value: Any, takes_a_turn_more: bool
+) -> None:
+    world = World()
+    handle = world.start(io.zip_par(io.pure(value)))
+    for node in (1, 1, 1):
+        world.nodes[node].work()
+    world.carry()
+    (executor,) = world.nodes[2].executors
+    world.nodes[2].work()
+    assert executor.next_task()
+    assert isinstance(executor.work, Fiber)
+    executor.run()
+
+    assert executor.commit() is takes_a_turn_more
+    while executor.work is not None:
+        executor.run()
+        executor.commit()
+    world.work()
+    assert outcome_of(handle) == Ok((value,))
+
+
 def test_member_sends_an_outcome_before_it_reports_the_end_of_the_fiber() -> None:
     world = World()
     world.start(io.zip_par(io.pure(1)))

@@ -9,9 +9,17 @@ from typing import Any
 
 import pytest
 
-from distio import Errors, Ok
+from distio import Errors, Ok, Panic
 from distio.core import outcomes
-from distio.core.outcomes import PackedValue, dump_item, dump_outcome, dump_value, load_outcome
+from distio.core.ops.bounded import ChunkResult
+from distio.core.outcomes import (
+    PackedValue,
+    dump_item,
+    dump_outcome,
+    dump_small,
+    dump_value,
+    load_outcome,
+)
 from distio.core.pickling.plain import is_plain
 from distio.result import _result
 
@@ -95,3 +103,31 @@ def test_result_that_pickle_makes_again_looks_for_no_hint(monkeypatch: pytest.Mo
     payload = pickle.dumps(Ok(1))
     monkeypatch.setattr(_result, "missing", None)
     assert pickle.loads(payload) == Ok(1)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, True, 1.5, 7, "x" * 256, b"x" * 256, ChunkResult([None], [], 0.5)],
+    ids=lambda value: repr(value)[:20],
+)
+def test_small_outcome_is_pickled_at_once_as_others_are(value: Any) -> None:
+    assert dump_small(value) == dump_outcome(Ok(value))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "x" * 257,
+        b"x" * 257,
+        1 << 300,
+        (1,),
+        Ok(1),
+        Text("a subclass"),
+        ChunkResult([None, None], [], 0.5),
+        ChunkResult([[1]], [], 0.5),
+        ChunkResult([None], [(0, Panic([], []))], 0.5),
+    ],
+    ids=lambda value: repr(value)[:20],
+)
+def test_outcome_that_is_not_small_is_not_pickled_at_once(value: Any) -> None:
+    assert dump_small(value) is None

@@ -36,7 +36,7 @@ from distio.coordination.state.member import MemberState
 from distio.coordination.status.words import describe_fibers_of
 from distio.core.fiber import Fiber
 from distio.core.ops.bounded import ChunkResult
-from distio.core.outcomes import Leaving
+from distio.core.outcomes import Leaving, dump_small
 from distio.core.where import in_fiber
 from distio.protocol import messages as m
 from distio.protocol import requests as rq
@@ -82,6 +82,11 @@ class Endings(MemberFeature):
         is_saved = fiber.tree is not None and fiber.tree.head is fiber
         is_kept = is_saved and fiber.id in self._state.hosted
         if (fiber.id in asked or is_kept) and not self._cancellation.is_lost_by_leaving(fiber):
+            if fiber.failure is None and not self._pressure.holds_outcomes(fiber.run):
+                outcome = dump_small(fiber.value)
+                if outcome is not None:
+                    self._pickled(fiber, outcome, ())
+                    return None
             finish = FinishFiber(fiber, self._state.runs[fiber.run], self._pickled)
             return None if self._pressure.holds_back(fiber.run, finish) else finish
         # the host that has started the run looks at the outcome of its root

@@ -76,11 +76,15 @@ class Pressure(MemberFeature):
 
     def holds_back(self, run: int, task: Task) -> bool:
         """Keep a task that lets an outcome of this run leave, if that would only lie somewhere."""
-        state = self._state
-        if state.is_leaving or not (state.is_full or run in self._held_runs):
+        if not self.holds_outcomes(run):
             return False
-        state.held_back.setdefault(run, deque()).append(task)
+        self._state.held_back.setdefault(run, deque()).append(task)
         return True
+
+    def holds_outcomes(self, run: int) -> bool:
+        """Whether outcomes of this run would only lie somewhere."""
+        state = self._state
+        return not state.is_leaving and (state.is_full or run in self._held_runs)
 
     @handles
     def hold(self, message: m.HoldOutput) -> None:
