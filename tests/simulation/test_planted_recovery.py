@@ -42,13 +42,15 @@ AMID: Final = [Crash("worker-1", at=0.01), Crash()]
 def saves(patch: Patch, which: Callable[[Tree, Fiber | None], Sequence[Fiber]]) -> None:
     """Of each tree only some fibers are saved."""
 
-    def save(recovery: LocalRecovery, trees: Any, effect: str, fiber: Any, *more: Any) -> Any:
+    def save(
+        recovery: LocalRecovery, trees: Any, effect: str, fiber: Any, *more: Any, **options: Any
+    ) -> Any:
         fewer = []
         for tree in trees:
             some = which(tree, fiber)
             fewer.append(Tree(some[0], tree.held))
             fewer[-1].rest = {each.id: each for each in some[1:]}
-        return right(recovery, fewer, effect, fiber, *more)
+        return right(recovery, fewer, effect, fiber, *more, **options)
 
     right = LocalRecovery._save
     patch.setattr(LocalRecovery, "_save", save)
