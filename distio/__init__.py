@@ -237,6 +237,8 @@ _MODULES = {
     "var": ["UpdateResult", "Var"],
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
+_OF_FIRST_CALLS = {"_plain._executor", "_plain._map"}
+"""Modules that import the rest when something of them is called."""
 _CHAPTERS = {"errors", "io", "recurring", "resource", "result", "schedule"}
 
 
@@ -250,28 +252,14 @@ def _find(name: str) -> Any:
         from distio._hints import missing_from
 
         raise missing_from(__name__, name, __dir__())
-    import gc
+    from distio._imports import imported, imported_alone
 
-    was_enabled = gc.isenabled()
-    gc.disable()  # it would look through the modules again and again, for a tenth of the time
-    try:
-        return _imported(name)
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
-def _imported(name: str) -> Any:
-    from importlib import import_module
-
-    from distio.runtime.forks import without_forks
-
-    with without_forks():  # in a child that another thread forks it would stay half imported
-        import_module("distio.runtime.run")  # by `IO.run`, in such a child
-        if name in _CHAPTERS:
-            return import_module(f"distio.{name}")
-        value = globals()[name] = getattr(import_module(f"distio.{_HOMES[name]}"), name)
-        return value
+    if name in _CHAPTERS:
+        return imported(f"distio.{name}")
+    home = _HOMES[name]
+    importer = imported_alone if home in _OF_FIRST_CALLS else imported
+    value = globals()[name] = getattr(importer(f"distio.{home}"), name)
+    return value
 
 
 if not TYPE_CHECKING:  # to type checkers, a name that isn't there would be there

@@ -1,4 +1,7 @@
-"""`Executor` and `submit`: the interface of `concurrent.futures`."""
+"""`Executor` and `submit`: the interface of `concurrent.futures`.
+
+This module imports little: see `begin`.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +14,18 @@ from concurrent import futures
 from functools import partial
 from itertools import count, islice
 from types import TracebackType
-from typing import Any, Final, ParamSpec, TypeVar, final
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, final
 from weakref import finalize
 
 from distio._hints import says_instead
-from distio._plain._calls import Setup
-from distio._plain._map import function_for
-from distio._plain._places import Where, place_asked_for
-from distio._plain._pool import Pool
-from distio.core import expect
+from distio._plain._begin import begin
 from distio.errors import NotPicklable
-from distio.runtime.cluster import Cluster
 from distio.runtime.forks import renew_in_children
+
+if TYPE_CHECKING:
+    from distio._plain._places import Where
+    from distio._plain._pool import Pool
+    from distio.runtime.cluster import Cluster
 
 __all__ = ["Executor", "submit"]
 
@@ -82,6 +85,12 @@ class Executor(futures.Executor):
         for name, number in (("max_workers", max_workers), ("threads", threads)):
             if isinstance(number, int) and number < 1:
                 raise ValueError(f"Executor: {name} must be greater than 0, but got {number}")
+        begin(may_need_workers=on is None and threads is None)
+        from distio._plain._calls import Setup
+        from distio._plain._places import place_asked_for
+        from distio._plain._pool import Pool
+        from distio.core import expect
+
         where = place_asked_for(on, threads, max_workers, "Executor")
         setup = None
         if initializer is not None:
@@ -108,6 +117,8 @@ class Executor(futures.Executor):
             BrokenExecutor: its cluster was lost, or its initializer has failed.
             MatchError: `fn` is no function.
         """
+        from distio._plain._items import function_for
+
         function_for(fn, "Executor.submit")
         return self._pool.submit(fn, args, kwargs)
 
@@ -137,6 +148,8 @@ class Executor(futures.Executor):
             TimeoutError: raised by the generator: the time is over.
             RuntimeError: the executor was shut down.
         """
+        from distio._plain._items import function_for
+
         for name, number in (("chunksize", chunksize), ("buffersize", buffersize)):
             if number is not None and number < 1:
                 raise ValueError(f"Executor.map: {name} must be >= 1, but got {number}")
@@ -242,6 +255,10 @@ def submit(f: Callable[P, A], /, *args: P.args, **kwargs: P.kwargs) -> futures.F
     >>> distio.submit(pow, 2, 5).result()
     32
     """
+    begin(may_need_workers=True)
+    from distio._plain._items import function_for
+    from distio._plain._pool import Pool
+
     function_for(f, "submit")
     with _default.guard:
         if _default.pool is None:

@@ -1,23 +1,31 @@
-"""`map`, `starmap` and `as_completed`: a function and many items."""
+"""`map`, `starmap` and `as_completed`: a function and many items.
+
+This module imports little: see `begin`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sized
-from contextlib import contextmanager
-from inspect import iscoroutinefunction
-from typing import Any, Final, Literal, TypedDict, TypeVar, TypeVarTuple, Unpack, overload
+from collections.abc import Callable, Generator, Iterable
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Final,
+    Literal,
+    TypedDict,
+    TypeVar,
+    TypeVarTuple,
+    Unpack,
+    overload,
+)
 
 from distio._display.progress import Progress
 from distio._hints import says_instead
-from distio._plain._feed import Feed, Work
-from distio._plain._places import Where, place_asked_for, session_for
-from distio.core import expect
-from distio.core.context_vars import of_the_caller
-from distio.errors import MatchError
-from distio.io._progress import Bar
-from distio.runtime.cluster import Cluster
+from distio._plain._begin import begin
 
-__all__ = ["as_completed", "function_for", "map", "starmap"]
+if TYPE_CHECKING:
+    from distio.runtime.cluster import Cluster
+
+__all__ = ["as_completed", "map", "starmap"]
 
 A = TypeVar("A")
 X = TypeVar("X")
@@ -155,9 +163,11 @@ def map(
     >>> list(distio.map(pow, [2, 3, 4], [5, 2, 1], workers=2))
     [32, 9, 4]
     """
-    work = _work(f, iterables, "map", False, return_exceptions)
-    where = place_asked_for(on, threads, workers, "map")
-    return _named("map", _values(work, where, expect.progress(progress, "map")))
+    begin(may_need_workers=on is None and threads is None)
+    from distio._plain._items import values
+
+    where = on, threads, workers
+    return values("map", f, iterables, where, progress, keeps_failures=return_exceptions)
 
 
 @overload
@@ -231,9 +241,12 @@ def starmap(
     >>> list(distio.starmap(pow, [(2, 5), (3, 2)], threads=2))
     [32, 9]
     """
-    work = _work(f, (items,), "starmap", True, return_exceptions)
-    where = place_asked_for(on, threads, workers, "starmap")
-    return _named("starmap", _values(work, where, expect.progress(progress, "starmap")))
+    begin(may_need_workers=on is None and threads is None)
+    from distio._plain._items import values
+
+    where = on, threads, workers
+    keeps = return_exceptions
+    return values("starmap", f, (items,), where, progress, is_spread=True, keeps_failures=keeps)
 
 
 @overload
@@ -325,104 +338,8 @@ def as_completed(
     >>> sorted(distio.as_completed(str.upper, "abc", threads=2))
     [(0, 'A'), (1, 'B'), (2, 'C')]
     """
-    found: Any = f
-    if not callable(found) and isinstance(found, Iterable):
-        raise MatchError(
-            "as_completed: expected a function and its items, but got "
-            f"{expect.shown(f)}; for futures there is concurrent.futures.as_completed"
-        )
-    work = _work(f, iterables, "as_completed", False, return_exceptions)
-    where = place_asked_for(on, threads, workers, "as_completed")
-    return _named("as_completed", _pairs(work, where, expect.progress(progress, "as_completed")))
+    begin(may_need_workers=on is None and threads is None)
+    from distio._plain._items import pairs
 
-
-def function_for(f: Any, where: str) -> None:
-    """Check that it is a function whose call does the work.
-
-    Raises:
-        MatchError: it isn't.
-    """
-    expect.function(f, where)
-    if iscoroutinefunction(f):
-        raise MatchError(
-            f"{where}: expected a function, but {expect.named(f)} is a coroutine's, which nobody "
-            "would await; give one that calls asyncio.run, or see io.from_coroutine"
-        )
-
-
-def _require_order(f: Any, iterables: tuple[Any, ...], where: str) -> None:
-    """Check that the function isn't where the items belong.
-
-    Raises:
-        MatchError: it is.
-    """
-    if not callable(f) and len(iterables) == 1 and callable(iterables[0]):
-        raise MatchError(
-            f"{where}: expected a function and its items, but got {expect.shown(f)} first; "
-            f"the function comes first: distio.{where}(f, items)"
-        )
-
-
-def _work(
-    f: Any, iterables: tuple[Any, ...], where: str, is_spread: bool, keeps_failures: bool
-) -> Work:
-    _require_order(f, iterables, where)
-    function_for(f, where)
-    if not iterables:
-        raise MatchError(f"{where}: expected a function and its items, but got no items")
-    for each in iterables:
-        if not isinstance(each, Iterable):
-            raise MatchError(f"{where}: expected an iterable, but got {expect.shown(each)}")
-    sizes = [len(each) for each in iterables if isinstance(each, Sized)]
-    total = min(sizes) if len(sizes) == len(iterables) else None
-    is_spread = is_spread or len(iterables) > 1
-    items = zip(*iterables) if len(iterables) > 1 else iter(iterables[0])
-    variables = of_the_caller()
-    return Work(f, items, total, is_spread, where, bool(keeps_failures), variables)
-
-
-def _named(name: str, made: Generator[A, None, None]) -> Generator[A, None, None]:
-    """The generator, whose repr says what has made it."""
-    shown: Any = made
-    shown.__name__, shown.__qualname__ = name, f"distio.{name}"
-    return made
-
-
-def _values(work: Work, where: Where, progress: Any) -> Generator[Any, None, None]:
-    with _feed(work, where, progress) as feed:
-        for piece in feed.in_order():
-            values = piece.values
-            values.reverse()
-            while values:
-                yield values.pop()  # so that nothing here keeps it
-            if piece.failure is not None:
-                raise piece.failure
-
-
-def _pairs(work: Work, where: Where, progress: Any) -> Generator[Any, None, None]:
-    with _feed(work, where, progress) as feed:
-        for piece in feed.as_completed():
-            values, index = piece.values, piece.calls.first
-            values.reverse()
-            while values:
-                yield index, values.pop()
-                index += 1
-            if piece.failure is not None:
-                raise piece.failure
-
-
-@contextmanager
-def _feed(work: Work, where: Where, progress: Any) -> Generator[Feed, None, None]:
-    if progress is True or isinstance(progress, str):
-        label = progress if isinstance(progress, str) else getattr(work.f, "__name__", "")
-        progress = Bar(label, work.total)
-    try:
-        with session_for(where) as session:
-            feed = Feed(work, session, progress or None)
-            try:
-                yield feed
-            finally:
-                feed.close()
-    finally:
-        if isinstance(progress, Bar):
-            progress.close()
+    where = on, threads, workers
+    return pairs("as_completed", f, iterables, where, progress, keeps_failures=return_exceptions)

@@ -26,7 +26,7 @@ from distio.runtime.cores import share_of_cores, thread_limits
 from distio.runtime.interpreter_settings import interpreter_settings
 from distio.runtime.journal.log import PRIVATE, Log, private_journal
 from distio.runtime.keys import make_cluster_keys
-from distio.runtime.launching import Lifeline, OwnStderr, Program, StartLog
+from distio.runtime.launching import WORKER, Lifeline, OwnStderr, Program, StartLog
 from distio.runtime.process_options import ProcessOptions
 from distio.runtime.process_supervisor import Child, RestartLimit
 from distio.runtime.python_options import import_options, python_options
@@ -78,7 +78,7 @@ class Equipment:
             )
             limits = thread_limits(options.blas_threads, share_of_cores(count or 1), os.environ)
             self._worker_program = Program(
-                "distio_worker.local",
+                WORKER,
                 options=python_options(),
                 environment=limits,
                 settings=interpreter_settings(),
@@ -86,13 +86,16 @@ class Equipment:
             )
             undo.pop_all()
 
-    def prepare(self) -> None:
+    def prepare(self) -> bool:
         """Let the fork server import meanwhile, so that the children start at once.
+
+        Returns:
+            Whether they would start at once now.
 
         Raises:
             OSError: the system refuses, and why.
         """
-        self._worker_program.prepare()
+        return self._worker_program.prepare()
 
     # -- children -------------------------------------------------------------------------
 

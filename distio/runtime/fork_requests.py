@@ -47,7 +47,7 @@ class Request:
 
 
 class News(IntEnum):
-    """News of a process; a number comes with each."""
+    """News of a process, or of the server; a number comes with each."""
 
     BORN = 0
     """Its id. The descriptor that watches the process travels beside it."""
@@ -57,6 +57,8 @@ class News(IntEnum):
     CONTINUED = 3
     ENDED = 4
     """Its exit code, as `subprocess.Popen.returncode`."""
+    READY = 5
+    """The server itself has imported all that it needs; 0."""
 
 
 def send_request(

@@ -183,6 +183,13 @@ class _ForkServer:
         """Whether it is known to work."""
 
     @property
+    def is_ready(self) -> bool:
+        """Whether the server has imported what it needs, or has ended."""
+        poll = select.poll()
+        poll.register(self._control, select.POLLIN)
+        return bool(poll.poll(0))
+
+    @property
     def is_idle(self) -> bool:
         """Whether no process of it is left."""
         return not self._living
@@ -328,14 +335,17 @@ renew_in_children(_servers.__init__)  # anew, in place
 atexit.register(lambda: _servers.close_idle(are_used=False))
 
 
-def prepare(key: object, spawn: SpawnServer) -> None:
-    """Start a server now, so that it imports meanwhile; see `fork`.
+def prepare(key: object, spawn: SpawnServer) -> bool:
+    """Start a server now, unless there is one, so that it imports meanwhile; see `fork`.
+
+    Returns:
+        Whether nobody has to wait for it any more.
 
     Raises:
         OSError: the system refuses, and why.
     """
-    if can_watch_any_process():
-        _servers.prepare(key, spawn)
+    server = _servers.prepare(key, spawn) if can_watch_any_process() else None
+    return server is None or server.is_ready
 
 
 def fork(

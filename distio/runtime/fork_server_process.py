@@ -44,7 +44,10 @@ def main(arguments: list[str]) -> None:
         importlib.import_module(module)
     gc.freeze()
     gc.enable()
-    become = _Server(socket.socket(fileno=int(control))).serve()
+    program = socket.socket(fileno=int(control))
+    with suppress(OSError):  # the program has ended, as the server is about to see
+        tell_news(program, News.READY, 0)
+    become = _Server(program).serve()
     if become is not None:
         become()
 

@@ -28,6 +28,7 @@ from distio.runtime.surroundings import read_at_start, surroundings
 
 __all__ = [
     "STARTED",
+    "WORKER",
     "Lifeline",
     "OwnStderr",
     "Program",
@@ -40,7 +41,9 @@ __all__ = [
 _PARENT: Final = "DISTIO_PARENT"
 """The environment variable by which a process learns what its parent can import."""
 
-_OF_SERVER: Final = ("distio.runtime.local_coordinator", "distio_worker.local")
+WORKER: Final = "distio_worker.local"
+"""The module of the workers of local clusters."""
+_OF_SERVER: Final = ("distio.runtime.local_coordinator", WORKER)
 """The modules that the fork server imports, for the processes of local clusters."""
 
 STARTED: Final = b"\0"
@@ -279,14 +282,18 @@ class Program:
         # with -v somebody wants to see each import of each process
         self._fork_seconds = None if sys.flags.verbose else fork_seconds
 
-    def prepare(self) -> None:
+    def prepare(self) -> bool:
         """Let the fork server import meanwhile, so that `start` finds it ready.
+
+        Returns:
+            Whether `start` needn't wait for it any more.
 
         Raises:
             OSError: the system refuses, and why.
         """
-        if self._fork_seconds is not None and (key := self._key()) is not None:
-            prepare(key, self._spawn_server)
+        if self._fork_seconds is None or (key := self._key()) is None:
+            return True
+        return prepare(key, self._spawn_server)
 
     def start(
         self,

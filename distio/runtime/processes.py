@@ -126,13 +126,16 @@ class LocalProcesses:
     # -- starting -------------------------------------------------------------------------
 
     def _begin(self, workers: Sequence[Worker]) -> None:
-        self._equipment.prepare()
-        prepare()  # while the fork server imports
+        is_ready = self._equipment.prepare()
+        if not is_ready:
+            prepare()  # while the fork server imports
         coordinator = self._equipment.coordinator()
         self._supervisor.add(coordinator)
         coordinator.must_start_within(self._options.start_seconds)
         for each in workers:
             self._supervisor.add(self._equipment.worker(each))
+        if is_ready:
+            prepare()  # while they begin
         self._thread = threading.Thread(
             target=self._supervisor.run, name="distio-processes", daemon=True
         )

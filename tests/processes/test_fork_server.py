@@ -324,6 +324,24 @@ def test_second_cluster_of_a_program_is_forked_by_the_same_server(
     assert parents == processes_of(servers) * 4, "one server for all of them"
 
 
+def test_server_that_has_forked_has_said_that_it_is_ready() -> None:
+    program = Program(PORTRAIT, fork_seconds=PATIENCE)
+    assert not program.prepare()
+    process, _ = started()
+    assert program.prepare()
+    code_of(process)
+
+
+def test_server_that_has_ended_is_waited_for_by_nobody(servers: fork_server._Servers) -> None:
+    program = Program(PORTRAIT, fork_seconds=PATIENCE)
+    program.prepare()
+    (server,) = servers._servers.values()
+    server._process.kill()
+    server._process.wait()
+
+    assert program.prepare()
+
+
 def test_server_that_is_killed_takes_its_processes_with_it(
     servers: fork_server._Servers,
 ) -> None:

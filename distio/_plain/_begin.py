@@ -1,0 +1,27 @@
+"""How the first call of a plain function begins: this process and the fork server import distio.
+
+Each of them takes longer for that than for all else until the first result. So whatever users of
+plain functions mention first imports little: when it is called, it has the server start, and
+imports the rest meanwhile.
+"""
+
+from __future__ import annotations
+
+from distio._imports import has_imported, import_all
+
+__all__ = ["begin"]
+
+
+def begin(*, may_need_workers: bool) -> None:
+    """Import what a call needs, unless it is there.
+
+    Args:
+        may_need_workers: whether the fork server is to start before.
+    """
+    if has_imported():
+        return
+    if may_need_workers:
+        from distio.runtime.head_start import give_head_start
+
+        give_head_start()
+    import_all()

@@ -1,0 +1,160 @@
+"""A function and many items: what `map`, `starmap` and `as_completed` do."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Sized
+from contextlib import contextmanager
+from inspect import iscoroutinefunction
+from typing import Any, TypeVar
+
+from distio._plain._feed import Feed, Work
+from distio._plain._places import Where, place_asked_for, session_for
+from distio.core import expect
+from distio.core.context_vars import of_the_caller
+from distio.errors import MatchError
+from distio.io._progress import Bar
+
+__all__ = ["function_for", "pairs", "values"]
+
+A = TypeVar("A")
+
+
+def function_for(f: Any, where: str) -> None:
+    """Check that it is a function whose call does the work.
+
+    Raises:
+        MatchError: it isn't.
+    """
+    expect.function(f, where)
+    if iscoroutinefunction(f):
+        raise MatchError(
+            f"{where}: expected a function, but {expect.named(f)} is a coroutine's, which nobody "
+            "would await; give one that calls asyncio.run, or see io.from_coroutine"
+        )
+
+
+def _require_order(f: Any, iterables: tuple[Any, ...], where: str) -> None:
+    """Check that the function isn't where the items belong.
+
+    Raises:
+        MatchError: it is.
+    """
+    if not callable(f) and len(iterables) == 1 and callable(iterables[0]):
+        raise MatchError(
+            f"{where}: expected a function and its items, but got {expect.shown(f)} first; "
+            f"the function comes first: distio.{where}(f, items)"
+        )
+
+
+def _work(
+    f: Any, iterables: tuple[Any, ...], where: str, is_spread: bool, keeps_failures: bool
+) -> Work:
+    _require_order(f, iterables, where)
+    function_for(f, where)
+    if not iterables:
+        raise MatchError(f"{where}: expected a function and its items, but got no items")
+    for each in iterables:
+        if not isinstance(each, Iterable):
+            raise MatchError(f"{where}: expected an iterable, but got {expect.shown(each)}")
+    sizes = [len(each) for each in iterables if isinstance(each, Sized)]
+    total = min(sizes) if len(sizes) == len(iterables) else None
+    is_spread = is_spread or len(iterables) > 1
+    items = zip(*iterables) if len(iterables) > 1 else iter(iterables[0])
+    variables = of_the_caller()
+    return Work(f, items, total, is_spread, where, bool(keeps_failures), variables)
+
+
+def values(
+    name: str,
+    f: Any,
+    iterables: tuple[Any, ...],
+    asked: tuple[Any, Any, Any],
+    progress: Any,
+    *,
+    is_spread: bool = False,
+    keeps_failures: bool,
+) -> Generator[Any, None, None]:
+    """A generator of what a function returns for each item, in the order of items.
+
+    Args:
+        name: the function of distio that was called.
+        f: the function that it was given.
+        iterables: the items that it was given.
+        asked: the arguments by which a place is asked for; see `place_asked_for`.
+        progress: the argument by which progress is asked for.
+        is_spread: whether an item is a tuple of arguments.
+        keeps_failures: whether exceptions stand in place of values.
+
+    Raises:
+        MatchError: an argument is of another kind.
+    """
+    work = _work(f, iterables, name, is_spread, keeps_failures)
+    where = place_asked_for(*asked, name)
+    return _named(name, _values(work, where, expect.progress(progress, name)))
+
+
+def pairs(
+    name: str,
+    f: Any,
+    iterables: tuple[Any, ...],
+    asked: tuple[Any, Any, Any],
+    progress: Any,
+    *,
+    keeps_failures: bool,
+) -> Generator[tuple[int, Any], None, None]:
+    """A generator of what is finished first, with the index of its item; see `values`."""
+    if not callable(f) and isinstance(f, Iterable):
+        raise MatchError(
+            f"{name}: expected a function and its items, but got {expect.shown(f)}; for futures "
+            f"there is concurrent.futures.as_completed"
+        )
+    work = _work(f, iterables, name, False, keeps_failures)
+    where = place_asked_for(*asked, name)
+    return _named(name, _pairs(work, where, expect.progress(progress, name)))
+
+
+def _named(name: str, made: Generator[A, None, None]) -> Generator[A, None, None]:
+    """The generator, whose repr says what has made it."""
+    shown: Any = made
+    shown.__name__, shown.__qualname__ = name, f"distio.{name}"
+    return made
+
+
+def _values(work: Work, where: Where, progress: Any) -> Generator[Any, None, None]:
+    with _feed(work, where, progress) as feed:
+        for piece in feed.in_order():
+            values = piece.values
+            values.reverse()
+            while values:
+                yield values.pop()  # so that nothing here keeps it
+            if piece.failure is not None:
+                raise piece.failure
+
+
+def _pairs(work: Work, where: Where, progress: Any) -> Generator[Any, None, None]:
+    with _feed(work, where, progress) as feed:
+        for piece in feed.as_completed():
+            values, index = piece.values, piece.calls.first
+            values.reverse()
+            while values:
+                yield index, values.pop()
+                index += 1
+            if piece.failure is not None:
+                raise piece.failure
+
+
+@contextmanager
+def _feed(work: Work, where: Where, progress: Any) -> Generator[Feed, None, None]:
+    if progress is True or isinstance(progress, str):
+        label = progress if isinstance(progress, str) else getattr(work.f, "__name__", "")
+        progress = Bar(label, work.total)
+    try:
+        with session_for(where) as session:
+            feed = Feed(work, session, progress or None)
+            try:
+                yield feed
+            finally:
+                feed.close()
+    finally:
+        if isinstance(progress, Bar):
+            progress.close()
