@@ -222,12 +222,16 @@ class AwaitHistory:
         """The variables whose values have changed since the last await of the function."""
         return {**changes(self._waiting, carried_in(variables)), **others_in(variables)}
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def require_no_loss(self) -> None:
+        """Raise NotPicklable if there is no history any more."""
         if self.why_lost:
             raise NotPicklable(
                 f"a function of io.do can't be pickled any more: {self.why_lost}; "
                 f"let its loop begin anew with io.restart_from"
             )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        self.require_no_loss()
         return _log, (self.entries, self._room, self._start, self._waiting, self._changes)
 
 

@@ -270,6 +270,7 @@ def _packed_frame(frame: Frame) -> Any:
     """
     known = _FIELDS.get(type(frame))
     if known is None:
+        frame._require_leave()
         return frame._as_frame()
     name, fields = known
     return name, *[getattr(frame, field) for field in fields]

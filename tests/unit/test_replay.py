@@ -20,9 +20,10 @@ from distio.core.fiber import Fiber
 from distio.core.interpreter import step
 from distio.core.ops.direct import Awaiting
 from distio.core.replay import dispose
-from distio.core.snapshot import dump_fibers, load_fibers
+from distio.core.snapshot import capture, dump_captured, dump_fibers, load_fibers
 from distio.errors import Cancelled, NotDeterministic, NotPicklable
 from distio.protocol.requests import FINISHED, YIELDED
+from tests.harness.effort import bytecodes
 
 Program = IO[Any, Any, Any]
 
@@ -383,6 +384,26 @@ def stopped(program: Program) -> Fiber:
     fiber = Fiber(1, 1, program, None)
     assert step(fiber) is not FINISHED
     return fiber
+
+
+def test_function_that_is_known_to_stay_is_not_pickled_in_vain() -> None:
+    @io.do
+    async def loop(values: list[Program], times: int) -> None:
+        for _ in range(times):
+            await values[0]
+        await io.sleep(1)
+
+    def effort(values: list[Program]) -> int:
+        fiber = stopped(loop(values, 1_001))
+
+        def save() -> None:
+            with pytest.raises(NotPicklable):
+                dump_captured([(fiber, capture(fiber))])
+
+        save()
+        return bytecodes(save)
+
+    assert effort([io.defer(int, n) for n in range(100)]) == effort([io.defer(int, 0)])
 
 
 def test_function_with_an_awaited_value_that_cannot_be_pickled_says_which() -> None:

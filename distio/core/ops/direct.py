@@ -238,6 +238,10 @@ class Awaiting(Frame):
         dispose(coroutine)
         return found, ""
 
+    def _require_leave(self) -> None:
+        if self.coroutine is not None and self.log is not None:
+            self.log.require_no_loss()
+
     def _as_frame(self) -> Frame:
         if self.coroutine is None:
             return self

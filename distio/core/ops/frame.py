@@ -26,6 +26,9 @@ class Frame:
         """Act on `fiber.failure`; by default the failure goes on to the next frame."""
         return None
 
+    def _require_leave(self) -> None:
+        """Raise NotPicklable if it is known that the frame can't leave: to try takes long."""
+
     def _as_frame(self) -> Frame:
         """This frame without what it no longer needs, for a snapshot."""
         return self
