@@ -37,7 +37,7 @@ def _sizer(kind: type[Message]) -> Callable[[Any], int] | None:
 
 def _of_chunk(chunk: m.Chunk) -> int:
     attached = chunk.attachments
-    attached_bytes = sum(bytes_to_send(data) for _, data in attached) if attached else 0
+    attached_bytes = sum([bytes_to_send(data) for _, data in attached]) if attached else 0
     return bytes_to_send(chunk.payload) + attached_bytes
 
 
@@ -45,9 +45,22 @@ def _of_outcomes(message: m.Outcomes | m.OutcomesReady) -> int:
     return sum(map(bytes_to_send, message.payloads))
 
 
+def _of_saved(message: m.SaveFibers) -> int:
+    outcomes = sum(map(bytes_to_send, message.payloads)) if message.payloads else 0
+    return sum(map(_of_chunk, message.chunks)) + outcomes
+
+
+def _of_item(message: m.PrimitiveCall | m.DelegatedPut) -> int:
+    return bytes_to_send(message.item) if message.item else 0
+
+
+def _of_value(message: m.StoreValue | m.ReturnTokens | m.TokensGranted) -> int:
+    return bytes_to_send(message.value) if message.value else 0
+
+
 def _of_reply(message: m.Replied) -> int:
     ahead = sum(map(bytes_to_send, message.ahead)) if message.ahead else 0
-    return bytes_to_send(message.item or b"") + ahead
+    return (bytes_to_send(message.item) if message.item else 0) + ahead
 
 
 _PAYLOADS: Final[dict[type[Message], Callable[[Any], int] | None]] = {
@@ -55,6 +68,12 @@ _PAYLOADS: Final[dict[type[Message], Callable[[Any], int] | None]] = {
     m.Offer: lambda message: sum(map(_of_chunk, message.chunks)),
     m.Outcomes: _of_outcomes,
     m.OutcomesReady: _of_outcomes,
+    m.SaveFibers: _of_saved,
+    m.PrimitiveCall: _of_item,
+    m.DelegatedPut: _of_item,
+    m.StoreValue: _of_value,
+    m.ReturnTokens: _of_value,
+    m.TokensGranted: _of_value,
     m.Replied: _of_reply,
 }
 """By type, the size of the payloads; None: there are none. The frequent types are written out, as
