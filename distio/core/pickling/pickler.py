@@ -327,6 +327,10 @@ def _as_pickle_does(pickler: Pickler, obj: Any) -> Reduced:
     return NotImplemented
 
 
+def _as_it_says(pickler: Pickler, obj: Any) -> Reduced:
+    return obj.__reduce_ex__(pickle.HIGHEST_PROTOCOL)  # pickle would look for a reducer before
+
+
 def _as_standard(pickler: Pickler, obj: Any) -> Reduced:
     return STANDARD[type(obj)](obj)
 
@@ -397,7 +401,7 @@ def _reducer_for(kind: type) -> _Reducer:
     is_custom = kind.__reduce_ex__ is not object.__reduce_ex__
     if is_custom or kind.__reduce__ is not object.__reduce__:
         is_ours = str(kind.__module__).startswith(_OURS)
-        return _as_pickle_does if is_ours else Pickler.reduce_custom
+        return _as_it_says if is_ours else Pickler.reduce_custom
     is_constructed = has_own_constructor(kind)
     if kind.__dictoffset__ and kind.__basicsize__ <= _BARE.__basicsize__:  # it has no slots
         return Pickler.reduce_constructed if is_constructed else Pickler.reduce_instance
