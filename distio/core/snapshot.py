@@ -6,7 +6,7 @@ can't be pickled, or an exception that doesn't survive the journey, stays.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from operator import attrgetter
 from typing import Any, Final
@@ -75,14 +75,21 @@ def _below(operation: type[UnaryOp]) -> Iterator[type[UnaryOp]]:
         yield from _below(each)
 
 
+def _getter(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
+    """A function that returns these attributes of an object: one call, whatever their number."""
+    if len(names) > 1:
+        return attrgetter(*names)
+    return lambda obj: tuple([getattr(obj, name) for name in names])
+
+
 _OWN_FRAME: Final[dict[str, type[UnaryOp]]] = {
     operation.__name__: operation
     for operation in _below(UnaryOp)
     if operation._as_frame is UnaryOp._as_frame
 }
 """By name, the operations whose frame is the operation itself, without its IO."""
-_FIELDS: Final[dict[type, tuple[str, tuple[str, ...]]]] = {
-    operation: (name, operation._names[1:]) for name, operation in _OWN_FRAME.items()
+_FIELDS: Final[dict[type, tuple[str, Callable[[Any], tuple[Any, ...]]]]] = {
+    operation: (name, _getter(operation._names[1:])) for name, operation in _OWN_FRAME.items()
 }
 
 
@@ -272,8 +279,8 @@ def _packed_frame(frame: Frame) -> Any:
     if known is None:
         frame._require_leave()
         return frame._as_frame()
-    name, fields = known
-    return name, *[getattr(frame, field) for field in fields]
+    name, fields_of = known
+    return name, *fields_of(frame)
 
 
 def _shown(fiber: Fiber, state: tuple[Any, ...]) -> tuple[Any, ...]:

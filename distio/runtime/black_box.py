@@ -90,10 +90,11 @@ class _Slot:
         """Note that this work is about to be done."""
         words = self._words
         words[0] = 0  # _FIBER, and below _HEAD: this is done for each piece of work
-        if type(work) is Fiber and work.name is None and self._is_plain:
-            tree = work.tree
-            words[1] = work.id if tree is None else tree.head.id
-            words[0] = work.id
+        fiber = work if type(work) is Fiber else getattr(work, "fiber", None)
+        if type(fiber) is Fiber and fiber.name is None and self._is_plain:
+            tree = fiber.tree
+            words[1] = fiber.id if tree is None else tree.head.id
+            words[0] = fiber.id
         else:
             self._take_other(work)
 

@@ -72,6 +72,10 @@ class Capturing:
         Returns:
             The fibers; those that are to share a pickle are together.
         """
+        if acting is not None and len(trees) == 1 and not (together or where):
+            (tree,) = trees
+            if tree.head is acting and not tree.rest:
+                return [[self._captured(acting, acting)]]  # most often
         reachable = {each.id for each in (*in_hand, *together)}
         if acting is not None:
             reachable.add(acting.id)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Coroutine, Generator, Mapping
 from functools import wraps
+from operator import attrgetter
 from types import FunctionType, GeneratorType
 from typing import Any, Final, final
 
@@ -98,12 +99,12 @@ def is_starter(f: FunctionType) -> bool:
     made_of = getattr(f, "__wrapped__", None)
     if type(made_of) is not FunctionType:
         return False
-    is_named = all(getattr(f, name) == getattr(made_of, name) for name in _WRAPPED)
+    is_named = _wrapped_of(f) == _wrapped_of(made_of)
     return is_named and vars(f) == {**vars(made_of), "__wrapped__": made_of}
 
 
 _HINTS: Final = "__annotate__" if sys.version_info >= (3, 14) else "__annotations__"
-_WRAPPED: Final = ("__name__", "__qualname__", "__module__", "__doc__", _HINTS)
+_wrapped_of: Final = attrgetter("__name__", "__qualname__", "__module__", "__doc__", _HINTS)
 
 
 class _Restarting(BaseException):
