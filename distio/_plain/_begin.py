@@ -7,7 +7,7 @@ imports the rest meanwhile.
 
 from __future__ import annotations
 
-from distio._imports import has_imported, import_all
+from distio._imports import has_imported, import_all, imported_alone
 
 __all__ = ["begin"]
 
@@ -21,6 +21,7 @@ def begin(*, may_need_workers: bool) -> None:
     if has_imported():
         return
     if may_need_workers:
+        imported_alone("distio.runtime.head_start")
         from distio.runtime.head_start import give_head_start
 
         give_head_start()
