@@ -34,6 +34,27 @@ if __name__ == "__main__":
 """
 
 
+NESTED = """
+import distio, psutil
+
+def nested(n):
+    import distio
+    return list(distio.map(abs, [n])), len(psutil.Process().children())
+
+if __name__ == "__main__":
+    print(list(distio.map(nested, [-1], workers=1)))
+"""
+
+
+def output_of(script: Path, text: str) -> str:
+    script.write_text(text)
+    done = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, timeout=PATIENCE, check=True
+    )
+    assert done.stderr == ""
+    return done.stdout
+
+
 @pytest.mark.parametrize(
     ("call", "result", "starts"),
     [
@@ -50,10 +71,9 @@ if __name__ == "__main__":
 def test_one_server_is_started_as_soon_as_workers_may_be_needed(
     call: str, result: object, starts: list[bool], tmp_path: Path
 ) -> None:
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT.replace("{call}", call))
-    done = subprocess.run(
-        [sys.executable, script], capture_output=True, text=True, timeout=PATIENCE, check=True
-    )
-    assert json.loads(done.stdout) == [result, starts]
-    assert done.stderr == ""
+    printed = output_of(tmp_path / "script.py", SCRIPT.replace("{call}", call))
+    assert json.loads(printed) == [result, starts]
+
+
+def test_call_within_a_worker_starts_no_server(tmp_path: Path) -> None:
+    assert output_of(tmp_path / "script.py", NESTED) == "[([1], 0)]\n"
