@@ -11,7 +11,7 @@ from typing import Final
 __all__ = ["has_imported", "import_all", "imported", "imported_alone"]
 
 _PROGRAMS: Final = "distio.runtime.run"
-"""What runs programs: `IO.run` needs it, maybe in a forked child."""
+"""The module that runs programs: `IO.run` needs it, maybe in a forked child."""
 _PLAIN: Final = "distio._plain._pool", "distio._plain._items"
 
 
