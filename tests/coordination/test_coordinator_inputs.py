@@ -302,7 +302,7 @@ def test_coordinator_of_generated_programs_is_a_function_of_its_inputs(
         coordinators.check_replay(run)
 
     check()
-    assert coordinators.restarts > 300
+    assert coordinators.restarts > examples  # most often there are hundreds
 
 
 @pytest.mark.slow
