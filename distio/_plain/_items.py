@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Sized
 from contextlib import contextmanager
 from inspect import iscoroutinefunction
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar, final
 
 from distio._plain._feed import Feed, Work
 from distio._plain._places import Where, place_asked_for, session_for
@@ -14,9 +14,26 @@ from distio.core.context_vars import of_the_caller
 from distio.errors import MatchError
 from distio.io._progress import Bar
 
-__all__ = ["function_for", "pairs", "values"]
+__all__ = ["Asked", "function_for", "pairs", "values"]
 
 A = TypeVar("A")
+
+
+@final
+class Asked(NamedTuple):
+    """The arguments of a call of `map`, or of one of its siblings, as they were given."""
+
+    name: str
+    """The function of distio that was called."""
+    f: Any
+    iterables: tuple[Any, ...]
+    place: tuple[Any, Any, Any]
+    """The arguments by which a place is asked for; see `place_asked_for`."""
+    progress: Any
+    keeps_failures: bool
+    """Whether exceptions stand in place of values."""
+    is_spread: bool = False
+    """Whether an item is a tuple of arguments."""
 
 
 def function_for(f: Any, where: str) -> None:
@@ -46,9 +63,8 @@ def _require_order(f: Any, iterables: tuple[Any, ...], where: str) -> None:
         )
 
 
-def _work(
-    f: Any, iterables: tuple[Any, ...], where: str, is_spread: bool, keeps_failures: bool
-) -> Work:
+def _work(asked: Asked) -> Work:
+    where, f, iterables = asked.name, asked.f, asked.iterables
     _require_order(f, iterables, where)
     function_for(f, where)
     if not iterables:
@@ -58,59 +74,36 @@ def _work(
             raise MatchError(f"{where}: expected an iterable, but got {expect.shown(each)}")
     sizes = [len(each) for each in iterables if isinstance(each, Sized)]
     total = min(sizes) if len(sizes) == len(iterables) else None
-    is_spread = is_spread or len(iterables) > 1
+    is_spread = asked.is_spread or len(iterables) > 1
     items = zip(*iterables) if len(iterables) > 1 else iter(iterables[0])
     variables = of_the_caller()
-    return Work(f, items, total, is_spread, where, bool(keeps_failures), variables)
+    return Work(f, items, total, is_spread, where, bool(asked.keeps_failures), variables)
 
 
-def values(
-    name: str,
-    f: Any,
-    iterables: tuple[Any, ...],
-    asked: tuple[Any, Any, Any],
-    progress: Any,
-    *,
-    is_spread: bool = False,
-    keeps_failures: bool,
-) -> Generator[Any, None, None]:
+def values(asked: Asked) -> Generator[Any, None, None]:
     """A generator of what a function returns for each item, in the order of items.
-
-    Args:
-        name: the function of distio that was called.
-        f: the function that it was given.
-        iterables: the items that it was given.
-        asked: the arguments by which a place is asked for; see `place_asked_for`.
-        progress: the argument by which progress is asked for.
-        is_spread: whether an item is a tuple of arguments.
-        keeps_failures: whether exceptions stand in place of values.
 
     Raises:
         MatchError: an argument is of another kind.
     """
-    work = _work(f, iterables, name, is_spread, keeps_failures)
-    where = place_asked_for(*asked, name)
-    return _named(name, _values(work, where, expect.progress(progress, name)))
+    return _named(asked.name, _values(*_checked(asked)))
 
 
-def pairs(
-    name: str,
-    f: Any,
-    iterables: tuple[Any, ...],
-    asked: tuple[Any, Any, Any],
-    progress: Any,
-    *,
-    keeps_failures: bool,
-) -> Generator[tuple[int, Any], None, None]:
+def pairs(asked: Asked) -> Generator[tuple[int, Any], None, None]:
     """A generator of what is finished first, with the index of its item; see `values`."""
-    if not callable(f) and isinstance(f, Iterable):
+    if not callable(asked.f) and isinstance(asked.f, Iterable):
         raise MatchError(
-            f"{name}: expected a function and its items, but got {expect.shown(f)}; for futures "
-            f"there is concurrent.futures.as_completed"
+            f"{asked.name}: expected a function and its items, but got {expect.shown(asked.f)}; "
+            f"for futures there is concurrent.futures.as_completed"
         )
-    work = _work(f, iterables, name, False, keeps_failures)
-    where = place_asked_for(*asked, name)
-    return _named(name, _pairs(work, where, expect.progress(progress, name)))
+    return _named(asked.name, _pairs(*_checked(asked)))
+
+
+def _checked(asked: Asked) -> tuple[Work, Where, Any]:
+    """The work, its place, and who is told of progress."""
+    work = _work(asked)
+    where = place_asked_for(*asked.place, asked.name)
+    return work, where, expect.progress(asked.progress, asked.name)
 
 
 def _named(name: str, made: Generator[A, None, None]) -> Generator[A, None, None]:

@@ -164,10 +164,10 @@ def map(
     [32, 9, 4]
     """
     begin(may_need_workers=on is None and threads is None)
-    from distio._plain._items import values
+    from distio._plain._items import Asked, values
 
-    where = on, threads, workers
-    return values("map", f, iterables, where, progress, keeps_failures=return_exceptions)
+    place = on, threads, workers
+    return values(Asked("map", f, iterables, place, progress, return_exceptions))
 
 
 @overload
@@ -242,11 +242,10 @@ def starmap(
     [32, 9]
     """
     begin(may_need_workers=on is None and threads is None)
-    from distio._plain._items import values
+    from distio._plain._items import Asked, values
 
-    where = on, threads, workers
-    keeps = return_exceptions
-    return values("starmap", f, (items,), where, progress, is_spread=True, keeps_failures=keeps)
+    place, keeps = (on, threads, workers), return_exceptions
+    return values(Asked("starmap", f, (items,), place, progress, keeps, is_spread=True))
 
 
 @overload
@@ -339,7 +338,7 @@ def as_completed(
     [(0, 'A'), (1, 'B'), (2, 'C')]
     """
     begin(may_need_workers=on is None and threads is None)
-    from distio._plain._items import pairs
+    from distio._plain._items import Asked, pairs
 
-    where = on, threads, workers
-    return pairs("as_completed", f, iterables, where, progress, keeps_failures=return_exceptions)
+    place = on, threads, workers
+    return pairs(Asked("as_completed", f, iterables, place, progress, return_exceptions))
