@@ -325,11 +325,20 @@ def test_second_cluster_of_a_program_is_forked_by_the_same_server(
 
 
 def test_server_that_has_forked_has_said_that_it_is_ready() -> None:
-    program = Program(PORTRAIT, fork_seconds=PATIENCE)
-    assert not program.prepare()
     process, _ = started()
-    assert program.prepare()
+    assert Program(PORTRAIT, fork_seconds=PATIENCE).prepare()
     code_of(process)
+
+
+def test_server_that_imports_has_not_said_that_it_is_ready(
+    servers: fork_server._Servers, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "never_there.py").write_text("import signal\nsignal.pause()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(launching, "_OF_SERVER", ("never_there",))
+    assert not Program(PORTRAIT, fork_seconds=PATIENCE).prepare()
+    (server,) = servers._servers.values()
+    server._process.kill()
 
 
 def test_server_that_has_ended_is_waited_for_by_nobody(servers: fork_server._Servers) -> None:
