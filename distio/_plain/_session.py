@@ -3,7 +3,7 @@
 Rules
 -----
 - The program waits for what is handed in by `start` and `cancel`, without a thread. It starts a
-  fiber for each errand, and beside it one that stays in this process and tells how it has ended.
+  fiber for each errand, and goes on until it was told the end of each.
 - So many errands are under way as the place has room for, and some more where they travel: then the
   next one is there when one has ended. The shorter they are, the more are sent ahead.
 - A thread that waits for errands within an errand of the same session has its place taken by
@@ -25,10 +25,10 @@ from typing import Any, Final, Protocol, final
 from distio._plain._calls import Calls
 from distio.coordination.state.local_run import LocalRun
 from distio.core.fiber import Handle
-from distio.core.ops import Async, Cancel, FlatMap, Pure, Sequence, Wait, WaitSome
+from distio.core.ops import Async, Cancel, FlatMap, Pure, Sequence
 from distio.core.ops.base import IO
 from distio.core.ops.bounded import ChunkResult
-from distio.core.ops.elsewhere import StartElsewhere, StartHere
+from distio.core.ops.elsewhere import StartElsewhere, TellEnds
 from distio.result import Ok, Panic, Result
 from distio.runtime.current import origin
 from distio.runtime.nesting import waiting
@@ -55,6 +55,7 @@ _WEIGHT: Final = 0.1
 _CLOSED: Final = closed("the calls were cancelled before they began")
 
 Program = IO[Any, Any, Any]
+Ends = list[tuple[Handle[Any, Any, Any], Result[Any, Any]]]
 
 
 class Place(Protocol):
@@ -296,10 +297,17 @@ class Session:
                     self._starting.append(errand)
             if self._is_retiring and not (self._waiting or self._under_way):
                 self._is_closing = True
-            if self._starting or self._cancelling or self._is_closing:
+            if self._has_any():
                 hears, self._hears = self._hears, None
         if hears is not None:
             hears(Ok(None))
+
+    def _has_any(self) -> bool:
+        """Whether there is something for the program."""
+        return bool(self._starting or self._cancelling) or self._is_done()
+
+    def _is_done(self) -> bool:
+        return self._is_closing and not self._under_way
 
     def _room(self) -> int:
         slots = self._place.slots() + self._blocked
@@ -309,18 +317,26 @@ class Session:
         ahead = _AHEAD_SECONDS / max(self._mean_seconds, 1e-9)
         return slots * int(min(max(ahead, least), _MOST_AHEAD))
 
-    def _ended(self, errand: Errand, results: list[Result[Any, Any]]) -> Program:
-        """The fiber of an errand has ended (in the fiber beside it)."""
-        result = results[0]
+    def _ended(self, errands: dict[int, Errand], ends: Ends) -> None:
+        """Fibers of errands have ended.
+
+        Args:
+            errands: by fiber, the errands that were started together and haven't ended yet.
+            ends: the handles and outcomes of fibers.
+        """
+        told = [(errands.pop(handle.id), result) for handle, result in ends]
         with self._mutex:
-            self._under_way.pop(errand, None)
-            self._orphans -= errand.is_cancelled
-            if isinstance(result, Ok):
-                seconds, mean = result.success.seconds, self._mean_seconds
-                self._mean_seconds = seconds if mean is None else mean + _WEIGHT * (seconds - mean)
+            for errand, result in told:
+                self._under_way.pop(errand, None)
+                self._orphans -= errand.is_cancelled
+                if isinstance(result, Ok):
+                    seconds, mean = result.success.seconds, self._mean_seconds
+                    self._mean_seconds = (
+                        seconds if mean is None else mean + _WEIGHT * (seconds - mean)
+                    )
         self._go_on()
-        errand.ended(result)
-        return Pure(None)
+        for errand, result in told:
+            errand.ended(result)
 
     # -- the program ----------------------------------------------------------------------
 
@@ -344,7 +360,7 @@ class Session:
             if self._run_here is not None:
                 self._run_here.makes_calls = True
         with self._mutex:
-            has_any = bool(self._starting or self._cancelling or self._is_closing)
+            has_any = self._has_any()
             self._hears = None if has_any else hears
         if has_any:
             hears(Ok(None))
@@ -353,7 +369,7 @@ class Session:
         with self._mutex:
             starting, self._starting = self._starting, []
             cancelling, self._cancelling = self._cancelling, []
-            is_closing = self._is_closing
+            is_done = not starting and self._is_done()
         steps: list[Program] = []
         if starting:
             programs = [self._place.program_of(each.calls, self) for each in starting]
@@ -362,18 +378,16 @@ class Session:
             steps.append(FlatMap(start, partial(self._watch, starting)))
         if cancelling:
             steps.append(FlatMap(Pure(None), partial(_cancel, cancelling)))
-        if not is_closing:
+        if not is_done:
             steps.append(self._serve())
         return Sequence(tuple(steps)) if steps else Pure(None)
 
     def _watch(self, errands: list[Errand], handles: list[Handle[Any, Any, Any]]) -> Program:
-        """The fibers have started; beside each, one tells how it ends."""
-        # one message asks for all outcomes; otherwise each of those fibers would send one
-        steps: list[Program] = [WaitSome(tuple(handles), 0)]
+        """The fibers have started: their ends are to be told."""
         for errand, handle in zip(errands, handles):
             errand.handle = handle
-            steps.append(StartHere(FlatMap(Wait((handle,)), partial(self._ended, errand))))
-        return Sequence(tuple(steps))
+        by_fiber = {handle.id: errand for errand, handle in zip(errands, handles)}
+        return TellEnds(handles, partial(self._ended, by_fiber))
 
 
 def _cancel(errands: list[Errand], _: Any) -> Program:

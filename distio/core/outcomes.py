@@ -35,6 +35,7 @@ __all__ = [
     "dump_value",
     "kind_of",
     "load_outcome",
+    "opened",
     "outcome_in",
     "outcome_stays",
 ]
@@ -104,6 +105,11 @@ _MOST_SMALL_BYTES: Final = 256
 _SIZED: Final = frozenset({str, bytes})
 _OUTCOME: Final = "the fiber ended, but its outcome"
 _dump_strictly: Final = partial(dump, is_strict=True)
+
+
+def opened(outcome: Any) -> Any:
+    """An outcome as a Result, if it came as bytes."""
+    return outcome.open() if type(outcome) is Packed else outcome
 
 
 def outcome_in(handle: Any) -> Any:

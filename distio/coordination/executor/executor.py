@@ -20,7 +20,7 @@ from distio.coordination.member import Member
 from distio.core.fiber import Fiber
 from distio.core.interpreter import FUEL, step
 from distio.core.interrupts import is_interrupt
-from distio.core.outcomes import Packed, PackedValue, dump_item, dump_value, outcome_in
+from distio.core.outcomes import PackedValue, dump_item, dump_value, opened, outcome_in
 from distio.errors import NotPicklable
 from distio.protocol import requests as rq
 
@@ -232,7 +232,7 @@ def _handled_outside(*, leaves: bool) -> tuple[frozenset[type], frozenset[type]]
 def _open(fiber: Fiber) -> None:
     """Open what the fiber has just got."""
     if type(fiber.request) is _AWAITS_FIBERS:
-        fiber.value = [_opened(outcome_in(each)) for each in fiber.value]
+        fiber.value = [opened(outcome_in(each)) for each in fiber.value]
     elif type(fiber.value) is PackedValue:
         _unpack(fiber)
 
@@ -272,10 +272,6 @@ def _leaving(fiber: Fiber, request: Any) -> Any:
     assert fiber.holds is not None
     held = fiber.holds[request.lock.key]
     return held.value if held.is_changed else rq.NOTHING
-
-
-def _opened(outcome: Any) -> Any:
-    return outcome.open() if type(outcome) is Packed else outcome
 
 
 def _is_to_unwind(fiber: Fiber) -> bool:

@@ -8,6 +8,7 @@ from itertools import chain
 from typing import Any
 
 from distio.coordination.executor.tasks import Work
+from distio.coordination.outcomes.waiter import Listener
 from distio.coordination.state.member import MemberState
 from distio.core.fiber import Fiber, Handle
 from distio.errors import DistioBug
@@ -99,6 +100,8 @@ def check_waiters(state: MemberState) -> None:
 
 def _check_waiters_of(handle: Handle[Any, Any, Any], parked: Mapping[int, Fiber]) -> None:
     for waiting in handle.waiters or ():
+        if type(waiting) is Listener:
+            continue
         waiter: Fiber = waiting.fiber
         if parked.get(waiter.id) is not waiter or waiter.request is not waiting.request:
             raise DistioBug(f"fiber {name_of(waiter.id)} is entered for a wait that is over")

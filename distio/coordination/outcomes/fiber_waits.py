@@ -7,6 +7,9 @@ so none can wake the same fiber from a later one.
 A wait for fibers of another run is entered in `CrossRunWaits` as well, so that it ends with that
 run.
 
+A function that is told of ends is entered in the same way (`Listener`). A task calls it, with all
+that have ended by then.
+
 An outcome that is elsewhere is asked for once. Its handle stays in `MemberState.awaited` until the
 outcome is there, even if those who wanted it have gone on meanwhile.
 """
@@ -20,7 +23,8 @@ from distio.coordination.dispatch import answers
 from distio.coordination.feature.member import MemberFeature, WaitsOfRun
 from distio.coordination.invariants.member import check_waiters
 from distio.coordination.outcomes.cross_run_waits import CrossRunWaits, without_outcome
-from distio.coordination.outcomes.waiter import NO_WAITERS, Waiter
+from distio.coordination.outcomes.tasks import ReportEnds
+from distio.coordination.outcomes.waiter import NO_WAITERS, Listener, Waiter
 from distio.coordination.state.local_run import LocalRun
 from distio.coordination.state.location import RemoteFiber, origin_of
 from distio.coordination.state.member import MemberState
@@ -71,6 +75,25 @@ class FiberWaits(MemberFeature):
             self._cross_run_waits.enter(waiter, others)
         state.park(fiber)
         return None
+
+    @answers
+    def tell_ends(self, fiber: Fiber, request: rq.TellEnds) -> Fiber:
+        """Have a function called when any of these fibers has ended, and go on with `fiber`."""
+        run = self._state.runs[fiber.run]
+        ask: dict[int, list[int]] = {}
+        others: list[int] = []
+        listener = Listener(run.id, request.tell)
+        for stated in request.handles:
+            handle = self._own(run, stated, ask, others)
+            if handle.outcome is None:
+                listener.enter(handle)
+            else:
+                self._hears(listener, handle)
+        assert not others, "they are children of the fiber"
+        for id, fibers in ask.items():
+            self._state.ask_for(id, fibers)
+        fiber.value = None
+        return fiber
 
     def _own(
         self,
@@ -127,10 +150,22 @@ class FiberWaits(MemberFeature):
         waiters, handle.waiters = handle.waiters, None
         if waiters:
             for waiter, times in [*waiters.items()]:  # a wait that is over empties its own
+                if type(waiter) is Listener:
+                    self._hears(waiter, handle)
+                    continue
                 waiter.missing -= times
                 fiber: Fiber = waiter.fiber
                 if waiter.missing <= 0 and self._state.parked.get(fiber.id) is fiber:
                     self._wake(waiter)
+
+    def _hears(self, listener: Listener, handle: Handle[Any, Any, Any]) -> None:
+        """The fiber of this handle has ended, as a function is to be told."""
+        if not listener.ended:
+            self._state.queue(ReportEnds(listener))
+        listener.ended.append(handle)
+        behind = self._state.run_of(handle)
+        if behind is not None:
+            behind.unobserved.pop(handle.id, None)
 
     def _wake(self, waiter: Waiter) -> None:
         """Enough of the fibers have ended for which this fiber waits."""

@@ -167,7 +167,7 @@ class Outcomes(MemberFeature):
                 if behind is not None:
                     behind.known.discard(handle.id)
                 for waiting in handle.waiters or ():
-                    state.runs[waiting.fiber.run].known.discard(handle.id)
+                    state.runs[waiting.run].known.discard(handle.id)
             self._waits.set_outcome(handle, outcome)
 
     # -- hooks ----------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Tasks that pickle outcomes for members elsewhere."""
+"""Tasks that pickle outcomes for members elsewhere, or tell them to functions here."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from typing import Any, Final, final
 from distio.coordination.executor.services import HostServices
 from distio.coordination.executor.tasks import Task
 from distio.coordination.outcomes.mentioned import outcomes_of
+from distio.coordination.outcomes.waiter import Listener
 from distio.coordination.state.local_run import LocalRun
 from distio.core.fiber import Fiber, Handle
-from distio.core.outcomes import Leaving, Packed, dump_outcome, outcome_stays
+from distio.core.outcomes import Leaving, Packed, dump_outcome, opened, outcome_stays
 from distio.core.references import keys_of
 from distio.errors import TracedException
 from distio.protocol.text import readable_exception
 from distio.result import Panic
 
-__all__ = ["FinishFiber", "PickleOutcome"]
+__all__ = ["FinishFiber", "PickleOutcome", "ReportEnds"]
 
 
 _NOTHING: Final = Leaving(b"")
@@ -110,6 +111,35 @@ class FinishFiber(Task):
     def commit(self) -> None:
         """The outcome leaves, and the fiber has ended."""
         self._pickled(self.fiber, self._outcome, self._mentioned)
+
+
+@final
+class ReportEnds(Task):
+    """Fibers have ended of which a function is to be told."""
+
+    __slots__ = ("_ended", "_listener")
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._ended: list[Handle[Any, Any, Any]] = []
+
+    @property
+    def run_id(self) -> int:
+        """The run that waits for them."""
+        return self._listener.run
+
+    def taken(self) -> Task:
+        """Tell all that have ended by now; the next one to end makes another task."""
+        self._ended, self._listener.ended = self._listener.ended, []
+        return self
+
+    def run(self, host: HostServices) -> None:
+        """Open the outcomes, and call the function."""
+        self._listener.tell([(handle, opened(handle.outcome)) for handle in self._ended])
+
+    def dropped(self) -> bool:
+        """Drop the task: nobody is told of a run that was cut short."""
+        return True
 
 
 def _dump_outcome(outcome: Any) -> Leaving:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar, final
 
-from distio.core.fiber import Fiber
+from distio.core.fiber import Fiber, Handle
 from distio.core.interrupts import is_user_call
 from distio.core.ops.base import IO, Next
 from distio.protocol import requests
+from distio.result import Result
 
-__all__ = ["CallElsewhere", "StartElsewhere", "StartHere"]
+__all__ = ["CallElsewhere", "StartElsewhere", "TellEnds"]
+
+Tell = Callable[[list[tuple[Handle[Any, Any, Any], Result[Any, Any]]]], object]
 
 
 class CallElsewhere(IO[Any, Any, Any]):
@@ -58,14 +61,19 @@ class StartElsewhere(IO[Any, Any, Any]):
 
 
 @final
-class StartHere(IO[Any, Any, Any]):
-    """Start a fiber that stays in this process; the value is a list of its handle."""
+class TellEnds(IO[Any, Any, None]):
+    """Have a function called when fibers have ended, each time with those that have.
 
-    __slots__ = _names = ("io",)
+    It stands in place of a fiber that waits beside each of them, as long as the program that has
+    asked goes on.
+    """
 
-    def __init__(self, io: IO[Any, Any, Any]) -> None:
-        self.io = io
+    __slots__ = _names = ("handles", "tell")
+
+    def __init__(self, handles: list[Handle[Any, Any, Any]], tell: Tell) -> None:
+        self.handles = handles
+        self.tell = tell
 
     def _evaluate(self, fiber: Fiber) -> Next:
-        fiber.request = requests.SpawnHere(self.io)
+        fiber.request = requests.TellEnds(self.handles, self.tell)
         return None

@@ -34,7 +34,7 @@ from distio.protocol.requests.executor import (
     Yielded,
 )
 from distio.protocol.requests.locks import Acquire, Lock, MakeLock, Release, conflict
-from distio.protocol.requests.outcomes import AwaitFibers
+from distio.protocol.requests.outcomes import AwaitFibers, TellEnds
 from distio.protocol.requests.placement import AwaitPlace, Spawn, SpawnHere
 from distio.protocol.requests.primitives import CallPrimitive, MakePrimitive, PrimitiveRef
 from distio.protocol.requests.timers import Sleep
@@ -73,6 +73,7 @@ __all__ = [
     "SpawnHere",
     "Switched",
     "TakeObject",
+    "TellEnds",
     "Yielded",
     "conflict",
 ]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, final
 
 from distio.protocol.requests.base import Request
 
-__all__ = ["AwaitFibers"]
+__all__ = ["AwaitFibers", "TellEnds"]
 
 
 @final
@@ -37,3 +37,19 @@ class AwaitFibers(Request):
 
     def describe(self) -> str:
         return f"waits for a fiber that needs {self.needs}" if self.needs else self.state
+
+
+@final
+class TellEnds(Request):
+    """Call a function when some of these fibers have ended; answered at once.
+
+    The fiber that asks must outlive the calls: nothing is told of a run that is over.
+    """
+
+    __slots__ = ("handles", "tell")
+
+    def __init__(self, handles: Sequence[Any], tell: Callable[[list[Any]], object]) -> None:
+        self.handles = handles
+        self.tell = tell
+        """Called without the mutex, with the handles of those that have ended since the last call,
+        and the Result of each."""
