@@ -12,6 +12,7 @@ from functools import partial
 from types import CoroutineType, FunctionType, MethodType
 from typing import Any, Final, NamedTuple, final
 
+from distio.core import expect
 from distio.core.context_vars import carried_in, is_as_copied, of_the_caller, put, reset_to
 from distio.core.ops import Blocking
 from distio.core.ops.base import IO
@@ -121,7 +122,7 @@ def _call_each(
     for item in items:
         try:
             value = f(*item) if is_spread else f(item)
-            if type(value) is CoroutineType:
+            if type(value) is CoroutineType or isinstance(value, IO):
                 _refuse(value)
             values.append(value)
         except BaseException as exception:  # noqa: BLE001 (whatever it is, the caller gets it)
@@ -140,15 +141,21 @@ def _call_each(
     return ChunkResult(values, failures, time.perf_counter() - start)
 
 
-def _refuse(coroutine: CoroutineType[Any, Any, Any]) -> None:
-    """A function has returned what nobody would await.
+def _refuse(returned: CoroutineType[Any, Any, Any] | IO[Any, Any, Any]) -> None:
+    """A function has returned what nobody would await or run.
 
     Raises:
         MatchError: always.
     """
-    coroutine.close()
+    if isinstance(returned, IO):
+        raise MatchError(
+            f"expected a value, but the function returned a program, {expect.shown(returned)}, "
+            "which nobody would run; write io.traverse_par(items, f) for a function that returns "
+            "programs, or give one that calls .run(None).get()"
+        )
+    returned.close()
     raise MatchError(
-        f"expected a value, but the function returned a coroutine of {coroutine.__qualname__}, "
+        f"expected a value, but the function returned a coroutine of {returned.__qualname__}, "
         "which nobody would await; give a function that calls asyncio.run"
     )
 

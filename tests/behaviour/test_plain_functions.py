@@ -21,6 +21,7 @@ import numpy
 import pytest
 
 import distio
+from distio import io
 from distio._plain import _feed, _places
 from distio._plain._session import Session
 from distio.errors import ClusterClosed, MatchError, NotPicklable, WorkerLost
@@ -540,6 +541,13 @@ def test_workers_below_one_say_how_to_get_all_cores() -> None:
 def test_function_that_returns_a_coroutine_fails_at_its_item(place: Place) -> None:
     with pytest.raises(MatchError, match="a coroutine of a_coroutine") as caught:
         list(distio.map(lambda n: a_coroutine() if n else n, [0, 1], **place))
+    assert caught.value.__notes__[0].startswith("at index 1 of map: 1")
+
+
+@pytest.mark.parametrize("program", [io.pure(1), io.defer(abs, -1)], ids=["pure", "defer"])
+def test_function_that_returns_a_program_fails_at_its_item(program: Any, place: Place) -> None:
+    with pytest.raises(MatchError, match=r"returned a program, .*io\.traverse_par") as caught:
+        list(distio.map(lambda n: program if n else n, [0, 1], **place))
     assert caught.value.__notes__[0].startswith("at index 1 of map: 1")
 
 
