@@ -50,6 +50,7 @@ from distio.coordination.outcomes.nested import NestedRuns
 from distio.coordination.overview.member import Overview
 from distio.coordination.placement.local import LocalPlaces
 from distio.coordination.placement.member import Placement
+from distio.coordination.placement.surplus import Surplus
 from distio.coordination.pressure.member import Pressure
 from distio.coordination.primitives.member import Primitives
 from distio.coordination.recovery.draining import Drain, Drained
@@ -93,6 +94,7 @@ class Features(NamedTuple):
     pressure: Pressure
     other_code: OtherCode
     places: LocalPlaces
+    surplus: Surplus
     placement: Placement  # before locks: what a run has left here is dropped first
     timers: Timers
     calls: Calls
@@ -118,11 +120,8 @@ def _make(state: MemberState) -> Features:
     drain = Drain(state, recovery, cancellation)
     pressure = Pressure(state, recovery.ask_again)
     outcomes = Outcomes(state, references, waits, pressure)
-    other_code = OtherCode(state)
     places = LocalPlaces(state)
-    placement = Placement(
-        state, references, recovery, pressure, other_code.give_back, places, outcomes.asked
-    )
+    placement = Placement(state, references, recovery, pressure, places, outcomes.asked)
     actors = Actors(state, placement, recovery, cancellation)
     named_runs = NamedRuns(state)
     return Features(
@@ -137,8 +136,9 @@ def _make(state: MemberState) -> Features:
         cold=Cold(state, recovery),
         drain=drain,
         pressure=pressure,
-        other_code=other_code,
+        other_code=OtherCode(state),
         places=places,
+        surplus=Surplus(state, placement, recovery),
         placement=placement,
         timers=timers,
         calls=Calls(state),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import pickle
 import threading
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, Future, as_completed, wait
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -111,6 +113,29 @@ def test_map_with_a_buffer_takes_items_as_values_are_taken(executor: distio.Exec
 def submit_for_ever(executor: distio.Executor) -> None:
     while True:  # until the executor has heard of what has failed
         executor.submit(abs, 1).exception(PATIENCE)
+
+
+def test_short_calls_do_not_wait_behind_a_long_one_while_a_worker_is_free(
+    cluster: distio.Cluster, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    with distio.Executor(on=cluster) as executor:
+        list(executor.map(abs, range(100)))  # then it is known that they are short
+        long = executor.submit(pass_through, str(gate))
+        try:
+            short = [executor.submit(abs, n) for n in range(100)]
+            assert [future.result(PATIENCE) for future in short] == list(range(100))
+            assert not long.done()
+        finally:
+            opened = os.open(gate, os.O_RDWR)
+            long.result(PATIENCE)
+            os.close(opened)
+
+
+def pass_through(gate: str) -> None:
+    """Wait until somebody has opened a pipe for writing."""
+    os.close(os.open(gate, os.O_RDONLY))
 
 
 def test_failing_initializer_breaks_an_executor() -> None:

@@ -48,6 +48,7 @@ class Executor:
         "_state",
         "_streak",
         "_tank",
+        "_unbegun",
         "work",
     )
 
@@ -56,6 +57,7 @@ class Executor:
         self._cancellation = member.features.cancellation
         self._drain = member.features.drain
         self._mark_observed = member.features.waits.mark_observed
+        self._unbegun = member.features.surplus.unbegun
         self._answers = member.answers
         self._answers[NoneType] = _abandon
         self._host = host
@@ -84,7 +86,10 @@ class Executor:
             else:
                 work = state.ready.popleft()
             if type(work) is Fiber:
-                if type(work.request) is _AWAITS_FIBERS:
+                if work.request is None:
+                    if self._unbegun:
+                        self._unbegun.pop(work.id, None)
+                elif type(work.request) is _AWAITS_FIBERS:
                     self._mark_observed(work)
                 if self._cancellation.is_pending:
                     if state.is_leaving and self._drain.keeps(work):

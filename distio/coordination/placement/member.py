@@ -5,6 +5,7 @@ Rules
 - Children start first-in first-out, here, unless the member offers them to the cluster. A fiber
   that starts ever more of them waits its turn, so not all of them are there before the first runs.
 - A fiber leaves by being pickled in a task. One that can't be pickled stays.
+- Fibers that have come, and haven't begun, can leave as they came: see `surplus`.
 - Before fibers leave, the coordinator is told of all that they have done here. That new ones have
   started is said by their leaving.
 """
@@ -12,7 +13,7 @@ Rules
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -24,9 +25,9 @@ from distio.coordination.feature.member import Departure, MemberFeature
 from distio.coordination.placement.local import LocalPlaces
 from distio.coordination.placement.tasks import (
     BeginFibers,
-    OfferFibers,
     PickleFibers,
     UnpickleChunk,
+    as_it_came,
     fibers_that_fail,
 )
 from distio.coordination.pressure.member import Pressure
@@ -46,10 +47,9 @@ from distio.protocol import messages as m
 from distio.protocol import requests as rq
 from distio.protocol.domains import Snapshots
 from distio.protocol.ids import sequence_of
+from distio.protocol.messages.code import ChunkReturned
 
 __all__ = ["MOST_READY", "Placement"]
-
-GiveBack = Callable[[m.Chunk, Sequence[Fiber], Sequence[str]], None]
 
 MOST_READY: Final = 10_000
 """The most ready fibers: if there are more, a fiber that starts others goes on when these have
@@ -65,7 +65,6 @@ class Placement(MemberFeature):
         references: References,
         recovery: Recovery,
         pressure: Pressure,
-        give_back: GiveBack,
         places: LocalPlaces,
         asked: set[int],
     ) -> None:
@@ -75,13 +74,11 @@ class Placement(MemberFeature):
             references: those in chunks are counted.
             recovery: saves fibers.
             pressure: holds fibers that start too many others.
-            give_back: gives back fibers that can't be opened here.
             places: what placed fibers hold, if the member is alone.
             asked: gets the fibers that come, and for whose outcome others wait.
         """
         self._state = state
         self._pressure = pressure
-        self._give_back = give_back
         self._places = places
         self._asked = asked
         self._references = references
@@ -220,34 +217,28 @@ class Placement(MemberFeature):
         waits = self._pressure.offers_later if self._state.offers_children else None
         return PickleFibers(fibers, self.pickled, mentioned, then, destination, waits, pieces)
 
-    @handles
-    def steal(self, message: m.StealRequest) -> None:
-        """Another member has nothing to do: offer it some of the oldest fibers."""
-        offer = partial(self._offer, message.thieves)
-        self._state.ready.appendleft(OfferFibers(message.count, offer))
+    def leave_as_they_came(
+        self, chunk: m.Chunk, fibers: Sequence[Fiber], said: m.MemberMessage, *, were_opened: bool
+    ) -> None:
+        """Let fibers that have come, and have not begun, leave as bytes that are here still.
 
-    def _offer(self, thieves: Sequence[m.Thief], count: int) -> Task | None:
-        """Take out up to so many of the oldest ready fibers, to be shipped."""
-        ready = self._state.ready
-        taken: list[Fiber] = []
-        passed: list[Work] = []
-        while ready and len(taken) < count:
-            work = ready.popleft()
-            if isinstance(work, Fiber) and not work.is_pinned and _may_go(work, thieves):
-                taken.append(work)
-            else:
-                passed.append(work)
-        ready.extendleft(reversed(passed))
-        if not taken:
-            self._state.send(m.Offer([]))
-            return None
-        by_run: dict[int, list[Fiber]] = {}
-        for fiber in taken:
-            by_run.setdefault(fiber.run, []).append(fiber)
-        shipping: Task | None = None
-        for fibers in by_run.values():
-            shipping = self._recovery.before_leaving(fibers, self.ship(fibers, then=shipping))
-        return shipping
+        Args:
+            chunk: as it came; they are all of its fibers, or some.
+            fibers: the fibers, or what stands for them, with their handles.
+            said: what tells the coordinator.
+            were_opened: whether they are fibers by now.
+        """
+        state = self._state
+        run = state.runs[chunk.run]
+        if not were_opened:
+            state.in_chunks -= len(fibers) - 1
+            run.unopened.difference_update([fiber.id for fiber in fibers])
+        state.flush(full=False)
+        state.send(said)
+        run.alive -= len(fibers)
+        departure = Departure(run, fibers, ANYWHERE)
+        for fibers_left in state.hooks.fibers_left:
+            fibers_left(departure)
 
     def pickled(
         self,
@@ -360,10 +351,10 @@ class Placement(MemberFeature):
         if self._state.orphaned_because:  # there is no other place where they could go
             self._opened(chunk, fibers, handles)
             return
-        self._state.in_chunks -= len(chunk.fibers) - 1
         for fiber, handle in zip(fibers, handles):
             fiber.handle = handle
-        self._give_back(chunk, fibers, why)
+        returned = ChunkReturned(as_it_came(chunk), [*why])
+        self.leave_as_they_came(chunk, fibers, returned, were_opened=False)
 
     def _dropped(self, chunk: m.Chunk) -> None:
         self._state.in_chunks -= len(chunk.fibers) - 1
@@ -399,21 +390,6 @@ class Placement(MemberFeature):
     def validate(self) -> None:
         if self._state.in_chunks < 0 or self._state.stepping < 0:
             raise DistioBug("the load is miscounted")
-
-
-def _may_go(fiber: Fiber, thieves: Sequence[m.Thief]) -> bool:
-    """Whether a ready fiber can be hosted by a member that has nothing to do.
-
-    One that fails as cancelled is at its end sooner than it would arrive there.
-    """
-    if fiber.unwinding is not None:
-        return False
-    needs = fiber.needs
-    return needs is None or any(
-        needs.tags.items() <= each.tags.items()
-        and all(each.free.get(name, 0) >= amount for name, amount in needs.amounts.items())
-        for each in thieves
-    )
 
 
 def _other_code(why: Sequence[str]) -> NotImportable:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Protocol, final
 
+import msgspec
+
 from distio.coordination.executor.services import HostServices
 from distio.coordination.executor.tasks import Task
 from distio.coordination.state.claim import Claim
@@ -12,6 +14,7 @@ from distio.coordination.state.destination import ANYWHERE, Destination
 from distio.coordination.state.local_run import LocalRun
 from distio.core.fiber import Fiber, Handle
 from distio.core.ops.failures import Fail
+from distio.core.ops.values import Pure
 from distio.core.outcomes import Leaving
 from distio.core.pickling.archives import archives_among
 from distio.core.pickling.captures import LARGE_CAPTURE
@@ -31,6 +34,7 @@ __all__ = [
     "PickleFibers",
     "Refused",
     "UnpickleChunk",
+    "as_it_came",
     "fibers_that_fail",
 ]
 
@@ -38,6 +42,7 @@ _CHUNKS: Final = 64
 """Into how many pieces the children of one `parallel` are split, so that all cores get some, unless
 somebody knows better."""
 _MOST_IN_CHUNK: Final = 256
+_NOTHING: Final = Pure(None)
 _ADVICE: Final = "; threads of this process can make it (threads=4)"
 
 
@@ -215,10 +220,23 @@ class UnpickleChunk(Task):
             return
         self._opened(self.chunk, self._fibers, self._handles)
 
+    def leave(self) -> list[Fiber]:
+        """The chunk leaves as it came; return what stands here for its fibers."""
+        fibers = [Fiber(id, self.chunk.run, _NOTHING, None) for id, _ in self.chunk.fibers]
+        for fiber, handle in zip(fibers, self._handles):
+            fiber.handle = handle
+        return fibers
+
     def dropped(self) -> bool:
         """Drop the chunk, whose run is over."""
         self._dropped(self.chunk)
         return True
+
+
+def as_it_came(chunk: m.Chunk) -> m.Chunk:
+    """A chunk for the coordinator, which has its attachments."""
+    attachments = [(digest, b"") for digest, _ in chunk.attachments]
+    return msgspec.structs.replace(chunk, attachments=attachments)
 
 
 def fibers_that_fail(chunk: m.Chunk, reason: TracedException) -> list[Fiber]:
