@@ -275,20 +275,38 @@ def test_handle_that_is_dropped_is_forgotten_with_its_outcome() -> None:
     assert child not in world.coordinator.fibers
 
 
-def given_back_by(payload: Bytes, children: int, *, full: bool) -> list[int]:
+def given_back_by(
+    payload: Bytes, children: int, *, full: bool, makes_calls: bool = False
+) -> list[int]:
     """How many fibers are given back at a time, after they have ended with this outcome."""
+    return [
+        len(said.counts)
+        for said in said_after_outcomes(payload, children, full=full, makes_calls=makes_calls)
+        if isinstance(said, m.GiveBack)
+    ]
+
+
+def said_after_outcomes(
+    payload: Bytes, children: int, *, full: bool, makes_calls: bool
+) -> list[m.MemberMessage]:
+    """The messages of a member that has heard these outcomes."""
     world = World(workers=0)
     world.start(io.parallel([io.pure(0)] * children).flat_map(io.wait).then(io.sleep(1)))
     member = world[1]
     while world.nodes[1].work():
         pass
     fibers = [id for said in member.state.outbox for id in offered_by(said)]
+    member.flush()
+    member.state.outbox.clear()
+    for run in member.state.runs.values():
+        run.makes_calls = makes_calls
     member.receive(m.Outcomes(fibers, [payload] * children))
     while world.nodes[1].work():
         pass
+    # that the root waits no longer is told already
+    member.state.progress.newly_blocked.clear()
     member.flush(full=full)
-    said = [each for each in member.state.outbox if isinstance(each, m.GiveBack)]
-    return [len(each.counts) for each in said]
+    return member.state.outbox
 
 
 def offered_by(message: m.MemberMessage) -> list[int]:
@@ -305,6 +323,22 @@ def test_fibers_with_small_outcomes_are_given_back_when_all_is_told() -> None:
 def test_many_fibers_with_small_outcomes_are_given_back_together() -> None:
     small = dump_outcome(Ok(1)).payload
     assert given_back_by(small, GIVE_BACK_TOGETHER, full=False) == [GIVE_BACK_TOGETHER]
+
+
+def test_client_that_only_makes_calls_does_not_tell_of_small_outcomes_that_have_come() -> None:
+    small, large = dump_outcome(Ok(1)).payload, dump_outcome(Ok(b"x" * 10_000)).payload
+    (timer,) = said_after_outcomes(small, 3, full=True, makes_calls=True)
+    assert isinstance(timer, m.StartTimer)  # of what the root does next
+    assert len(said_after_outcomes(small, 3, full=True, makes_calls=False)) == 3
+    assert given_back_by(small, GIVE_BACK_TOGETHER, full=True, makes_calls=True) == [64]
+    assert given_back_by(large, 1, full=True, makes_calls=True) == [1]
+
+
+def test_outcomes_that_are_dropped_change_no_load() -> None:
+    world = World()
+    received = world[2].state.progress.received
+    world[2].receive(m.DropOutcomes([(fiber_id(1, 1), 0)]))
+    assert world[2].state.progress.received == received
 
 
 def test_fiber_with_a_large_outcome_is_given_back_at_once() -> None:

@@ -61,6 +61,8 @@ HostMessage: TypeAlias = m.LogsRelayed | Report | NamedRunAnswer | MembersListed
 GIVE_BACK_TOGETHER: Final = 64
 """The number of fibers with small outcomes that are given back together, if not all is told
 before."""
+_FEW_RUNS: Final = 16
+"""So many runs are looked at, to say less."""
 ASK_EVERY: Final = 2_000
 """After so many messages the member asks to be told when they are heard."""
 MOST_UNHEARD: Final = 20_000
@@ -296,15 +298,24 @@ class MemberState:
 
     def flush(self, *, full: bool = True, may_wait: bool = False) -> None:
         """Put what the coordinator doesn't know yet into the outbox; see `ProgressReport.flush`."""
+        is_still = full and may_wait and self._only_makes_calls()
         later = self.given_back_later
-        if later and (full or len(later) >= GIVE_BACK_TOGETHER):
+        if later and ((full and not is_still) or len(later) >= GIVE_BACK_TOGETHER):
             for _ in range(len(later)):  # others may die meanwhile
                 self.given_back.append(later.popleft())
         for before_flush in self.hooks.before_flush:
             before_flush()
-        self.progress.flush(self.load, self.outbox, full=full, may_wait=may_wait)
+        self.progress.flush(
+            self.load, self.outbox, full=full, may_wait=may_wait, is_heard_later=is_still
+        )
         for after_flush in self.hooks.after_flush:
             after_flush()
+
+    def _only_makes_calls(self) -> bool:
+        """Whether the fibers here wait for what threads of this process hand in, and no others."""
+        runs = self.runs.values()
+        is_few = 0 < len(runs) <= _FEW_RUNS
+        return is_few and not self.unoffered and all(run.makes_calls for run in runs)
 
     def take_outbox(self) -> list[m.MemberMessage]:
         """Take out what is to be sent."""

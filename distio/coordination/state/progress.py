@@ -62,7 +62,13 @@ class ProgressReport:
         return bool(starts_and_ends or self._posted.fibers)
 
     def flush(
-        self, load: int, outbox: list[m.MemberMessage], *, full: bool, may_wait: bool
+        self,
+        load: int,
+        outbox: list[m.MemberMessage],
+        *,
+        full: bool,
+        may_wait: bool,
+        is_heard_later: bool = False,
     ) -> None:
         """Put the report into the outbox; nothing if the coordinator knows it.
 
@@ -72,6 +78,8 @@ class ProgressReport:
             full: also what nothing waits for while there is work: the load, how much was
                 heard, and how many fibers wait for others.
             may_wait: see `is_urgent`.
+            is_heard_later: whether the coordinator need not know by now how much was heard, for
+                no run here can be in a deadlock.
         """
         if self._posted.fibers:  # before it is told that these fibers have ended
             outbox.append(self._posted)
@@ -82,7 +90,7 @@ class ProgressReport:
             self.newly_blocked.clear()
         elif may_wait and not (outbox or self.emptied):
             return
-        if not self.unreported and (told == self._last_told or not full):
+        if not self.unreported and (told == self._last_told or not full or is_heard_later):
             return
         self._last_told = told
         runs = [run.take_progress() for run in self.unreported.values()]

@@ -100,5 +100,7 @@ class Expose(MemberMessage, frozen=True, gc=False):
 class DropOutcomes(CoordinatorMessage, frozen=True, gc=False):
     """Don't keep the outcomes of these fibers."""
 
+    is_counted: ClassVar[bool] = False
+
     fibers: list[tuple[FiberId, Count]]
     """(fiber, how often the member has reported that a handle leaves) of each."""
