@@ -157,6 +157,19 @@ def test_coordinator_does_not_ask_a_member_again_that_had_nothing_to_give() -> N
     assert scene.tells(2, made(run, 3), ready=13) == [(2, m.StealRequest(6))]
 
 
+def test_coordinator_asks_a_member_that_had_nothing_to_give_again_when_it_has_got_fibers() -> None:
+    scene = Scene(workers=2)
+    run = scene.starts(fibers=12)
+    scene.offers(1, run, fiber_id(1, 1), fiber_id(1, 2))
+    assert scene.tells(3) == [(2, m.StealRequest(1))]
+    assert scene.says(2, m.Offer([])) == []
+    assert scene.offers(1, run, fiber_id(1, 3)) == [(3, placed(run, fiber_id(1, 3)))]
+    assert scene.tells(2) == []
+    more = [fiber_id(1, n) for n in range(4, 10)]
+    assert scene.offers(1, run, *more) == [(2, placed(run, *more))]
+    assert scene.tells(3) == [(2, m.StealRequest(3))]
+
+
 def test_coordinator_asks_a_member_that_had_nothing_to_give_again_when_fibers_wake() -> None:
     scene = Scene(workers=2)
     run = scene.starts(fibers=12)

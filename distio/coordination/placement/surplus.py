@@ -6,8 +6,8 @@ Rules
 - A member whose threads are all busy gives away fibers that have come and haven't begun: as the
   bytes in which they came, which needs no thread. So none of them waits behind a long function.
 - All others are pickled by a task, as soon as a thread is free.
-- A member with a free thread begins what it has got. (If it gave that away as well, two of them
-  could pass fibers to and fro for ever.)
+- A member with a free thread begins what it has got, and answers when it has opened that. (If it
+  gave it away as well, two of them could pass fibers to and fro for ever.)
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _MOST_BYTES: Final = 64 * 1024
 
 @final
 class Arrival(NamedTuple):
-    """Where a fiber lies in the chunk in which it came."""
+    """The place of a fiber in the chunk in which it came."""
 
     chunk: m.Chunk
     place: int
@@ -54,14 +54,19 @@ class Surplus(MemberFeature):
         self._recovery = recovery
         self.unbegun: dict[int, Arrival] = {}
         """Fibers that have come, were opened, and haven't begun. (An executor takes them out.)"""
+        self._unanswered: m.StealRequest | None = None
+        """A request that is answered when a chunk was opened."""
 
     @handles
     def steal(self, message: m.StealRequest) -> None:
         """Another member has nothing to do: offer it some of the oldest fibers."""
         is_busy = self._state.stepping >= self._state.threads
         if not (is_busy and self._give_as_they_came(message)):
-            offer = partial(self._offer, message.thieves)
-            self._state.ready.appendleft(OfferFibers(message.count, offer))
+            self._offer_soon(message)
+
+    def _offer_soon(self, message: m.StealRequest) -> None:
+        offer = partial(self._offer, message)
+        self._state.ready.appendleft(OfferFibers(message.count, offer))
 
     # -- fibers that haven't begun --------------------------------------------------------
 
@@ -99,21 +104,24 @@ class Surplus(MemberFeature):
 
     # -- others ---------------------------------------------------------------------------
 
-    def _offer(self, thieves: Sequence[m.Thief], count: int) -> Task | None:
+    def _offer(self, message: m.StealRequest, count: int) -> Task | None:
         """Take out up to so many of the oldest ready fibers, to be shipped."""
         ready = self._state.ready
         taken: list[Fiber] = []
         passed: list[Work] = []
         while ready and len(taken) < count:
             work = ready.popleft()
-            if isinstance(work, Fiber) and not work.is_pinned and _may_go(work, thieves):
+            if isinstance(work, Fiber) and not work.is_pinned and _may_go(work, message.thieves):
                 taken.append(work)
                 self.unbegun.pop(work.id, None)
             else:
                 passed.append(work)
         ready.extendleft(reversed(passed))
         if not taken:
-            self._state.send(m.Offer([]))
+            if any(run.unopened for run in self._state.runs.values()):
+                self._unanswered = message
+            else:
+                self._state.send(m.Offer([]))
             return None
         by_run: dict[int, list[Fiber]] = {}
         for fiber in taken:
@@ -128,14 +136,28 @@ class Surplus(MemberFeature):
 
     def fibers_arrived(self, chunk: m.Chunk, fibers: Sequence[Fiber]) -> None:
         """Those that haven't begun can leave as they came, until they begin."""
+        unanswered, self._unanswered = self._unanswered, None
+        if unanswered is not None:
+            self._offer_soon(unanswered)
         if _can_leave(chunk) and len(chunk.payload) <= _MOST_BYTES:
             for place, fiber in enumerate(fibers):
                 if fiber.request is None:
                     self.unbegun[fiber.id] = Arrival(chunk, place)
 
+    def chunk_dropped(self, chunk: m.Chunk) -> None:
+        """There may be no other chunk to be opened."""
+        self._answer_in_vain()
+
     def fibers_left(self, departure: Departure) -> None:
+        """Those that weren't opened may be the last ones."""
+        self._answer_in_vain()
         for fiber in departure.fibers:
             self.unbegun.pop(fiber.id, None)
+
+    def _answer_in_vain(self) -> None:
+        if self._unanswered is not None:
+            self._unanswered = None
+            self._state.send(m.Offer([]))
 
     def run_ended(self, run: LocalRun) -> None:
         if run.alive and self.unbegun:

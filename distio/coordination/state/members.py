@@ -74,7 +74,7 @@ class MemberRecord:
         self.blocked: dict[int, int] = {}
         """By run: how many fibers waited for others when it last reported."""
         self.nothing_to_steal = False
-        """Whether the member had nothing that could move, and has started and woken nothing
+        """Whether the member had nothing that could move, and has got, started and woken nothing
         since."""
         self.was_asked_to_share = False
         self.refused: dict[bytes, list[str]] = {}
@@ -136,6 +136,7 @@ class MemberRecord:
         """A chunk is being sent there (counted in `sent` already)."""
         self._placed.append((self.sent, len(chunk.fibers)))
         self._under_way += len(chunk.fibers)
+        self.nothing_to_steal = False
 
     def update(self, progress: Progress) -> None:
         """Take up what the member reports."""

@@ -115,6 +115,34 @@ def test_member_with_a_free_thread_begins_what_it_has_got() -> None:
     assert isinstance(busy.member.state.ready[0], OfferFibers)
 
 
+def test_member_that_has_to_open_what_it_has_got_answers_when_that_is_done() -> None:
+    member = Member(2)
+    node = Node(member)
+    ids = [fiber_id(1, n) for n in range(1, 4)]
+    dumped = dump_chunk([Fiber(id, RUN, io.pure(id), None) for id in ids])
+    member.receive(m.Place(m.Chunk(RUN, [(id, 1) for id in ids], dumped.payload)))
+    member.receive(m.StealRequest(2))
+    assert node.work()  # opens the chunk
+    assert not [each for each in member.state.outbox if isinstance(each, m.Offer)]
+    assert node.work()  # offers fibers
+    offers = [each for each in member.state.outbox if isinstance(each, m.Offer)]
+    assert [id for each in offers for chunk in each.chunks for id, _ in chunk.fibers] == ids[:2]
+
+
+def test_member_whose_only_chunk_is_dropped_answers_in_vain() -> None:
+    member = Member(2)
+    node = Node(member)
+    dumped = dump_chunk([Fiber(RUN, RUN, io.pure(0), None)])
+    member.receive(m.Place(m.Chunk(RUN, [(RUN, 1)], dumped.payload)))
+    member.receive(m.StealRequest(1))
+    executor = node.executors[0]
+    assert executor.next_task()  # it opens the chunk, and answers then
+    member.receive(m.RunEnded(RUN))
+    executor.run()
+    assert not executor.commit()
+    assert member.state.outbox[-1] == m.Offer([])
+
+
 def test_chunk_that_is_much_larger_than_what_is_asked_for_stays() -> None:
     busy = Busy()
     busy.place(5)
