@@ -91,7 +91,7 @@ class Surplus(MemberFeature):
             passed.append(work)
         ready.extendleft(reversed(passed))
         for task in unopened:
-            self._leave(task.chunk, task.leave(), were_opened=False)
+            self._leave(as_it_came(task.chunk), task.leave(), were_opened=False)
         for fibers in opened.values():
             arrivals = [self.unbegun[fiber.id] for fiber in fibers]
             chunk = _part(arrivals[0].chunk, [arrival.place for arrival in arrivals])
@@ -99,7 +99,7 @@ class Surplus(MemberFeature):
         return bool(unopened or opened)
 
     def _leave(self, chunk: m.Chunk, fibers: Sequence[Fiber], *, were_opened: bool) -> None:
-        offer = m.Offer([as_it_came(chunk)])
+        offer = m.Offer([chunk])
         self._placement.leave_as_they_came(chunk, fibers, offer, were_opened=were_opened)
 
     # -- others ---------------------------------------------------------------------------
@@ -140,9 +140,10 @@ class Surplus(MemberFeature):
         if unanswered is not None:
             self._offer_soon(unanswered)
         if _can_leave(chunk) and len(chunk.payload) <= _MOST_BYTES:
+            kept = as_it_came(chunk)
             for place, fiber in enumerate(fibers):
                 if fiber.request is None:
-                    self.unbegun[fiber.id] = Arrival(chunk, place)
+                    self.unbegun[fiber.id] = Arrival(kept, place)
 
     def chunk_dropped(self, chunk: m.Chunk) -> None:
         """There may be no other chunk to be opened."""
