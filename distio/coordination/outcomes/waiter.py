@@ -1,4 +1,4 @@
-"""What is entered at the handles of fibers whose ends are awaited.
+"""The entries at the handles of fibers whose ends are awaited.
 
 A `Waiter` is a fiber that waits for some of several others. A `Listener` is a function that is told
 of each.
@@ -15,7 +15,7 @@ __all__ = ["NO_WAITERS", "Listener", "Waiter"]
 
 
 class _Entry:
-    """What is entered at each handle whose outcome it waits for (`Handle.waiters`)."""
+    """The entry at each handle whose outcome is awaited (`Handle.waiters`)."""
 
     __slots__ = ("alone",)
 

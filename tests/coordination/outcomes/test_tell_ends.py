@@ -15,7 +15,7 @@ Program = IO[Any, Any, Any]
 
 
 class Hearer:
-    """What a function was told, call by call."""
+    """The ends that a function was told, call by call."""
 
     def __init__(self) -> None:
         self.calls: list[list[Result[Any, Any]]] = []
