@@ -122,10 +122,10 @@ def test_thread_without_work_listens_when_what_came_with_the_welcome_was_taken_u
     connections: Connections,
 ) -> None:
     """Else it might take up what was said after that before it."""
-    counterpart = Counterpart(connections, m.DropOutcomes([]))
+    counterpart = Counterpart(connections, m.FibersCancelled(1, []))
     counterpart.wait_until_idle()
     assert not counterpart.host.lead.is_with_pool
-    counterpart.say(m.DropOutcomes([]), first=2)
+    counterpart.say(m.FibersCancelled(1, []), first=2)
     counterpart.listen()
     counterpart.wait_until(lambda host: host.lead.is_with_pool)
     counterpart.wait_until(lambda host: host.member.state.progress.received == 2)
@@ -139,7 +139,7 @@ def test_pool_does_not_listen_before_what_it_has_handed_over_was_taken_up(
     counterpart = Counterpart(connections)
     host = counterpart.host
     counterpart.wait_until_idle()
-    of_link, of_fibers = m.LeaseRenewed(0.0), m.DropOutcomes([])
+    of_link, of_fibers = m.LeaseRenewed(0.0), m.FibersCancelled(1, [])
     frames = from_coordinator.encode([of_link]), from_coordinator.encode([of_fibers], 1)
     with host.mutex:
         host.take_up_in_turn([from_coordinator.read(each) for each in frames])
@@ -176,7 +176,7 @@ def test_member_whose_connection_breaks_while_it_leaves_waits_no_longer_than_its
 def test_link_reports_messages_that_wake_no_thread_as_received(counterpart: Counterpart) -> None:
     """Else the coordinator would never again take a member that is idle for up to date."""
     counterpart.wait_until_idle()
-    counterpart.say(m.DropOutcomes([]))
+    counterpart.say(m.FibersCancelled(1, []))
     _, (progress,) = counterpart.hear()
     assert isinstance(progress, m.Progress)
     assert progress.received == 1
@@ -184,10 +184,10 @@ def test_link_reports_messages_that_wake_no_thread_as_received(counterpart: Coun
 
 def test_thread_without_work_listens_itself(counterpart: Counterpart) -> None:
     counterpart.wait_until_idle()
-    counterpart.say(m.DropOutcomes([]))
+    counterpart.say(m.FibersCancelled(1, []))
     counterpart.hear()
     counterpart.wait_until(lambda host: host.lead.is_with_pool)
-    counterpart.say(m.DropOutcomes([]))
+    counterpart.say(m.FibersCancelled(1, []))
     _, (progress,) = counterpart.hear()
     assert isinstance(progress, m.Progress)
     assert progress.received == 2
@@ -201,17 +201,19 @@ def test_link_thread_listens_while_all_threads_are_busy(counterpart: Counterpart
         host.wake()
     assert is_busy.wait(PATIENCE)
     counterpart.wait_until(lambda host: host.lead.is_with_guard)
-    counterpart.say(m.DropOutcomes([]))
+    counterpart.say(m.FibersCancelled(1, []))
     counterpart.wait_until(lambda host: host.member.state.progress.received == 1)
     may_go_on.set()
     counterpart.wait_until_idle()
-    counterpart.say(m.DropOutcomes([]))  # the guard hears it, and a thread is idle
+    counterpart.say(m.FibersCancelled(1, []))  # the guard hears it, and a thread is idle
     counterpart.wait_until(lambda host: host.lead.is_with_pool)
 
 
 def test_link_thread_is_left_what_is_about_the_link(counterpart: Counterpart) -> None:
     counterpart.wait_until_idle()
-    counterpart.say(m.DropOutcomes([]), first=1)  # the link thread may lead until something comes
+    counterpart.say(
+        m.FibersCancelled(1, []), first=1
+    )  # the link thread may lead until something comes
     counterpart.wait_until(lambda host: host.lead.is_with_pool)
     counterpart.say(m.Shutdown("it is late"))
     counterpart.join()
