@@ -247,6 +247,8 @@ class LinkedHost(LeadingHost):
         keeper.begin()
         reason = "" if self._early is None else self._take_up(self._early)
         self._early = None  # it may have large values
+        # what has come right behind the welcome was read with it: the socket tells of it no more
+        reason = reason or self._hear()
         with self.mutex:
             self.release_socket()
         while not (self._is_closed or reason):

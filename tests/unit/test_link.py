@@ -5,9 +5,10 @@ from __future__ import annotations
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -32,13 +33,20 @@ class Counterpart:
     """A coordinator that sends what the test wants, and one member."""
 
     def __init__(
-        self, connections: Connections, *early: m.CoordinatorMessage, absence: float = 0.0
+        self,
+        connections: Connections,
+        *early: m.CoordinatorMessage,
+        absence: float = 0.0,
+        behind: Sequence[m.CoordinatorMessage] = (),
+        told: threading.Event | None = None,
     ) -> None:
         """
         Args:
             connections: that with the member is one of them.
             early: what it is told together with its welcome.
             absence: for how many seconds it may be absent.
+            behind: what it is told right after its welcome.
+            told: set when all that was said.
         """
         self._connections = connections
         self._poller = Poller(*connections.sources)
@@ -47,6 +55,10 @@ class Counterpart:
             first, second = self.hear(), self.hear()
             self._listener, _ = first if isinstance(first[1][0], m.Listen) else second
             self.say(m.Welcome(1, absence), *early, first=1 if early else 0)
+            if behind:
+                self.say(*behind, first=1)
+            if told is not None:
+                told.set()
             self.host: LinkedHost = joining.result()
         self.host.start(1, "test")
         self._link = threading.Thread(target=self.host.listen)
@@ -130,6 +142,31 @@ def test_thread_without_work_listens_when_what_came_with_the_welcome_was_taken_u
     counterpart.wait_until(lambda host: host.lead.is_with_pool)
     counterpart.wait_until(lambda host: host.member.state.progress.received == 2)
     counterpart.close()
+    assert counterpart.host.failure is None
+
+
+def test_member_takes_up_what_has_come_right_behind_its_welcome(
+    connections: Connections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is read together with the welcome, and the socket never tells of it."""
+    told = threading.Event()
+
+    def later(*sources: Any, writable: Any) -> Any:
+        poller = Poller(*sources, writable=writable)
+
+        def poll(milliseconds: int) -> Set[Any]:
+            assert told.wait(PATIENCE)
+            return poller.poll(milliseconds)
+
+        return SimpleNamespace(poll=poll)
+
+    monkeypatch.setattr("distio.runtime.handshake.Poller", later)
+    counterpart = Counterpart(connections, behind=[m.FibersCancelled(1, [])], told=told)
+    counterpart.listen()
+    try:
+        counterpart.wait_until(lambda host: host.member.state.progress.received == 1)
+    finally:
+        counterpart.close()
     assert counterpart.host.failure is None
 
 
