@@ -135,11 +135,14 @@ class Surplus(MemberFeature):
     # -- hooks ----------------------------------------------------------------------------
 
     def fibers_arrived(self, chunk: m.Chunk, fibers: Sequence[Fiber]) -> None:
-        """Those that haven't begun can leave as they came, until they begin."""
+        """Those that haven't begun can leave as they came, until they begin.
+
+        Those that have brought locks along have registered them here.
+        """
         unanswered, self._unanswered = self._unanswered, None
         if unanswered is not None:
             self._offer_soon(unanswered)
-        if _can_leave(chunk) and len(chunk.payload) <= _MOST_BYTES:
+        if _can_leave(chunk) and not chunk.held and len(chunk.payload) <= _MOST_BYTES:
             kept = as_it_came(chunk)
             for place, fiber in enumerate(fibers):
                 if fiber.request is None:

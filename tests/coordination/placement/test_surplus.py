@@ -107,6 +107,16 @@ def test_fiber_that_has_begun_is_not_given_away_as_it_came() -> None:
     assert busy.steal(1) == []
 
 
+def test_fiber_that_has_brought_a_lock_along_is_pickled() -> None:
+    busy = Busy()
+    id = fiber_id(1, 9)
+    dumped = dump_chunk([Fiber(id, RUN, io.pure(id), None)])
+    busy.member.receive(m.Place(m.Chunk(RUN, [(id, 1)], dumped.payload, held=[(7, 1, 1)])))
+    busy.open()
+    assert busy.ready() == [id]
+    assert busy.steal(1) == []
+
+
 def test_member_with_a_free_thread_begins_what_it_has_got() -> None:
     busy = Busy()
     busy.place(1)
