@@ -10,7 +10,7 @@ __all__ = ["PROTOCOL", "PYTHON", "VERSION", "refusal"]
 VERSION: Final = "0.1.0"
 """The version of distio, as its package has it: to ask the package would slow each start."""
 
-PROTOCOL: Final = 26
+PROTOCOL: Final = 27
 """Raised whenever a message comes, goes, or changes its name, its fields or its meaning."""
 
 PYTHON: Final = f"{sys.version_info.major}.{sys.version_info.minor}"

@@ -23,11 +23,6 @@ class _Entry:
     """The entry that all handles share which have no other wait and are named once. It is never
     changed: a fiber may wait for a million others."""
 
-    @property
-    def run(self) -> int:
-        """The run that waits."""
-        raise NotImplementedError
-
     def enter(self, handle: Handle[Any, Any, Any]) -> None:
         """The outcome of this handle's fiber is awaited, too."""
         waiters = handle.waiters
@@ -66,6 +61,7 @@ class Waiter(_Entry):
 
     @property
     def run(self) -> int:
+        """The run of the fiber."""
         return self.fiber.run
 
 
@@ -73,18 +69,14 @@ class Waiter(_Entry):
 class Listener(_Entry):
     """A function that is told of the ends of fibers."""
 
-    __slots__ = ("_run", "ended", "tell")
+    __slots__ = ("ended", "run", "tell")
 
     def __init__(self, run: int, tell: Callable[[list[Any]], object]) -> None:
         self.alone = {self: 1}
-        self._run = run
+        self.run = run
         self.tell = tell
         self.ended: list[Handle[Any, Any, Any]] = []
         """Those that have ended, and of which it hasn't been told yet."""
-
-    @property
-    def run(self) -> int:
-        return self._run
 
 
 NO_WAITERS: Final[dict[Any, int]] = {}

@@ -29,6 +29,7 @@ from distio.coordination.placement.tasks import (
     UnpickleChunk,
     as_it_came,
     fibers_that_fail,
+    stand_ins_for,
 )
 from distio.coordination.pressure.member import Pressure
 from distio.coordination.recovery.member import Recovery
@@ -347,14 +348,13 @@ class Placement(MemberFeature):
         if chunk.run not in self._state.runs:
             self._dropped(chunk)
             return
-        fibers = fibers_that_fail(chunk, TracedException.ensure_traced(_other_code(why)))
         if self._state.orphaned_because:  # there is no other place where they could go
+            fibers = fibers_that_fail(chunk, TracedException.ensure_traced(_other_code(why)))
             self._opened(chunk, fibers, handles)
             return
-        for fiber, handle in zip(fibers, handles):
-            fiber.handle = handle
         returned = ChunkReturned(as_it_came(chunk), [*why])
-        self.leave_as_they_came(chunk, fibers, returned, were_opened=False)
+        stand_ins = stand_ins_for(chunk, handles)
+        self.leave_as_they_came(chunk, stand_ins, returned, were_opened=False)
 
     def _dropped(self, chunk: m.Chunk) -> None:
         self._state.in_chunks -= len(chunk.fibers) - 1

@@ -12,9 +12,9 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Callable, Mapping, Sequence, Sized
 from functools import partial
-from typing import Final, NamedTuple, final
+from typing import Any, Final, NamedTuple, final
 
 import msgspec
 
@@ -72,31 +72,44 @@ class Surplus(MemberFeature):
 
     def _give_as_they_came(self, message: m.StealRequest) -> bool:
         """Let about so many of the oldest fibers leave as they came; return whether any did."""
-        ready, count = self._state.ready, 0
-        unopened: list[UnpickleChunk] = []
+
+        def fibers_in(work: Work, count: int) -> int:
+            if type(work) is UnpickleChunk and _fits(work.chunk, message, count):
+                return len(work.chunk.fibers)
+            is_unbegun = isinstance(work, Fiber) and work.id in self.unbegun
+            return int(is_unbegun and _may_go(work, message.thieves))
+
+        taken = self._take_oldest(message.count, fibers_in)
         opened: dict[int, list[Fiber]] = {}
-        passed: list[Work] = []
-        while ready and count < message.count:
-            work = ready.popleft()
+        for work in taken:
             if isinstance(work, Fiber):
-                arrival = self.unbegun.get(work.id)
-                if arrival is not None and _may_go(work, message.thieves):
-                    opened.setdefault(id(arrival.chunk), []).append(work)
-                    count += 1
-                    continue
-            elif type(work) is UnpickleChunk and _fits(work.chunk, message, count):
-                unopened.append(work)
-                count += len(work.chunk.fibers)
-                continue
-            passed.append(work)
-        ready.extendleft(reversed(passed))
-        for task in unopened:
-            self._leave(as_it_came(task.chunk), task.leave(), were_opened=False)
+                opened.setdefault(id(self.unbegun[work.id].chunk), []).append(work)
+            elif isinstance(work, UnpickleChunk):
+                self._leave(as_it_came(work.chunk), work.stand_ins(), were_opened=False)
         for fibers in opened.values():
             arrivals = [self.unbegun[fiber.id] for fiber in fibers]
             chunk = _part(arrivals[0].chunk, [arrival.place for arrival in arrivals])
             self._leave(chunk, fibers, were_opened=True)
-        return bool(unopened or opened)
+        return bool(taken)
+
+    def _take_oldest(self, wanted: int, fibers_in: Callable[[Work, int], int]) -> list[Work]:
+        """Take the oldest work out of `ready`, until there are so many fibers in it.
+
+        Args:
+            wanted: how many.
+            fibers_in: called with work and how many fibers were taken by then; returns how many
+                this adds, 0 if it stays.
+        """
+        ready, count = self._state.ready, 0
+        taken: list[Work] = []
+        passed: list[Work] = []
+        while ready and count < wanted:
+            work = ready.popleft()
+            size = fibers_in(work, count)
+            (taken if size else passed).append(work)
+            count += size
+        ready.extendleft(reversed(passed))
+        return taken
 
     def _leave(self, chunk: m.Chunk, fibers: Sequence[Fiber], *, were_opened: bool) -> None:
         offer = m.Offer([chunk])
@@ -106,26 +119,20 @@ class Surplus(MemberFeature):
 
     def _offer(self, message: m.StealRequest, count: int) -> Task | None:
         """Take out up to so many of the oldest ready fibers, to be shipped."""
-        ready = self._state.ready
-        taken: list[Fiber] = []
-        passed: list[Work] = []
-        while ready and len(taken) < count:
-            work = ready.popleft()
-            if isinstance(work, Fiber) and not work.is_pinned and _may_go(work, message.thieves):
-                taken.append(work)
-                self.unbegun.pop(work.id, None)
-            else:
-                passed.append(work)
-        ready.extendleft(reversed(passed))
-        if not taken:
-            if any(run.unopened for run in self._state.runs.values()):
-                self._unanswered = message
-            else:
-                self._state.send(m.Offer([]))
-            return None
+
+        def fibers_in(work: Work, _: int) -> int:
+            is_free = isinstance(work, Fiber) and not work.is_pinned
+            return int(is_free and _may_go(work, message.thieves))
+
         by_run: dict[int, list[Fiber]] = {}
-        for fiber in taken:
+        for fiber in self._take_oldest(count, fibers_in):
+            assert isinstance(fiber, Fiber)
+            self.unbegun.pop(fiber.id, None)
             by_run.setdefault(fiber.run, []).append(fiber)
+        if not by_run:
+            self._unanswered = message
+            self._answer_in_vain()
+            return None
         shipping: Task | None = None
         for fibers in by_run.values():
             ship = self._placement.ship(fibers, then=shipping)
@@ -149,19 +156,24 @@ class Surplus(MemberFeature):
                     self.unbegun[fiber.id] = Arrival(kept, place)
 
     def chunk_dropped(self, chunk: m.Chunk) -> None:
-        """There may be no other chunk to be opened."""
         self._answer_in_vain()
 
     def fibers_left(self, departure: Departure) -> None:
-        """Those that weren't opened may be the last ones."""
         self._answer_in_vain()
         for fiber in departure.fibers:
             self.unbegun.pop(fiber.id, None)
 
     def _answer_in_vain(self) -> None:
-        if self._unanswered is not None:
+        """There is nothing to give, unless a chunk is still to be opened."""
+        if self._unanswered is None:
+            return
+        if not any(run.unopened for run in self._state.runs.values()):
             self._unanswered = None
             self._state.send(m.Offer([]))
+
+    def coordinator_lost(self, reason: str) -> None:
+        """The one that takes its place has asked for nothing."""
+        self._unanswered = None
 
     def run_ended(self, run: LocalRun) -> None:
         if run.alive and self.unbegun:
@@ -200,7 +212,7 @@ def _part(chunk: m.Chunk, indexes: Sequence[int]) -> m.Chunk:
     return msgspec.structs.replace(chunk, fibers=fibers, places=places, owners=[], scopes=[])
 
 
-def _may_go(fiber: Fiber, thieves: Sequence[m.Thief]) -> bool:
+def _may_go(fiber: Any, thieves: Sequence[m.Thief]) -> bool:
     """Whether a ready fiber can be hosted by a member that has nothing to do.
 
     One that fails as cancelled is at its end sooner than it would arrive there.

@@ -36,6 +36,7 @@ __all__ = [
     "UnpickleChunk",
     "as_it_came",
     "fibers_that_fail",
+    "stand_ins_for",
 ]
 
 _CHUNKS: Final = 64
@@ -220,12 +221,9 @@ class UnpickleChunk(Task):
             return
         self._opened(self.chunk, self._fibers, self._handles)
 
-    def leave(self) -> list[Fiber]:
-        """The chunk leaves as it came; return what stands here for its fibers."""
-        fibers = [Fiber(id, self.chunk.run, _NOTHING, None) for id, _ in self.chunk.fibers]
-        for fiber, handle in zip(fibers, self._handles):
-            fiber.handle = handle
-        return fibers
+    def stand_ins(self) -> list[Fiber]:
+        """The stand-ins for the fibers of the chunk, if it leaves as it came."""
+        return stand_ins_for(self.chunk, self._handles)
 
     def dropped(self) -> bool:
         """Drop the chunk, whose run is over."""
@@ -237,6 +235,14 @@ def as_it_came(chunk: m.Chunk) -> m.Chunk:
     """A chunk for the coordinator, which has its attachments."""
     attachments = [(digest, b"") for digest, _ in chunk.attachments]
     return msgspec.structs.replace(chunk, attachments=attachments)
+
+
+def stand_ins_for(chunk: m.Chunk, handles: Sequence[Handle[Any, Any, Any]]) -> list[Fiber]:
+    """The stand-ins for the fibers of a chunk that was not opened: they have its handles."""
+    fibers = [Fiber(id, chunk.run, _NOTHING, None) for id, _ in chunk.fibers]
+    for fiber, handle in zip(fibers, handles):
+        fiber.handle = handle
+    return fibers
 
 
 def fibers_that_fail(chunk: m.Chunk, reason: TracedException) -> list[Fiber]:
