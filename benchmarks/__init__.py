@@ -17,7 +17,8 @@ with peers
 roundtrip.py        how long until a worker has answered a call? Also beside a   ≤ 10 echoes of
                     busy thread, and on one core                                 bare ZeroMQ
 tiny_calls.py       how long does each of many calls take that do nothing?       ≤ 1.3 joblib
-cpu.py              how long do calls take that compute, on two workers?         ≥ 1.8 of a thread
+cpu.py              how long do calls take that compute, on two workers?         ≥ 1.8 of a
+                                                                                 thread, 1.1 joblib
 scaling.py          what do more workers bring, up to one for each core?      as a pool
 interpreter.py      how long do pure steps, many fibers, many yields take?       ≤ 1/2 raffiot
 locks.py            how long until a contended lock has gone to the next one?    ≤ 1.5 asyncio

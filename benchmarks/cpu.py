@@ -1,6 +1,7 @@
-"""How long do 64 calls take that compute for 50 ms, on two workers?
+"""How long do calls take that compute for 50 ms, or for 2, on two workers?
 
-On one thread they take 3.2 s. Two workers that did nothing else would take the half of that.
+On one thread 64 of the long ones take 3.2 s, and 1,000 of the short ones 2 s. Two workers that did
+nothing else would take the half of that.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from distio import Cluster, io
 
 FIBERS = 64
 CPU_SECONDS = 0.05
+SHORT_SECONDS = 0.002
 
 
 def burn(_: int = 0, cpu_seconds: float = CPU_SECONDS) -> int:
@@ -36,6 +38,14 @@ def run(on: Cluster | None, fibers: int = FIBERS, cpu_seconds: float = CPU_SECON
 
 def mapped(peer: Peer, count: int) -> Measure:
     return lambda: seconds(lambda: peer.map(burn, range(count)))
+
+
+def burn_shortly(_: int) -> int:
+    return burn(cpu_seconds=SHORT_SECONDS)
+
+
+def mapped_shortly(peer: Peer, count: int) -> Measure:
+    return lambda: seconds(lambda: peer.map(burn_shortly, range(count)))
 
 
 @contextmanager
@@ -65,7 +75,17 @@ QUESTIONS = [
         (FIBERS, 16, 2),
         rounds=3,
         goal="at most 1/1.8 of one thread",
-    )
+    ),
+    Question(
+        __file__,
+        "short-calls",
+        "How long do 1,000 calls of 2 ms of CPU take on two workers?",
+        "s",
+        candidates_of(mapped_shortly),
+        (1_000, 200, 20),
+        rounds=3,
+        goal="1.1 times joblib",
+    ),
 ]
 
 if __name__ == "__main__":

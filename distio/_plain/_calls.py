@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Future
+from contextlib import nullcontext
 from contextvars import ContextVar, copy_context
 from dataclasses import replace
 from functools import partial
@@ -22,13 +23,12 @@ from distio.core.where import in_item
 from distio.errors import MatchError, TracedException, WorkerLost
 from distio.result import Panic, Result
 from distio.result._exceptions import exception_of
+from distio.runtime.nesting import stopped_with_its_fiber
 
 __all__ = ["Calls", "Setup", "exception_in"]
 
 _SAYS_ITSELF: Final = (FunctionType, MethodType, partial)
 """Functions whose parts are named with the function."""
-_MOST_SECONDS: Final = 0.03
-"""Twice what a chunk is made for: a chunk of items that take longer than was thought is cut."""
 
 
 @final
@@ -47,8 +47,8 @@ class Setup(NamedTuple):
 class Calls(NamedTuple):
     """Calls of one function, one after another.
 
-    They stop at the first failure, and when they have taken too long: then whoever has asked for
-    them gives the rest to others.
+    They stop at the first failure, when they have taken too long, and when nobody wants them any
+    more: whoever has asked for them gives the rest to others.
     """
 
     f: Callable[..., Any]
@@ -61,8 +61,8 @@ class Calls(NamedTuple):
     """The index of the first item."""
     goes_on: bool = False
     """Whether calls follow one that has failed."""
-    is_whole: bool = False
-    """Whether the calls are made however long they take."""
+    longest: float | None = None
+    """How many seconds the calls may take before they stop; None: as many as they need."""
     setup: Setup | None = None
     variables: Mapping[ContextVar[Any], Any] | None = None
     """The context variables of the caller, of which each call finds the values."""
@@ -108,7 +108,7 @@ def _call_each(
     called: str,
     first: int,
     goes_on: bool,
-    is_whole: bool,
+    longest: float | None,
     setup: Setup | None,
     variables: Mapping[ContextVar[Any], Any] | None,
 ) -> ChunkResult:
@@ -119,25 +119,28 @@ def _call_each(
         _set_up(setup)
     put(variables or {})
     before = of_the_caller()
-    for item in items:
-        try:
-            value = f(*item) if is_spread else f(item)
-            if type(value) is CoroutineType or isinstance(value, IO):
-                _refuse(value)
-            values.append(value)
-        except BaseException as exception:  # noqa: BLE001 (whatever it is, the caller gets it)
-            panic: Panic[Any, Any] = Panic([TracedException.in_except_clause(exception)], [])
-            place = len(values)
-            if called:
-                panic = in_item(panic, called, first + place, item)
-            failures.append((place, panic))
-            values.append(None)
-            if not goes_on:
+    cancelled = threading.Event()
+    with stopped_with_its_fiber(cancelled.set) if len(items) > 1 else nullcontext():
+        for item in items:
+            try:
+                value = f(*item) if is_spread else f(item)
+                if type(value) is CoroutineType or isinstance(value, IO):
+                    _refuse(value)
+                values.append(value)
+            except BaseException as exception:  # noqa: BLE001 (whatever it is, the caller gets it)
+                panic: Panic[Any, Any] = Panic([TracedException.in_except_clause(exception)], [])
+                place = len(values)
+                if called:
+                    panic = in_item(panic, called, first + place, item)
+                failures.append((place, panic))
+                values.append(None)
+                if not goes_on:
+                    break
+            if not is_as_copied(copy_context(), before):
+                reset_to(before)  # the next call doesn't see what this one has set
+            is_late = longest is not None and time.perf_counter() - start > longest
+            if is_late or cancelled.is_set():
                 break
-        if not is_as_copied(copy_context(), before):
-            reset_to(before)  # the next call doesn't see what this one has set
-        if not is_whole and time.perf_counter() - start > _MOST_SECONDS:
-            break
     return ChunkResult(values, failures, time.perf_counter() - start)
 
 

@@ -5,8 +5,9 @@ Rules
 - The thread that iterates takes the items, and nothing is computed unless it asks for a value.
 - So many pieces are under way as keep all workers busy, and no more than `_AHEAD` for each worker
   are finished or under way before the caller has taken their values.
-- A piece has as many items as take about 15 ms. One that takes longer is cut: the items that are
-  left are new pieces, in its place.
+- A piece has as many items as take about 15 ms, and those that travel up to 150 ms: see
+  `ChunkSizes`. One that takes twice as long as it was to is cut: the items that are left are new
+  pieces, in its place.
 - No piece starts after a failure, or after the iterable has raised. Values that come before are
   handed out first.
 """
@@ -23,7 +24,7 @@ from typing import Any, Final, NamedTuple, final
 
 from distio._plain._calls import Calls, exception_in
 from distio._plain._session import Errand, Session, waiting_for_errands
-from distio.core.chunks import ChunkSizes
+from distio.core.chunks import SHORT_SECONDS, ChunkSizes
 from distio.core.ops.bounded import ChunkResult
 from distio.core.where import item_among, item_at
 from distio.result import Ok, Panic, Result
@@ -33,6 +34,11 @@ __all__ = ["Feed", "Piece", "Work"]
 _UNDER_WAY: Final = 2
 _AHEAD: Final = 8
 """How many pieces there are at most for each worker, and how many of these it is given."""
+_LONGEST_SECONDS: Final = 0.15
+"""A piece that travels costs all processes some milliseconds together, as each has done other
+things in between; a caller hardly notices that values come ten times a second."""
+_TIMES_THE_AIM: Final = 2
+"""How much longer than it was to a piece may take."""
 _LEAST_BYTES: Final = 64 * 1024 * 1024
 _TIMES_THE_FIRST: Final = 4
 """A session that has sent more than this, and so many times what the first piece in it needed, is
@@ -93,7 +99,8 @@ class Feed:
         """The most bytes that this session may send; None: unknown before its first piece is
         over."""
         self._progress = progress
-        self._sizes = ChunkSizes(_UNDER_WAY * session.slots)
+        longest = _LONGEST_SECONDS if session.sends_ahead else SHORT_SECONDS
+        self._sizes = ChunkSizes(_UNDER_WAY * session.slots, longest)
         self._taken = self._done = 0
         self._has_more = True
         self._source_failure: Exception | None = None
@@ -186,7 +193,8 @@ class Feed:
 
     def _piece(self, items: list[Any], first: int) -> Piece:
         work = self._work
-        options = work.is_spread, work.called, first, work.keeps_failures
+        longest = _TIMES_THE_AIM * self._sizes.aim
+        options = work.is_spread, work.called, first, work.keeps_failures, longest
         calls = Calls(work.f, items, *options, variables=work.variables)
         return Piece(calls, self._ended.put)
 

@@ -129,10 +129,10 @@ def map(
 ) -> Generator[Any, None, None]:
     """Call a function for each item, on all cores; yield what it returns, in the order of items.
 
-    The items are taken, and calls are made, while somebody iterates: about 15 ms of work, or 8
-    items, are finished ahead of that for each worker. So the iterables may be infinite. Calls that
-    take microseconds are sent together. The calls are made by worker processes of this program,
-    which start with the first call, and serve later ones, too.
+    The items are taken, and calls are made, while somebody iterates: at most 8 packets of calls for
+    each worker are finished ahead of that. So the iterables may be infinite. A packet has one call,
+    or as many short ones as take up to 0.15 s together. The calls are made by worker processes of
+    this program, which start with the first call, and serve later ones, too.
 
     Args:
         f: any function. It travels, as the items do, and what it returns.

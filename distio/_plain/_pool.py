@@ -154,7 +154,7 @@ class Pool:
 
     def submit_each(self, f: Callable[..., Any], items: Sequence[Any]) -> Future[list[Any]]:
         """Have calls made by one worker, one after another."""
-        calls = Calls(f, items, True, is_whole=True, setup=self._setup, variables=self._variables())
+        calls = Calls(f, items, True, setup=self._setup, variables=self._variables())
         return self._start(calls, False)
 
     def _start(self, calls: Calls, is_single: bool) -> Future[Any]:

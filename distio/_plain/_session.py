@@ -198,6 +198,11 @@ class Session:
         """How many errands run at a time."""
         return self._place.slots()
 
+    @property
+    def sends_ahead(self) -> bool:
+        """Whether errands travel, and may wait for their turn where they run."""
+        return self._place.sends_ahead
+
     def prepared(self, f: Callable[..., Any]) -> Any:
         """The function's form in `Calls`, for a function of many calls; takes time."""
         return self._place.prepared(f)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Protocol
 
 from distio.coordination.executor.executor import Executor
@@ -28,7 +27,6 @@ from distio.runtime.forks import drop_in_children, end_child
 from distio.runtime.inbox import Inbox
 from distio.runtime.logs import log
 from distio.runtime.main_thread import HEARING_SECONDS, has_calls, is_main_thread, serve
-from distio.runtime.messenger import hand_over
 from distio.runtime.nesting import Seat, here
 from distio.runtime.pending_runs import PendingRuns
 from distio.runtime.telling import hosts
@@ -291,11 +289,12 @@ class Host(WorkServices):
         self.wake_one()
 
     def watch(self, fiber: Fiber, stop: Callable[[], None]) -> None:
-        """A function of this fiber waits for a run: call `stop` if the fiber is cancelled."""
-        self.inbox.put(self.member.features.cancellation.watch, fiber, partial(hand_over, stop))
+        """A function of this fiber has begun that `stop` ends: it is called if the fiber is
+        cancelled, and returns at once."""
+        self.inbox.put(self.member.features.cancellation.watch, fiber, stop)
 
     def unwatch(self, fiber: Fiber) -> None:
-        """The function of the fiber waits no longer."""
+        """The function of the fiber is over."""
         self.inbox.put(self.member.features.cancellation.unwatch, fiber)
 
     # -- calls for the main thread --------------------------------------------------------

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from functools import partial
 from itertools import count
 from math import inf
 from typing import TYPE_CHECKING, Any, Final
@@ -36,6 +37,7 @@ from distio.runtime.host import Host
 from distio.runtime.interrupts import interruptible
 from distio.runtime.logs import log
 from distio.runtime.main_thread import serving_on_main
+from distio.runtime.messenger import hand_over
 from distio.runtime.nesting import here, stopped_with_its_fiber
 from distio.runtime.pending_runs import PendingRun
 from distio.runtime.records import tagging
@@ -90,7 +92,7 @@ class LocalHost(Host):
     def run(self, io: IO[Any, Any, Any], context: Any) -> Result[Any, Any]:
         with (
             self._interruptible,
-            stopped_with_its_fiber(self.cancel),
+            stopped_with_its_fiber(partial(hand_over, self.cancel)),
             serving_on_main(self.wake_main),
             tagging,
         ):

@@ -87,7 +87,8 @@ def waiting(*, advises: bool = True) -> Iterator[None]:
 
 @contextmanager
 def stopped_with_its_fiber(stop: Callable[[], None]) -> Iterator[None]:
-    """If the fiber that this thread steps is cancelled meanwhile, `stop` is called, elsewhere."""
+    """If the fiber that this thread steps is cancelled meanwhile, `stop` is called by some thread,
+    which must not be held up."""
     executors = executors_here()
     host, executor = executors[-1] if executors else (None, None)
     if host is None or executor is None or type(executor.work) is not Fiber:

@@ -427,6 +427,33 @@ def test_items_that_take_longer_than_was_thought_are_shared_out_again() -> None:
 
 
 @pytest.mark.slow
+def test_map_that_is_closed_begins_no_call_that_was_to_follow_one_under_way(tmp_path: Path) -> None:
+    begun, gate = tmp_path / "begun", tmp_path / "gate"
+    os.mkfifo(gate)
+
+    def work(n: int) -> int:
+        with begun.open("a") as file:
+            file.write(f"{n}\n")
+        if n == 14:
+            gate.read_bytes()
+        return n
+
+    with distio.Cluster.local(workers=1, threads=2) as cluster:
+        values = distio.map(work, range(5_000), on=cluster)
+        assert [next(values) for _ in range(6)] == list(range(6))
+        with gate.open("wb"):  # which waits for call 14
+            values.close()
+            # what the worker hears afterwards, it hears later
+            assert list(distio.map(abs, [-1], on=cluster)) == [1]
+        for thread in threading.enumerate():
+            if thread.name == "distio-session":
+                thread.join()
+    calls = [int(line) for line in begun.read_text().split()]
+    assert 13 in calls
+    assert 15 not in calls
+
+
+@pytest.mark.slow
 def test_map_within_a_call_does_not_wait_for_its_own_place(place: Place) -> None:
     def total(n: int) -> int:
         return sum(distio.map(abs, range(n), threads=2))

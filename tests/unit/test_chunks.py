@@ -22,6 +22,15 @@ def after(*chunks: tuple[int, float]) -> ChunkSizes:
     return sizes
 
 
+def given_out(left: int, sizes: ChunkSizes) -> list[int]:
+    """The sizes of the chunks in which so many items go, if nothing more is learned."""
+    seen = []
+    while left:
+        seen.append(sizes.next(left))
+        left -= seen[-1]
+    return seen
+
+
 def test_chunk_sizes_begin_with_one_item() -> None:
     assert ChunkSizes(4).next(None) == 1
     assert ChunkSizes(4).next(1_000_000) == 1
@@ -30,11 +39,11 @@ def test_chunk_sizes_begin_with_one_item() -> None:
 def test_chunk_sizes_of_tiny_items_grow_step_by_step() -> None:
     sizes = ChunkSizes(4)
     seen = []
-    for _ in range(8):
+    for _ in range(6):
         size = sizes.next(None)
         seen.append(size)
         sizes.learn(size, TINY * size)
-    assert seen == [1, 4, 16, 64, 256, 1024, 4096, 4096]
+    assert seen == [1, 8, 64, 512, 4096, 4096]
     assert seen[-1] == MOST_IN_CHUNK
 
 
@@ -53,23 +62,18 @@ def test_chunk_sizes_aim_at_ten_to_twenty_milliseconds() -> None:
 
 
 def test_chunk_sizes_of_items_that_become_slow_are_one_again() -> None:
-    sizes = after(*[(4**n, TINY * 4**n) for n in range(6)])
+    sizes = after(*[(8**n, TINY * 8**n) for n in range(4)])
     assert sizes.next(None) == 4096
     sizes.learn(4096, 4096 * SLOW)
     assert sizes.next(None) == 1
 
 
 def test_chunk_sizes_ignore_small_chunks_that_were_given_out_earlier() -> None:
-    assert after((1, TINY), (4, 4 * TINY), (1, TINY)).next(None) == 16
+    assert after((1, TINY), (8, 8 * TINY), (1, TINY)).next(None) == 64
 
 
 def test_chunk_sizes_near_the_end_are_at_most_a_share_of_the_rest() -> None:
-    sizes = after(*[(4**n, TINY * 4**n) for n in range(6)])
-    left, seen = 100, []
-    while left:
-        size = sizes.next(left)
-        seen.append(size)
-        left -= size
+    seen = given_out(100, after(*[(8**n, TINY * 8**n) for n in range(4)]))
     assert seen[:5] == [25, 19, 14, 11, 8]
     assert seen[-4:] == [1, 1, 1, 1]
     assert sum(seen) == 100
@@ -77,7 +81,7 @@ def test_chunk_sizes_near_the_end_are_at_most_a_share_of_the_rest() -> None:
 
 @pytest.mark.parametrize("seconds", [-3600.0, -1e-9, math.nan])
 def test_chunk_sizes_learn_nothing_from_a_clock_that_was_set_back(seconds: float) -> None:
-    assert after((1, TINY), (4, seconds)).next(None) == 4
+    assert after((1, TINY), (4, seconds)).next(None) == 8
     assert after((1, SLOW), (1, seconds)).next(None) == 1
 
 
@@ -85,12 +89,36 @@ def test_chunk_sizes_recover_from_a_clock_that_was_set_forward() -> None:
     sizes = after((1, TINY), (4, 4 * TINY), (16, 3600.0))
     assert sizes.next(None) == 1
     sizes.learn(1, TINY)
-    assert sizes.next(None) == 4
+    assert sizes.next(None) == 8
 
 
 def test_chunk_sizes_of_items_that_take_no_time_grow() -> None:
     """In a simulation, time passes only if nothing else can happen."""
-    assert after((1, 0.0), (4, 0.0)).next(None) == 16
+    assert after((1, 0.0), (8, 0.0)).next(None) == 64
+
+
+def test_chunk_sizes_where_chunks_cost_much_grow_with_the_time_worked() -> None:
+    sizes = ChunkSizes(4, longest=0.15)
+    assert sizes.aim == 0.015
+    sizes.learn(1, 0.96)
+    assert sizes.aim == pytest.approx(0.06)
+    sizes.learn(1, 3600.0)
+    assert sizes.aim == 0.15
+
+
+def test_chunk_sizes_where_chunks_cost_much_are_long_at_once_if_the_end_is_in_sight() -> None:
+    sizes = ChunkSizes(4, longest=0.15)
+    for _ in range(5):
+        size = sizes.next(1_000_000)
+        sizes.learn(size, 0.0005 * size)
+    assert sizes.next(1_000_000) == 300
+
+
+def test_chunk_sizes_where_chunks_cost_much_shrink_to_four_milliseconds() -> None:
+    sizes = ChunkSizes(4, longest=0.15)
+    sizes.next(100)
+    sizes.learn(50, 0.0005 * 50)
+    assert given_out(40, sizes) == [10, 8, 8, 8, 6]
 
 
 @pytest.mark.slow

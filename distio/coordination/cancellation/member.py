@@ -180,7 +180,7 @@ class Cancellation(MemberFeature):
     # -- those that wait for a run in a function ------------------------------------------
 
     def watch(self, fiber: Fiber, stop: Callable[[], None]) -> None:
-        """A function of this fiber, which an executor has, waits for what `stop` ends.
+        """A function of this fiber, which an executor has, has begun; `stop` ends it.
 
         Args:
             fiber: the fiber.
@@ -190,7 +190,7 @@ class Cancellation(MemberFeature):
         self._stop_if_cancelled(fiber)
 
     def unwatch(self, fiber: Fiber) -> None:
-        """The function waits no longer."""
+        """The function is over."""
         self._watched.pop(fiber.id, None)
 
     def _stop_if_cancelled(self, fiber: Fiber) -> None:
