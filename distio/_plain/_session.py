@@ -35,7 +35,7 @@ from distio.runtime.nesting import waiting
 from distio.runtime.pending_runs import closed
 from distio.runtime.threads import start_thread
 
-__all__ = ["Errand", "Place", "Session", "waiting_for_errands"]
+__all__ = ["Errand", "Place", "Session", "pieces_of", "waiting_for_errands"]
 
 _AHEAD_SECONDS: Final = 0.06
 """How much work each worker is given at a time: many times what a message needs, and not so much
@@ -49,6 +49,9 @@ _SHARES: Final = 4
 _PIECES: Final = 8
 """The number of pieces, for each worker, in which a share travels: so none waits while another has
 many."""
+_PIECE_SECONDS: Final = 0.015
+"""How much work a piece has at least, if there is so much for each worker: what the workers say of
+several errands at a time costs less."""
 _WEIGHT: Final = 0.1
 """The weight of an errand in the mean of how long they take."""
 
@@ -378,7 +381,7 @@ class Session:
         steps: list[Program] = []
         if starting:
             programs = [self._place.program_of(each.calls, self) for each in starting]
-            pieces = _PIECES * self._place.slots()
+            pieces = pieces_of(len(programs), self._mean_seconds, self._place.slots())
             start = StartElsewhere(tuple(programs), pieces)
             steps.append(FlatMap(start, partial(self._watch, starting)))
         if cancelling:
@@ -393,6 +396,22 @@ class Session:
             errand.handle = handle
         by_fiber = {handle.id: errand for errand, handle in zip(errands, handles)}
         return TellEnds(handles, partial(self._ended, by_fiber))
+
+
+def pieces_of(errands: int, seconds: float | None, slots: int) -> int:
+    """The number of pieces in which errands travel that start together.
+
+    Args:
+        errands: how many there are.
+        seconds: how long each takes; None: nobody knows yet.
+        slots: how many run at a time.
+
+    >>> pieces_of(30, 0.002, 2)
+    4
+    """
+    if seconds is None:
+        return _PIECES * slots
+    return min(max(slots, int(errands * seconds / _PIECE_SECONDS)), _PIECES * slots)
 
 
 def _cancel(errands: list[Errand], _: Any) -> Program:

@@ -25,7 +25,7 @@ __all__ = ["LeadingHost"]
 
 _GLANCE_SECONDS: Final = 0.0003
 """A thread that is busy listens so often: else a lock that is recalled would be kept too long."""
-_LATE_MS: Final = 2
+_LATE_MS: Final = 25
 """A client that is idle tells how it fares if nothing has come by then: most often it has got what
 it waits for, and that is all that there is to tell."""
 

@@ -38,7 +38,7 @@ from distio.runtime.lines import Lines
 from distio.runtime.link_keeper import LinkKeeper
 from distio.runtime.named_runs import NamedRuns
 from distio.runtime.own_runs import OwnRuns
-from distio.runtime.pace import HOLD_BACK_MS, Advice, Pace
+from distio.runtime.pace import GATHER_SECONDS, HOLD_BACK_SECONDS, Advice, Pace
 from distio.runtime.pending_runs import inherited
 from distio.runtime.poller import ROOM, Poller
 from distio.runtime.questions import Questions
@@ -92,7 +92,8 @@ class LinkedHost(LeadingHost):
         self._identity = identity
         self.process = os.getpid()
         self._pace = Pace()
-        self._is_held_back = False
+        self._due: float | None = None
+        """The time at which the link thread says what is held back; None: nothing is."""
         self._looks = 0
         """How often the link thread has waited."""
         self._poller: tuple[tuple[Any, ...], Poller] | None = None
@@ -124,24 +125,30 @@ class LinkedHost(LeadingHost):
             if not member.has_later_news:
                 return
             self.owes_word = self.owes_word or member.worker is None
-        outbox = member.state.outbox
+        state, now = member.state, time.monotonic()
+        outbox = state.outbox
         advice = self._pace.advise(
-            time.monotonic(),
+            now,
             has_news=has_news,
             more_follows=more_follows,
-            is_busy=bool(member.state.ready),
+            is_busy=bool(state.ready),
             is_deferrable=bool(outbox) and outbox[-1].is_deferrable,
+            ends=0 if outbox or state.given_back else state.progress.posted,
+            load=state.load,
         )
         if advice is Advice.SEND or advice is Advice.SEND_ALL:
             self.send_outbox(full=advice is Advice.SEND_ALL)
-        elif advice is Advice.HOLD_BACK and not self._is_held_back:
-            self._hold_back()
+        elif advice is Advice.HOLD_BACK:
+            self._hold_back(now + HOLD_BACK_SECONDS)
+        elif advice is Advice.GATHER:
+            self._hold_back(now + GATHER_SECONDS)
 
-    def _hold_back(self) -> None:
-        """Have the link thread say in a moment what nobody says before (mutex held)."""
-        self._is_held_back = True
-        if self.lead.guard_waits:
-            self.rouse()
+    def _hold_back(self, due: float) -> None:
+        """Have the link thread say then what nobody says before (mutex held)."""
+        if self._due is None or due < self._due:
+            self._due = due
+            if self.lead.guard_waits:
+                self.rouse()
 
     def idle(self) -> float | None:
         # nothing depends on how a client fares but the search for deadlocks, and what people see
@@ -166,7 +173,7 @@ class LinkedHost(LeadingHost):
         if self.standalone is not None:
             self.standalone.exchange()
             return
-        self._is_held_back = False
+        self._due = None
         member = self.member
         member.flush(full=full)
         if self._is_closed or not (member.state.outbox or self.relay):
@@ -181,7 +188,7 @@ class LinkedHost(LeadingHost):
         if member.state.has_left and not member.state.is_to_be_heard:
             self.close(self.leaving.because)
         elif member.state.given_back:  # there was too much of it for one message
-            self._hold_back()
+            self._hold_back(now + HOLD_BACK_SECONDS)
 
     def require_role(self, message: m.MemberMessage) -> None:
         """Raise KeyRefused unless this process, by its key, may say such a message.
@@ -261,7 +268,7 @@ class LinkedHost(LeadingHost):
             if self.waker.reader in events:
                 self.waker.clear()
                 leaving.begin()
-            elif self._is_held_back or self.relay:
+            elif self.relay or self._is_due():
                 with self.mutex:
                     self.send_outbox()
             if self.has_handed_over:
@@ -297,16 +304,20 @@ class LinkedHost(LeadingHost):
         return self._poller[1].poll(self._milliseconds_to_wait(plan))
 
     def _milliseconds_to_wait(self, plan: Plan) -> int | None:
-        if self._is_held_back or self.relay:
-            return HOLD_BACK_MS
-        if plan is Plan.LOOK:
-            return int(LOOK_SECONDS * 1000)
-        dues = self.keeper.due, self.leaving.orphaned_until
+        if self.relay:
+            return int(HOLD_BACK_SECONDS * 1000)
+        dues = self._due, self.keeper.due, self.leaving.orphaned_until
         due = min([each for each in dues if each is not None], default=None)
         if due is None:
-            return None
-        seconds = min(due - time.monotonic(), MAX_WAIT_SECONDS)
+            return int(LOOK_SECONDS * 1000) if plan is Plan.LOOK else None
+        longest = LOOK_SECONDS if plan is Plan.LOOK else MAX_WAIT_SECONDS
+        seconds = min(due - time.monotonic(), longest)
         return max(0, int(seconds * 1000) + 1)
+
+    def _is_due(self) -> bool:
+        """Whether it is time to say what was held back."""
+        due = self._due
+        return due is not None and time.monotonic() >= due
 
     def _hear(self) -> str:
         """Take up all that has come; a reason if the coordinator has closed the link."""
@@ -345,7 +356,7 @@ class LinkedHost(LeadingHost):
                 # a thread that is idle has told all it knew, and isn't woken for this
                 self.send_outbox(full=self._idle > 0)
             elif self.member.state.outbox:
-                self._is_held_back = True  # all threads may be busy for long: they don't say it
+                self._due = time.monotonic()  # all threads may be busy for long: they don't say it
         for each in then:
             each()
         return ""
@@ -378,7 +389,8 @@ class LinkedHost(LeadingHost):
         """Take up a batch on a thread of the pool (mutex held)."""
         _, then = self._receive(batch)
         if self.member.state.outbox and self.member.state.ready:
-            self._hold_back()  # the work that comes next may take long
+            # the work that comes next may take long
+            self._hold_back(time.monotonic() + HOLD_BACK_SECONDS)
         self.wake(spare=1)
         if then:
             self.mutex.release()

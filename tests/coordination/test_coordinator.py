@@ -127,6 +127,16 @@ def test_coordinator_keeps_offers_without_room_and_places_them_in_order() -> Non
     assert scene.tells(2, ended(run, fibers[1], fibers[2])) == [(2, placed(run, fibers[3]))]
 
 
+def test_coordinator_places_many_fibers_before_as_many_are_done() -> None:
+    scene = Scene(workers=1)
+    run = scene.starts(fibers=49)
+    first, second = ([fiber_id(1, n) for n in range(start, start + 24)] for start in (1, 25))
+    assert scene.offers(1, run, *first) == [(2, placed(run, *first))]
+    assert scene.offers(1, run, *second) == []
+    assert scene.tells(2, ended(run, *first[:18]), ready=6) == []
+    assert scene.tells(2, ended(run, first[18]), ready=5) == [(2, placed(run, *second))]
+
+
 def test_coordinator_asks_a_busy_worker_for_fibers_when_another_is_idle() -> None:
     scene = Scene(workers=2)
     run = scene.starts(fibers=12)

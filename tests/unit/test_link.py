@@ -16,6 +16,7 @@ from distio.coordination.endings.member import Endings
 from distio.coordination.executor.services import HostServices
 from distio.coordination.executor.tasks import Task
 from distio.coordination.member import Member
+from distio.core.outcomes import Leaving
 from distio.protocol import messages as m
 from distio.protocol.codec import from_coordinator, from_member
 from distio.runtime import link
@@ -23,6 +24,7 @@ from distio.runtime.connections import Connections
 from distio.runtime.handshake import connect
 from distio.runtime.link import LinkedHost
 from distio.runtime.listening import listen
+from distio.runtime.pace import GATHER_SECONDS, HOLD_BACK_SECONDS
 from distio.runtime.poller import Poller
 from tests.conftest import PATIENCE
 
@@ -278,14 +280,49 @@ def test_link_holds_deferrable_messages_of_a_burst_back_for_one_batch(
 ) -> None:
     """A fiber that puts many items without asking would send a frame for each."""
     counterpart.wait_until_idle()
-    monkeypatch.setattr(link, "time", SimpleNamespace(monotonic=lambda: 1e9))
+    clock = SimpleNamespace(now=1e9)
+    monkeypatch.setattr(link, "time", SimpleNamespace(monotonic=lambda: clock.now))
     host, cancel = counterpart.host, m.CancelRun(1)
     with host.mutex:  # without it the link thread can send nothing
         for each in [*[message] * 4, message, message, cancel, message]:
             host.member.send(each)
             host.outbox_changed()
-    heard = [counterpart.hear()[1] for _ in range(6)]
-    assert heard == [*[[message]] * 4, [message, message, cancel], [message]]
+    heard = [counterpart.hear()[1] for _ in range(5)]
+    assert heard == [*[[message]] * 4, [message, message, cancel]]
+    clock.now += HOLD_BACK_SECONDS
+    assert counterpart.hear()[1] == [message]
+
+
+def test_link_gathers_the_ends_of_fibers_while_many_are_to_be_stepped(
+    counterpart: Counterpart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The link thread says them if a thread that computes doesn't."""
+    counterpart.wait_until_idle()
+    clock = SimpleNamespace(now=1e9)
+    monkeypatch.setattr(link, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    host = counterpart.host
+    state = host.member.state
+    is_busy, may_go_on = threading.Event(), threading.Event()
+    with host.mutex:
+        state.ready += [Busy(is_busy, may_go_on) for _ in range(9)]
+        host.wake()
+    assert is_busy.wait(PATIENCE)
+
+    def end(fiber: int) -> None:
+        with host.mutex:
+            state.progress.post(fiber, Leaving(b"value"))
+            host.outbox_changed()
+
+    end(0)
+    assert counterpart.hear()[1][0] == m.OutcomesReady([0], [b"value"])
+    for fiber in (1, 2, 3):  # the third makes it more than a few
+        end(fiber)
+    clock.now += HOLD_BACK_SECONDS
+    assert counterpart.hear()[1][0] == m.OutcomesReady([1, 2, 3], [b"value"] * 3)
+    end(4)
+    clock.now += GATHER_SECONDS
+    assert counterpart.hear()[1][0] == m.OutcomesReady([4], [b"value"])
+    may_go_on.set()
 
 
 @pytest.mark.slow

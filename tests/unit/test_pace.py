@@ -36,6 +36,19 @@ def test_news_just_after_a_frame_is_held_back_while_fibers_are_ready() -> None:
     assert in_a_burst(1).advise(1.0005, has_news=True) is Advice.SEND
 
 
+def test_ends_of_fibers_are_gathered_while_they_are_few_beside_those_to_be_stepped() -> None:
+    pace = in_a_burst(1)
+
+    def advise(now: float, ends: int, load: int) -> Advice:
+        return pace.advise(now, has_news=True, is_busy=True, ends=ends, load=load)
+
+    assert advise(1.01, ends=2, load=9) is Advice.GATHER
+    assert advise(1.01, ends=3, load=9) is Advice.SEND
+    assert advise(1.021, ends=2, load=9) is Advice.SEND
+    assert advise(1.01, ends=0, load=9) is Advice.SEND  # there is something else to say
+    assert pace.advise(1.01, has_news=True, ends=1, load=9) is Advice.SEND
+
+
 def test_deferrable_message_is_held_back_from_the_fourth_frame_in_a_row_on() -> None:
     advices = [
         in_a_burst(frames).advise(1.0005, has_news=True, is_deferrable=True) for frames in (3, 4)

@@ -10,7 +10,7 @@ import pytest
 
 from distio import IO, Ok, Result, io
 from distio._plain._calls import Calls
-from distio._plain._session import Errand, Session
+from distio._plain._session import Errand, Session, pieces_of
 from distio.core.ops.bounded import ChunkResult
 from tests.conftest import PATIENCE
 
@@ -80,3 +80,13 @@ def test_session_sends_errands_ahead_unless_they_take_long(
             place.end_one(seconds)
     session.join(PATIENCE)
     assert all(each.has_ended.is_set() for each in rest)
+
+
+@pytest.mark.parametrize(
+    ("errands", "seconds", "pieces"),
+    [(100, None, 16), (100, 1e-6, 2), (30, 0.002, 4), (3, 0.1, 16), (10_000, 0.002, 16)],
+)
+def test_errands_travel_in_pieces_of_some_work_each(
+    errands: int, seconds: float | None, pieces: int
+) -> None:
+    assert pieces_of(errands, seconds, slots=SLOTS) == pieces

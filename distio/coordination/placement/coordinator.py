@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from math import inf
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -42,6 +42,12 @@ from distio.protocol import messages as m
 from distio.protocol.ids import NOBODY, home_of, name_of
 
 __all__ = ["Placement"]
+
+
+_PART_AHEAD: Final = 0.25
+_MOST_AHEAD: Final = 32
+"""A worker gets a chunk of many fibers while each of its threads has less than so many times as
+many, and less than 32: so the next one is there, and opened, before the last one is done."""
 
 
 class Objects(Protocol):
@@ -288,7 +294,7 @@ class Placement(CoordinatorFeature):
                 chunk = backlog.take()  # else those behind it would wait for the same worker
                 self._state.misfits.setdefault(chunk.code, deque()).append(chunk)
                 continue
-            host = self._choose_host(needs_room=not backlog.next.is_waiting)
+            host = self._choose_host(backlog.next)
             if host is None:
                 return
             chunk = backlog.take()
@@ -299,8 +305,7 @@ class Placement(CoordinatorFeature):
         misfits = self._state.misfits
         for code, chunks in list(misfits.items()):
             while chunks:
-                needs_room = not chunks[0].is_waiting
-                host = self._choose_host(needs_room=needs_room, code=code)
+                host = self._choose_host(chunks[0], code)
                 if host is None:
                     break
                 chunk = chunks.popleft()
@@ -308,11 +313,11 @@ class Placement(CoordinatorFeature):
             if not chunks:
                 del misfits[code]
 
-    def _choose_host(self, *, needs_room: bool, code: bytes = b"") -> MemberRecord | None:
-        """The worker with the most room; None if none has any.
+    def _choose_host(self, chunk: m.Chunk, code: bytes = b"") -> MemberRecord | None:
+        """The worker with the most room; None if none has any for this chunk.
 
         Args:
-            needs_room: whether fibers are to step there; else any worker will do that stays.
+            chunk: the chunk; if its fibers don't step there, any worker will do that stays.
             code: the manifest of the code that the fibers need; a worker that has refused it gets
                 none.
         """
@@ -320,7 +325,8 @@ class Placement(CoordinatorFeature):
         def takes(worker: MemberRecord) -> bool:
             return worker.takes_fibers and not (worker.refused and code in worker.refused)
 
-        return self._workers.least_loaded(takes, AHEAD if needs_room else inf)
+        room = max(AHEAD, min(_PART_AHEAD * len(chunk.fibers), _MOST_AHEAD))
+        return self._workers.least_loaded(takes, inf if chunk.is_waiting else room)
 
     def _place(self, host: MemberRecord, chunk: m.Chunk) -> None:
         places = self._state.places

@@ -41,6 +41,11 @@ class ProgressReport:
         posted.fibers.append(fiber)
         posted.payloads.append(outcome.payload)
 
+    @property
+    def posted(self) -> int:
+        """How many outcomes there are for others."""
+        return len(self._posted.fibers)
+
     def has_to_tell_of(self, run: int) -> bool:
         """Whether fibers of this run started or ended, or outcomes were posted, since a flush."""
         return run in self.unreported or bool(self._posted.fibers)
