@@ -24,7 +24,9 @@ from distio.runtime.waking import Waker
 __all__ = ["LeadingHost"]
 
 _GLANCE_SECONDS: Final = 0.0003
-"""A thread that is busy listens so often: else a lock that is recalled would be kept too long."""
+_RARELY_SECONDS: Final = 0.002
+"""A thread that is busy listens so often: else a lock that is recalled would be kept too long. Each
+time that nothing has come it waits twice as long, at most as long as the guard would."""
 _LATE_MS: Final = 25
 """A client that is idle tells how it fares if nothing has come by then: most often it has got what
 it waits for, and that is all that there is to tell."""
@@ -44,6 +46,7 @@ class LeadingHost(FencedHost):
         """Wakes the link thread."""
         self._glance_at = 0.0
         """The time at which a thread that is busy listens next."""
+        self._glance_seconds = _GLANCE_SECONDS
         self._ear: tuple[Any, Poller] | None = None
         """The socket at which a thread listens, and what waits for that and for the bell."""
         self._handed_over: deque[Batch[m.CoordinatorMessage]] = deque()
@@ -84,12 +87,21 @@ class LeadingHost(FencedHost):
 
     def _glance(self) -> None:
         """Take up what has come, without waiting for it (mutex held)."""
-        self._glance_at = time.monotonic() + _GLANCE_SECONDS
         if self.may_lead() and self.lead.take():
             try:
-                self.take_up_in_turn(self._what_has_come(may_wait=False))
+                heard = self._what_has_come(may_wait=False)
+                self._note_glance(has_heard=bool(heard))
+                self.take_up_in_turn(heard)
             finally:
                 self._give_up_lead()
+        else:
+            self._note_glance(has_heard=False)
+
+    def _note_glance(self, *, has_heard: bool) -> None:
+        """Find out when the next glance is due."""
+        longer = min(2 * self._glance_seconds, _RARELY_SECONDS)
+        self._glance_seconds = _GLANCE_SECONDS if has_heard else longer
+        self._glance_at = time.monotonic() + self._glance_seconds
 
     def take_up_in_turn(self, heard: Sequence[Batch[m.CoordinatorMessage]]) -> None:
         """Take up what a thread of the pool has heard (mutex held); what is about the link itself,
@@ -133,7 +145,7 @@ class LeadingHost(FencedHost):
             self.take_up_in_turn(heard)
         finally:
             self._give_up_lead()
-            self._glance_at = time.monotonic() + _GLANCE_SECONDS
+            self._note_glance(has_heard=True)
         return True
 
     def _listen_in_turn(self, heard: list[Batch[m.CoordinatorMessage]]) -> None:

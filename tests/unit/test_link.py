@@ -19,7 +19,7 @@ from distio.coordination.member import Member
 from distio.core.outcomes import Leaving
 from distio.protocol import messages as m
 from distio.protocol.codec import from_coordinator, from_member
-from distio.runtime import link
+from distio.runtime import leading_host, link
 from distio.runtime.connections import Connections
 from distio.runtime.handshake import connect
 from distio.runtime.link import LinkedHost
@@ -323,6 +323,21 @@ def test_link_gathers_the_ends_of_fibers_while_many_are_to_be_stepped(
     clock.now += GATHER_SECONDS
     assert counterpart.hear()[1][0] == m.OutcomesReady([4], [b"value"])
     may_go_on.set()
+
+
+def test_thread_that_is_busy_listens_less_often_while_nothing_comes(
+    counterpart: Counterpart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counterpart.wait_until_idle()
+    monkeypatch.setattr(leading_host, "time", SimpleNamespace(monotonic=lambda: 0.0))
+    host = counterpart.host
+    with host.mutex:
+        host._note_glance(has_heard=True)
+        waits = [host._glance_at]
+        for _ in range(5):
+            host._glance()
+            waits.append(host._glance_at)
+    assert waits == pytest.approx([0.0003, 0.0006, 0.0012, 0.002, 0.002, 0.002])
 
 
 @pytest.mark.slow
