@@ -47,8 +47,8 @@ class Setup(NamedTuple):
 class Calls(NamedTuple):
     """Calls of one function, one after another.
 
-    They stop at the first failure, when they have taken too long, and when nobody wants them any
-    more: whoever has asked for them gives the rest to others.
+    They stop at the first failure. Those that may be cut stop when they have taken too long, or are
+    cancelled, too: whoever has asked for them gives the rest to others.
     """
 
     f: Callable[..., Any]
@@ -62,7 +62,7 @@ class Calls(NamedTuple):
     goes_on: bool = False
     """Whether calls follow one that has failed."""
     longest: float | None = None
-    """How many seconds the calls may take before they stop; None: as many as they need."""
+    """How many seconds the calls may take before they are cut; None: they aren't."""
     setup: Setup | None = None
     variables: Mapping[ContextVar[Any], Any] | None = None
     """The context variables of the caller, of which each call finds the values."""
@@ -120,7 +120,8 @@ def _call_each(
     put(variables or {})
     before = of_the_caller()
     cancelled = threading.Event()
-    with stopped_with_its_fiber(cancelled.set) if len(items) > 1 else nullcontext():
+    may_be_cut = longest is not None and len(items) > 1
+    with stopped_with_its_fiber(cancelled.set) if may_be_cut else nullcontext():
         for item in items:
             try:
                 value = f(*item) if is_spread else f(item)
