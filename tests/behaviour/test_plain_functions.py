@@ -430,6 +430,7 @@ def test_items_that_take_longer_than_was_thought_are_shared_out_again() -> None:
 def test_map_that_is_closed_begins_no_call_that_was_to_follow_one_under_way(tmp_path: Path) -> None:
     begun, gate = tmp_path / "begun", tmp_path / "gate"
     os.mkfifo(gate)
+    there_before = {*threading.enumerate()}
 
     def work(n: int) -> int:
         with begun.open("a") as file:
@@ -445,7 +446,7 @@ def test_map_that_is_closed_begins_no_call_that_was_to_follow_one_under_way(tmp_
             values.close()
             # what the worker hears afterwards, it hears later
             assert list(distio.map(abs, [-1], on=cluster)) == [1]
-        for thread in threading.enumerate():
+        for thread in {*threading.enumerate()} - there_before:
             if thread.name == "distio-session":
                 thread.join()
     calls = [int(line) for line in begun.read_text().split()]
