@@ -27,7 +27,7 @@ def test_calls_that_may_be_cut_stop_when_they_are_cancelled(
 
 
 def test_calls_that_may_not_be_cut_are_made_to_their_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever has asked for them takes what comes for all that there is."""
+    """The caller takes their values for all that there are."""
     monkeypatch.setattr(_calls, "stopped_with_its_fiber", cancelled_at_once)
     assert Calls(abs, [-1, -2], False).make().values == [1, 2]
 
