@@ -38,7 +38,7 @@ from distio.runtime.lines import Lines
 from distio.runtime.link_keeper import LinkKeeper
 from distio.runtime.named_runs import NamedRuns
 from distio.runtime.own_runs import OwnRuns
-from distio.runtime.pace import GATHER_SECONDS, HOLD_BACK_SECONDS, Advice, Pace
+from distio.runtime.pace import HELD_BACK_SECONDS, HOLD_BACK_SECONDS, Advice, Pace
 from distio.runtime.pending_runs import inherited
 from distio.runtime.poller import ROOM, Poller
 from distio.runtime.questions import Questions
@@ -92,8 +92,6 @@ class LinkedHost(LeadingHost):
         self._identity = identity
         self.process = os.getpid()
         self._pace = Pace()
-        self._due: float | None = None
-        """The time at which the link thread says what is held back; None: nothing is."""
         self._looks = 0
         """How often the link thread has waited."""
         self._poller: tuple[tuple[Any, ...], Poller] | None = None
@@ -138,17 +136,13 @@ class LinkedHost(LeadingHost):
         )
         if advice is Advice.SEND or advice is Advice.SEND_ALL:
             self.send_outbox(full=advice is Advice.SEND_ALL)
-        elif advice is Advice.HOLD_BACK:
-            self._hold_back(now + HOLD_BACK_SECONDS)
-        elif advice is Advice.GATHER:
-            self._hold_back(now + GATHER_SECONDS)
+        elif advice in HELD_BACK_SECONDS:
+            self._hold_back(now + HELD_BACK_SECONDS[advice])
 
     def _hold_back(self, due: float) -> None:
         """Have the link thread say then what nobody says before (mutex held)."""
-        if self._due is None or due < self._due:
-            self._due = due
-            if self.lead.guard_waits:
-                self.rouse()
+        if self._pace.hold_back(due) and self.lead.guard_waits:
+            self.rouse()
 
     def idle(self) -> float | None:
         # nothing depends on how a client fares but the search for deadlocks, and what people see
@@ -173,7 +167,7 @@ class LinkedHost(LeadingHost):
         if self.standalone is not None:
             self.standalone.exchange()
             return
-        self._due = None
+        self._pace.due = None
         member = self.member
         member.flush(full=full)
         if self._is_closed or not (member.state.outbox or self.relay):
@@ -268,7 +262,7 @@ class LinkedHost(LeadingHost):
             if self.waker.reader in events:
                 self.waker.clear()
                 leaving.begin()
-            elif self.relay or self._is_due():
+            elif self.relay or self._pace.is_due(time.monotonic()):
                 with self.mutex:
                     self.send_outbox()
             if self.has_handed_over:
@@ -306,18 +300,13 @@ class LinkedHost(LeadingHost):
     def _milliseconds_to_wait(self, plan: Plan) -> int | None:
         if self.relay:
             return int(HOLD_BACK_SECONDS * 1000)
-        dues = self._due, self.keeper.due, self.leaving.orphaned_until
+        dues = self._pace.due, self.keeper.due, self.leaving.orphaned_until
         due = min([each for each in dues if each is not None], default=None)
         if due is None:
             return int(LOOK_SECONDS * 1000) if plan is Plan.LOOK else None
         longest = LOOK_SECONDS if plan is Plan.LOOK else MAX_WAIT_SECONDS
         seconds = min(due - time.monotonic(), longest)
         return max(0, int(seconds * 1000) + 1)
-
-    def _is_due(self) -> bool:
-        """Whether it is time to say what was held back."""
-        due = self._due
-        return due is not None and time.monotonic() >= due
 
     def _hear(self) -> str:
         """Take up all that has come; a reason if the coordinator has closed the link."""
@@ -356,7 +345,7 @@ class LinkedHost(LeadingHost):
                 # a thread that is idle has told all it knew, and isn't woken for this
                 self.send_outbox(full=self._idle > 0)
             elif self.member.state.outbox:
-                self._due = time.monotonic()  # all threads may be busy for long: they don't say it
+                self._pace.due = time.monotonic()  # all threads may be busy for long: none says it
         for each in then:
             each()
         return ""

@@ -16,10 +16,11 @@ Rules
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
 from typing import Final, final
 
-__all__ = ["GATHER_SECONDS", "HOLD_BACK_SECONDS", "Advice", "Pace"]
+__all__ = ["GATHER_SECONDS", "HELD_BACK_SECONDS", "HOLD_BACK_SECONDS", "Advice", "Pace"]
 
 HOLD_BACK_SECONDS: Final = 0.001
 GATHER_SECONDS: Final = 0.02
@@ -42,6 +43,13 @@ class Advice(Enum):
     SEND_ALL = "send it, and all else that is known"
 
 
+HELD_BACK_SECONDS: Final[Mapping[Advice, float]] = {
+    Advice.HOLD_BACK: HOLD_BACK_SECONDS,
+    Advice.GATHER: GATHER_SECONDS,
+}
+"""How long messages are held back, by the advice to do so."""
+
+
 @final
 class Pace:
     """Remembers how soon frames have followed each other; its host's mutex guards it."""
@@ -50,6 +58,20 @@ class Pace:
         self._last_sent = 0.0
         self._frames_in_a_row = 0
         """The frames that went out, each soon after the one before."""
+        self.due: float | None = None
+        """The time at which the link thread says what is held back; None: nothing is."""
+
+    def hold_back(self, due: float) -> bool:
+        """Something is held back until then; return whether the link thread has to know."""
+        if self.due is not None and self.due <= due:
+            return False
+        self.due = due
+        return True
+
+    def is_due(self, now: float) -> bool:
+        """Whether it is time to say what is held back."""
+        due = self.due
+        return due is not None and now >= due
 
     def sent(self, now: float) -> None:
         """A frame goes out."""

@@ -49,6 +49,13 @@ def test_ends_of_fibers_are_gathered_while_they_are_few_beside_those_to_be_stepp
     assert pace.advise(1.01, has_news=True, ends=1, load=9) is Advice.SEND
 
 
+def test_what_is_held_back_is_due_at_the_earliest_of_the_times() -> None:
+    pace = Pace()
+    assert not pace.is_due(9.0)
+    assert [pace.hold_back(due) for due in (2.0, 3.0, 1.0)] == [True, False, True]
+    assert [pace.is_due(now) for now in (0.9, 1.0)] == [False, True]
+
+
 def test_deferrable_message_is_held_back_from_the_fourth_frame_in_a_row_on() -> None:
     advices = [
         in_a_burst(frames).advise(1.0005, has_news=True, is_deferrable=True) for frames in (3, 4)
