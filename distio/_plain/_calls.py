@@ -13,6 +13,7 @@ from functools import partial
 from types import CoroutineType, FunctionType, MethodType
 from typing import Any, Final, NamedTuple, final
 
+from distio._plain._process_state import Changes
 from distio.core import expect
 from distio.core.context_vars import carried_in, is_as_copied, of_the_caller, put, reset_to
 from distio.core.ops import Blocking
@@ -67,9 +68,13 @@ class Calls(NamedTuple):
     variables: Mapping[ContextVar[Any], Any] | None = None
     """The context variables of the caller, of which each call finds the values."""
 
-    def elsewhere(self) -> IO[Any, Any, ChunkResult]:
-        """The program that makes the calls in the process of a worker."""
-        options = *self[2:-1], carried_in(self.variables)
+    def elsewhere(self, changes: Changes | None) -> IO[Any, Any, ChunkResult]:
+        """The program that makes the calls in the process of a worker.
+
+        Args:
+            changes: what the worker takes over before.
+        """
+        options = *self[2:-1], carried_in(self.variables), changes
         return _CallsElsewhere(_call_each, self.f, list(self.items), options)
 
     def on_a_thread(self, here: Callable[[Calls], ChunkResult]) -> IO[Any, Any, ChunkResult]:
@@ -88,7 +93,7 @@ class _CallsElsewhere(CallElsewhere):
     __slots__ = ()
 
     def _named_parts(self) -> Iterator[tuple[str, Any]]:
-        calls = Calls(self.f, self.items, *self.options)
+        calls = Calls(self.f, self.items, *self.options[:-1])
         yield ("" if isinstance(self.f, _SAYS_ITSELF) else "the function"), self.f
         for index, item in enumerate(calls.items, calls.first):
             name = f"item {index}" if calls.called else ""
@@ -111,10 +116,13 @@ def _call_each(
     longest: float | None,
     setup: Setup | None,
     variables: Mapping[ContextVar[Any], Any] | None,
+    changes: Changes | None = None,
 ) -> ChunkResult:
     start = time.perf_counter()
     values: list[Any] = []
     failures: list[tuple[int, Any]] = []
+    if changes is not None:
+        changes.take_over()
     if setup is not None:
         _set_up(setup)
     put(variables or {})

@@ -3,7 +3,8 @@
 Rules
 -----
 - A caller that names no place gets worker processes, one for each core. They start with the first
-  call, serve all later ones, and end with the program. So the second call needs no start.
+  call, serve all later ones, and end with the program. So the second call needs no start. What the
+  program changes of its own process meanwhile goes with the calls: see `ChangingState`.
 - A caller that asks for another number of workers gets a cluster of that size, which is kept
   instead.
 - If a call was cancelled while its function ran, and still runs, the next one gets fresh workers.
@@ -22,6 +23,7 @@ from typing import Any, Final, final
 
 from distio._plain._calls import Calls
 from distio._plain._exits import at_end_of_main
+from distio._plain._process_state import ChangingState
 from distio._plain._session import Place, Session
 from distio.core import expect
 from distio.core.ops.base import IO
@@ -64,8 +66,8 @@ class OnThreads:
     def run(self, program: IO[Any, Any, Any]) -> Result[Any, Any]:
         return program.run(None)
 
-    def program_of(self, calls: Calls, session: Session) -> IO[Any, Any, Any]:
-        return calls.on_a_thread(session.make)
+    def programs_of(self, all_calls: list[Calls], session: Session) -> list[IO[Any, Any, Any]]:
+        return [calls.on_a_thread(session.make) for calls in all_calls]
 
     def prepared(self, f: Callable[..., Any]) -> Any:
         return f
@@ -78,12 +80,16 @@ class OnCluster:
     Args:
         cluster: which.
         workers: how many there are; None: the cluster says, and it may change.
+        state: this process, whose later changes the workers take over; None: they don't.
     """
 
     sends_ahead = True
 
-    def __init__(self, cluster: Cluster, workers: int | None = None) -> None:
+    def __init__(
+        self, cluster: Cluster, workers: int | None = None, state: ChangingState | None = None
+    ) -> None:
         self._cluster = cluster
+        self._state = state
         self._is_fixed = workers is not None
         processes = cluster._processes
         self._least = 1 if processes is None else max(1, processes.threads)
@@ -108,8 +114,9 @@ class OnCluster:
     def run(self, program: IO[Any, Any, Any]) -> Result[Any, Any]:
         return program.run(None, on=self._cluster)
 
-    def program_of(self, calls: Calls, session: Session) -> IO[Any, Any, Any]:
-        return calls.elsewhere()
+    def programs_of(self, all_calls: list[Calls], session: Session) -> list[IO[Any, Any, Any]]:
+        changes = None if self._state is None else self._state.changes()
+        return [calls.elsewhere(changes) for calls in all_calls]
 
     def prepared(self, f: Callable[..., Any]) -> Any:
         return once(f)
@@ -159,6 +166,7 @@ class _Workers:
     def __init__(self, count: int) -> None:
         self.count = count
         self.users = 0
+        self._state = ChangingState()
         self.cluster = Cluster.local(workers=count, grace=_GRACE_SECONDS)
         self.session = self._new_session()
         self._used_since = 0.0
@@ -166,7 +174,7 @@ class _Workers:
         """The time for which this session was in use, but for now."""
 
     def _new_session(self) -> Session:
-        return Session(OnCluster(self.cluster, self.count))
+        return Session(OnCluster(self.cluster, self.count, self._state))
 
     @property
     def is_fit(self) -> bool:

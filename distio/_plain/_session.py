@@ -76,8 +76,8 @@ class Place(Protocol):
     def run(self, program: Program) -> Result[Any, Any]:
         """Run the program of a session, until that ends."""
 
-    def program_of(self, calls: Calls, session: Session) -> Program:
-        """The program that makes some calls there."""
+    def programs_of(self, all_calls: list[Calls], session: Session) -> list[Program]:
+        """For each of some calls that begin now, the program that makes them there."""
 
     def prepared(self, f: Callable[..., Any]) -> Any:
         """The function's form in `Calls` at this place, for a function of many calls."""
@@ -380,7 +380,7 @@ class Session:
             is_done = not starting and self._is_done()
         steps: list[Program] = []
         if starting:
-            programs = [self._place.program_of(each.calls, self) for each in starting]
+            programs = self._place.programs_of([each.calls for each in starting], self)
             pieces = pieces_of(len(programs), self._mean_seconds, self._place.slots())
             start = StartElsewhere(tuple(programs), pieces)
             steps.append(FlatMap(start, partial(self._watch, starting)))

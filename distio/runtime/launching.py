@@ -65,14 +65,16 @@ def bootstrap():
     module, *arguments = sys.argv[1:]
     sys.path[:], sys.argv[:] = parent["path"], parent["argv"]
     import gc, importlib
-    was_enabled = gc.isenabled()
     gc.disable()
+    collects = True
     if parent["settings"] is not None:
         settings = importlib.import_module("distio.runtime.interpreter_settings")
         settings.set_interpreter(parent["settings"])
+        collects = gc.isenabled()
+        gc.disable()
     main = importlib.import_module(module).main
     gc.freeze()
-    if was_enabled:
+    if collects:
         gc.enable()
     main(arguments)
 bootstrap()

@@ -9,9 +9,14 @@ import resource
 import signal
 import sys
 import threading
+from importlib import import_module
 from typing import Any
 
 from distio.runtime.interpreter_settings import interpreter_settings
+
+# their settings are read once they are imported
+for _module in ("csv", "decimal", "locale", "logging", "multiprocessing", "socket"):
+    import_module(_module)
 
 
 def main(arguments: list[str]) -> None:

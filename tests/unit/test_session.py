@@ -41,8 +41,8 @@ class Held:
         assert self.is_over.wait(PATIENCE)
         return Ok(None)
 
-    def program_of(self, calls: Calls, session: Session) -> Program:
-        return io.sleep(1).then(io.pure(MADE))
+    def programs_of(self, all_calls: list[Calls], session: Session) -> list[Program]:
+        return [io.sleep(1).then(io.pure(MADE)) for _ in all_calls]
 
     def prepared(self, f: Callable[..., Any]) -> Any:
         return f

@@ -35,8 +35,8 @@ class Elsewhere:
     def run(self, program: IO[Any, Any, Any]) -> Result[Any, Any]:
         return program.run(None)
 
-    def program_of(self, calls: Calls, session: Session) -> IO[Any, Any, ChunkResult]:
-        return io.async_(lambda context, end: self.under_way.append(end))
+    def programs_of(self, all_calls: list[Calls], session: Session) -> list[IO[Any, Any, Any]]:
+        return [io.async_(lambda context, end: self.under_way.append(end)) for _ in all_calls]
 
     def prepared(self, f: Callable[..., Any]) -> Any:
         return f
