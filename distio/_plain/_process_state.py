@@ -1,4 +1,4 @@
-"""What functions see of the process that they run in, and a program changes while it runs.
+"""The state of the process that functions run in, as a program changes it while it runs.
 
 Rules
 -----
@@ -96,7 +96,7 @@ class ChangingState:
         self._changes: Changes | None = None
 
     def changes(self) -> Changes | None:
-        """What has ever changed, as it is now; None: nothing has."""
+        """All that has ever changed, as it is now; None: nothing has."""
         with self._guard:
             now = _state_now()
             if now != self._last:

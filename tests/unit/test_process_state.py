@@ -1,4 +1,4 @@
-"""What a program changes of its process while it runs: told, and taken over by a worker."""
+"""Changes of a program's process while it runs: told, and taken over by a worker."""
 
 from __future__ import annotations
 
