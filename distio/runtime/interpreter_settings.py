@@ -71,7 +71,7 @@ def _set_garbage(gc: Any, garbage: list[Any]) -> None:
 
 
 def _decimals(decimal: Any) -> list[Any]:
-    """What the contexts of new threads are like."""
+    """The parts of the context that new threads begin with."""
     default = decimal.DefaultContext
     traps = sorted(signal.__name__ for signal, traps in default.traps.items() if traps)
     return [*(getattr(default, name) for name in _OF_CONTEXTS), traps]

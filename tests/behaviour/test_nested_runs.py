@@ -260,6 +260,27 @@ def test_nested_run_is_not_stopped_for_a_fiber_that_waits_no_longer() -> None:
     assert stop.calls == 0
 
 
+def test_function_with_a_nested_run_within_other_calls_is_stopped_with_both() -> None:
+    member, fiber, calls = fiber_in_hand()
+    nested = Stop()
+    member.features.cancellation.watch(fiber, calls)
+    member.features.cancellation.watch(fiber, nested)
+    member.receive(m.RunCancelled(fiber.run))
+    assert (calls.calls, nested.calls) == (1, 1)
+
+
+def test_calls_are_stopped_when_the_nested_run_of_one_of_them_is_over() -> None:
+    member, fiber, calls = fiber_in_hand()
+    nested = Stop()
+    member.features.cancellation.watch(fiber, calls)
+    member.features.cancellation.watch(fiber, nested)
+    member.features.cancellation.unwatch(fiber)
+    member.receive(m.RunCancelled(fiber.run))
+    assert (calls.calls, nested.calls) == (1, 0)
+    member.features.cancellation.unwatch(fiber)
+    assert not member.features.cancellation.leftovers()["fibers that wait for nested runs"]
+
+
 # -- objects that don't travel ----------------------------------------------------------------
 
 

@@ -48,8 +48,9 @@ class Cancellation(MemberFeature):
         """Whether all fibers of the member are, whatever their run."""
         self.is_pending = False
         """Whether there is anybody to be told."""
-        self._watched: dict[int, tuple[Fiber, Callable[[], None]]] = {}
-        """Fibers with executors that wait for nested runs, and what stops these."""
+        self._watched: dict[int, tuple[Fiber, list[Callable[[], None]]]] = {}
+        """Fibers in whose functions something goes on that can be stopped, and what stops it: a
+        function may wait for a nested run within calls that are made in turn."""
 
     # -- cancelling -----------------------------------------------------------------------
 
@@ -186,12 +187,15 @@ class Cancellation(MemberFeature):
             fiber: the fiber.
             stop: called once, when the fiber is cancelled, with the mutex held: it returns at once.
         """
-        self._watched[fiber.id] = fiber, stop
+        self._watched.setdefault(fiber.id, (fiber, []))[1].append(stop)
         self._stop_if_cancelled(fiber)
 
     def unwatch(self, fiber: Fiber) -> None:
-        """The function is over."""
-        self._watched.pop(fiber.id, None)
+        """The function is over that has begun last."""
+        _, stops = self._watched.get(fiber.id, (fiber, []))
+        del stops[-1:]
+        if not stops:
+            self._watched.pop(fiber.id, None)
 
     def _stop_if_cancelled(self, fiber: Fiber) -> None:
         keys = list(self._fibers.get(fiber.run, {}).get(fiber.id, ()))
@@ -200,7 +204,10 @@ class Cancellation(MemberFeature):
         if fiber.can_be_cancelled_now(waits=True) or any(
             fiber.can_be_cancelled_by(key) for key in keys
         ):
-            _, stop = self._watched.pop(fiber.id)
+            self._stop(fiber)
+
+    def _stop(self, fiber: Fiber) -> None:
+        for stop in reversed(self._watched.pop(fiber.id)[1]):
             stop()
 
     # -- those that are not ---------------------------------------------------------------
@@ -252,10 +259,9 @@ class Cancellation(MemberFeature):
         """No fiber of this run is left to be told."""
         self._fibers.pop(run.id, None)
         self._runs.discard(run.id)
-        for fiber, stop in list(self._watched.values()):
+        for fiber, _ in list(self._watched.values()):
             if fiber.run == run.id:
-                self.unwatch(fiber)
-                stop()
+                self._stop(fiber)
         self.is_pending = bool(self._fibers or self._runs or self._is_all_cancelled)
 
     def leftovers(self) -> Mapping[str, Sized]:
