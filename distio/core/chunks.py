@@ -25,8 +25,8 @@ class ChunkSizes:
     """Chooses the sizes of chunks by how long the items of earlier ones took.
 
     The first chunks have one item. From then on a chunk is to take about as long as the aim says,
-    as far as what is known of the items can tell. Items that take more than half of that go one by
-    one.
+    as far as what is known of the items can tell. Items that take more than two thirds of that go
+    one by one.
 
     The aim is 15 ms. Where each chunk costs much, it may be longer: it grows with the time for
     which the workers have worked. If the end is in sight, there is no reason to wait for that.
@@ -84,8 +84,9 @@ class ChunkSizes:
         fitting = self.aim * items / seconds if seconds else math.inf
         if self._longest > SHORT_SECONDS:
             self._least = int(min(fitting * _LEAST_SECONDS / self.aim, MOST_IN_CHUNK))
-        if fitting < self._size:
-            self._size = max(1, int(fitting))
+        nearest = int(min(fitting, MOST_IN_CHUNK) + 0.5)
+        if nearest < self._size:
+            self._size = max(1, nearest)
         else:
             # a chunk of earlier times, when they were smaller, is no reason to shrink
-            self._size = max(self._size, int(min(fitting, _GROWTH * items, MOST_IN_CHUNK)))
+            self._size = max(self._size, min(nearest, _GROWTH * items))

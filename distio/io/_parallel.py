@@ -155,10 +155,10 @@ def traverse_par(
     With `at_most`, the program takes an item when the turn of that item comes. So an iterable may
     have any length. A generator can be gone through only once, so a program over a generator can be
     run only once. Items that take microseconds share a fiber: a chunk has up to 4,096 items, which
-    take about 15 ms together. An item that takes longer than half of that has a fiber of its own.
-    So the program takes no more items ahead of the work than `at_most` chunks hold. The items of
-    one chunk run one after another: an item must not wait for a later one. A chunk of a lost worker
-    goes on at another one; if it can't, it is one `WorkerLost` panic.
+    take about 15 ms together. An item of more than 10 ms has a fiber of its own. So the program
+    takes no more items ahead of the work than `at_most` chunks hold. The items of one chunk run one
+    after another: an item must not wait for a later one. A chunk of a lost worker goes on at
+    another one; if it can't, it is one `WorkerLost` panic.
 
     Args:
         items: a list, a tuple or a range, which can travel with the program; or any iterable, with

@@ -49,8 +49,16 @@ def test_chunk_sizes_of_tiny_items_grow_step_by_step() -> None:
 
 def test_chunk_sizes_of_slow_items_are_one() -> None:
     assert after((1, SLOW)).next(None) == 1
-    assert after((1, 0.008)).next(None) == 1
+    assert after((1, 0.0101)).next(None) == 1
     assert after((1, 3600.0)).next(None) == 1
+
+
+def test_chunk_sizes_come_as_near_to_the_aim_as_whole_items_can() -> None:
+    assert after((1, 0.0099)).next(None) == 2
+    sizes = ChunkSizes(4, longest=0.15)
+    sizes.next(64)
+    sizes.learn(1, 0.0503)
+    assert sizes.next(63) == 3
 
 
 def test_chunk_sizes_aim_at_ten_to_twenty_milliseconds() -> None:
