@@ -6,8 +6,8 @@ with that at once. The link thread is the guard: it listens while all threads of
 Rules
 -----
 - The leader listens, and no other thread touches the socket. There is one at most.
-- A thread of the pool that is idle leads, unless another thread does. When it has heard something,
-  or is woken for work, it gives the lead up, and wakes nobody for that.
+- A thread of the pool that is idle leads, unless another thread does. When it has found work, it
+  gives the lead up, and wakes nobody for that.
 - A thread of the pool that is busy listens for a moment now and then, between two pieces of work,
   unless another thread leads.
 - The guard looks every `LOOK_SECONDS` as long as something changes. It leads if nobody has led
@@ -89,7 +89,7 @@ class Lead:
         return True
 
     def give_up(self) -> bool:
-        """The thread of the pool that leads has heard something, or is woken.
+        """The thread of the pool that leads has found work, or waits no more.
 
         Returns:
             Whether it is to rouse the guard.

@@ -27,7 +27,7 @@ _GLANCE_SECONDS: Final = 0.0003
 _RARELY_SECONDS: Final = 0.002
 """A thread that is busy listens so often: else a lock that is recalled would be kept too long. Each
 time that nothing has come it waits twice as long, at most as long as the guard would."""
-_LATE_MS: Final = 25
+_LATE_MS: Final = 100
 """A client that is idle tells how it fares if nothing has come by then: most often it has got what
 it waits for, and that is all that there is to tell."""
 
@@ -38,6 +38,8 @@ class LeadingHost(FencedHost):
     def __init__(self, member: Member, lines: Lines) -> None:
         self.lead = Lead()
         self._lines = lines
+        self._leader: int | None = None
+        """The thread of the pool that leads as long as it finds no work."""
         self._listens = False
         """Whether a thread of the pool waits at the socket."""
         self._bell = Waker()
@@ -79,7 +81,12 @@ class LeadingHost(FencedHost):
 
     def _next(self, executor: Executor) -> bool:
         """Take the next work; a thread that is busy listens now and then between two turns."""
-        goes_on = super()._next(executor)
+        try:
+            goes_on = super()._next(executor)
+        finally:
+            if self._leader == get_ident():
+                with self.mutex:
+                    self._cease_to_lead()
         if goes_on and time.monotonic() >= self._glance_at:
             with self.mutex:
                 self._glance()
@@ -131,22 +138,39 @@ class LeadingHost(FencedHost):
             self._work_ready.notify()  # another one leads
 
     def may_lead(self) -> bool:
-        """Whether this thread of the pool would lead if it had no work (mutex held)."""
-        is_main = get_ident() == self._main_thread
-        return not is_main and self.lead.is_free and not self.is_stopping
+        """Whether this thread of the pool leads as long as it has no work (mutex held)."""
+        me, lead = get_ident(), self.lead
+        if me == self._main_thread or lead.is_reserved or self.is_stopping:
+            return False
+        return lead.is_free or self._leader == me
 
     def _waits_for_work(self, patience: float | None) -> bool:
-        """Listen, unless another thread does; then wait until there is work."""
-        if not (self.may_lead() and self.lead.take()):
+        """Listen, unless another thread does; then wait until there is work.
+
+        A thread that has heard something leads on until it has found work: most often it finds
+        none, and whoever it woke for the time in between would be woken in vain.
+        """
+        leads, me = self.may_lead(), get_ident()
+        if self._leader == me and not leads:
+            self._cease_to_lead()
+        if not leads:
             return super()._waits_for_work(patience)
+        if self._leader != me:
+            self.lead.take()
+            self._leader = me
         heard: list[Batch[m.CoordinatorMessage]] = []
-        try:
-            self._listen_in_turn(heard)
-            self.take_up_in_turn(heard)
-        finally:
-            self._give_up_lead()
-            self._note_glance(has_heard=True)
+        self._listen_in_turn(heard)
+        self.take_up_in_turn(heard)
+        if self._ear is None or self._lines.wire.listener != self._ear[0]:
+            self._cease_to_lead()  # so that the link thread sees to a connection that broke
         return True
+
+    def _cease_to_lead(self) -> None:
+        """Give up the lead, which this thread of the pool has had while it was idle (mutex
+        held)."""
+        self._leader = None
+        self._give_up_lead()
+        self._note_glance(has_heard=True)
 
     def _listen_in_turn(self, heard: list[Batch[m.CoordinatorMessage]]) -> None:
         """Wait until something has come, or there is work (mutex held).
@@ -161,7 +185,7 @@ class LeadingHost(FencedHost):
         has_rung = False
         try:
             while True:
-                patience = _LATE_MS if self.owes_word else None
+                patience = self._milliseconds_to_listen()
                 self._listens = True
                 self.mutex.release()
                 try:
@@ -174,10 +198,18 @@ class LeadingHost(FencedHost):
                     break
                 if self.owes_word:
                     self.tell_word()
+                self._lines.acknowledge(time.monotonic())
         finally:
             self._idle -= 1
         if has_rung:
             self._bell.clear()
+
+    def _milliseconds_to_listen(self) -> int | None:
+        """How long the leader listens before it says something unasked; None: for ever."""
+        if self.owes_word:
+            return _LATE_MS
+        due = None if self._lines.absence.is_now else self._lines.session.acknowledge_at
+        return None if due is None else max(0, int((due - time.monotonic()) * 1000) + 1)
 
     # -- the link thread ------------------------------------------------------------------
 
@@ -221,6 +253,7 @@ class LeadingHost(FencedHost):
     def renew_mutex(self) -> None:
         """Begin with a new mutex, and what waits with it."""
         super().renew_mutex()
+        self._leader = None
         self._lead_is_free = threading.Condition(self.mutex)
 
     def _summon(self, threads: int) -> None:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +17,7 @@ from distio.coordination.endings.member import Endings
 from distio.coordination.executor.services import HostServices
 from distio.coordination.executor.tasks import Task
 from distio.coordination.member import Member
+from distio.coordination.membership import session as sessions
 from distio.core.outcomes import Leaving
 from distio.protocol import messages as m
 from distio.protocol.codec import from_coordinator, from_member
@@ -230,6 +232,62 @@ def test_thread_without_work_listens_itself(counterpart: Counterpart) -> None:
     _, (progress,) = counterpart.hear()
     assert isinstance(progress, m.Progress)
     assert progress.received == 2
+
+
+def test_thread_that_has_heard_nothing_to_do_leads_on_and_wakes_nobody(
+    counterpart: Counterpart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counterpart.wait_until_idle()
+    counterpart.wait_until_pool_leads()
+    host, roused = counterpart.host, []
+    monkeypatch.setattr(host, "rouse", lambda: roused.append("the link thread"))
+    received = host.member.state.progress.received
+    for number in range(1, 4):
+        counterpart.say(m.FibersCancelled(1, []), first=number)
+        counterpart.wait_until(partial(_listens_after, received + number))
+    assert host.lead.is_with_pool
+    assert roused == []
+
+
+def test_thread_that_leads_on_acknowledges_what_it_has_heard(
+    connections: Connections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "ACKNOWLEDGE_SECONDS", 0.01)
+    counterpart = Counterpart(connections, absence=1000.0)
+    monkeypatch.setattr(counterpart.host, "idle", lambda: None)  # it tells nothing else
+    counterpart.listen()
+    try:
+        counterpart.wait_until_idle()
+        counterpart.wait_until_pool_leads()
+        counterpart.say(m.FibersCancelled(1, []), first=1)
+        while (heard := counterpart.hear()[1]) != []:
+            assert all(isinstance(each, m.Progress) for each in heard)
+    finally:
+        counterpart.close()
+
+
+def test_thread_that_leads_on_has_nothing_to_acknowledge_while_the_coordinator_is_away(
+    connections: Connections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counterpart = Counterpart(connections, absence=1000.0)
+    host = counterpart.host
+    session: Any = host._lines.session
+    monkeypatch.setattr(host, "idle", lambda: None)
+    counterpart.listen()
+    try:
+        counterpart.wait_until_idle()
+        session.acknowledge_at = 0.0
+        assert host._milliseconds_to_listen() == 0
+        connections.close()
+        counterpart.wait_until(lambda host: host._lines.absence.is_now)
+        session.acknowledge_at = 0.0
+        assert host._milliseconds_to_listen() is None
+    finally:
+        counterpart.close()
+
+
+def _listens_after(received: int, host: LinkedHost) -> bool:
+    return host._listens and host.member.state.progress.received == received
 
 
 def test_link_thread_listens_while_all_threads_are_busy(counterpart: Counterpart) -> None:
