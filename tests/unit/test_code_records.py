@@ -69,11 +69,15 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
     def write_and_import(text: str | None, name: str = "shop_of_test") -> Any:
         file = tmp_path / f"{name}.py"
         sys.modules.pop(name, None)
-        importlib.invalidate_caches()
         if text is None:
             file.unlink()
+        else:
+            file.write_text(text)
+        # threads of other tests may have imported something in the moment before: what was listed
+        # then counts as the same, for so long the clock of files stands still
+        importlib.invalidate_caches()
+        if text is None:
             return None
-        file.write_text(text)
         made = ModuleType(name)  # whatever the cache of bytecode says
         made.__spec__ = importlib.machinery.ModuleSpec(name, None, origin=str(file))
         made.__file__ = str(file)
