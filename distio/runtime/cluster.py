@@ -30,7 +30,7 @@ from distio.runtime.logs import log
 from distio.runtime.process_options import START_SECONDS, ProcessOptions, workers_asked_for
 from distio.runtime.process_supervisor import MAX_RESTARTS, WITHIN_SECONDS
 from distio.runtime.processes import LocalProcesses, LocalProvider
-from distio.runtime.refusals import refusals, require_sockets, system_refused
+from distio.runtime.refusals import require_sockets, telling_refusals
 from distio.runtime.rooted_run import RootedRun
 from distio.runtime.roster import MemberStatus, cluster_as_html, list_members, wait_for_workers
 from distio.runtime.run import run_showing
@@ -204,7 +204,7 @@ class Cluster(OnEngines):
         options.require_right("Cluster.local")
         expect.one_of(LEVELS, snapshots, "Cluster.local", "snapshots")
         each = workers_asked_for(workers, threads, blas_threads)
-        try:
+        with telling_refusals(f"start a local cluster of {len(each)} workers"):
             require_sockets(have_threads=False)
             processes = LocalProcesses(each, options)
             try:
@@ -213,8 +213,6 @@ class Cluster(OnEngines):
             except BaseException:
                 processes.stop()
                 raise
-        except refusals() as error:
-            raise system_refused(f"start a local cluster of {len(each)} workers", error) from error
 
     @classmethod
     def connect(
@@ -265,11 +263,9 @@ class Cluster(OnEngines):
             return connect(url, "client", 1, timeout=seconds, patience=patience, keys=folder)
 
         host = join(url, connect_within, retry, log=log.log, timeout=timeout)
-        try:
+        with telling_refusals(f"join the cluster at {url}"):
             prepare()
             return cls(host, 1, snapshots=snapshots)
-        except refusals() as error:
-            raise system_refused(f"join the cluster at {url}", error) from error
 
     def run(
         self,

@@ -40,7 +40,7 @@ from distio.runtime.journal.journal import Journal, JournalLost
 from distio.runtime.listening import listen
 from distio.runtime.peer_processes import PeerProcesses
 from distio.runtime.poller import Poller
-from distio.runtime.refusals import refusals, require_sockets, system_refused
+from distio.runtime.refusals import require_sockets, telling_refusals
 from distio.runtime.shared_memory import CoordinatorMemory, SharedDirectory
 from distio.runtime.spilling import Spill
 from distio.runtime.systems import kill_watched, watch_process
@@ -89,11 +89,9 @@ def serve(
     Raises:
         ClusterError: it can't listen there, or can't use its journal.
     """
-    try:
+    with telling_refusals(f"listen on {url}"):
         require_sockets(have_threads=ipc_path(url) is None)
         process = CoordinatorProcess(url, options, journal=journal)
-    except refusals() as error:
-        raise system_refused(f"listen on {url}", error) from error
     process.stop_at(*signals_to_end())
     process.instruments.tell_at(signal.SIGUSR1)
     try:

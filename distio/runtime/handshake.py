@@ -29,7 +29,7 @@ from distio.runtime.keys import MemberKeys
 from distio.runtime.lines import Lines
 from distio.runtime.link import LinkedHost
 from distio.runtime.poller import Poller
-from distio.runtime.refusals import refusals, require_sockets, system_refused
+from distio.runtime.refusals import require_sockets, telling_refusals
 from distio.runtime.timeouts import MAX_WAIT_SECONDS
 from distio.runtime.wire import Frames
 from distio.runtime.workers import Worker
@@ -89,13 +89,11 @@ def connect(
     hello = m.Hello(PROTOCOL, PYTHON, kind, threads, *life, proof=os.urandom(16), version=VERSION)
     if worker is not None:
         hello = replace(hello, **worker.equipment())
-    try:
+    with telling_refusals(f"join the cluster at {url}"):
         has_tcp = any(ipc_path(each) is None for each in check_urls(url))
         require_sockets(have_threads=has_tcp)
         own = MemberKeys.read(keys, kind) if keys is not None and has_tcp else None
         return _join(url, hello, timeout, lifeline, ends, patience, own)
-    except refusals() as error:
-        raise system_refused(f"join the cluster at {url}", error) from error
 
 
 def _join(

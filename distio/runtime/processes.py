@@ -83,6 +83,9 @@ class LocalProcesses:
         self._failure = ""
         """The reason why the cluster has ended, or can't begin."""
         self._thread: threading.Thread | None = None
+        self._is_supervised = threading.Lock()
+        """Taken for ever by the thread that supervises the processes. That is another one than was
+        to be if a signal has interrupted the start of that."""
         # first of all, as it sees whether the working directory is there: Python 3.13 may not even
         # import a codec without one
         self._equipment = Equipment(options, len(workers))
@@ -137,9 +140,20 @@ class LocalProcesses:
         if is_ready:
             prepare()  # while they begin
         self._thread = threading.Thread(
-            target=self._supervisor.run, name="distio-processes", daemon=True
+            target=self._supervise, name="distio-processes", daemon=True
         )
         self._thread.start()
+
+    def _supervise(self) -> bool:
+        """Supervise the processes until they have ended, unless another thread does or has done.
+
+        Returns:
+            Whether this thread has done so.
+        """
+        is_mine = self._is_supervised.acquire(blocking=False)
+        if is_mine:
+            self._supervisor.run()
+        return is_mine
 
     # -- more and fewer of them (on any thread) -------------------------------------------
 
@@ -362,10 +376,9 @@ class LocalProcesses:
     def stop(self) -> None:
         """End all of them, and remove what they leave behind."""
         self._end()
-        if self._thread is None:
-            self._supervisor.run()
-        elif self._thread is not threading.current_thread():
-            self._thread.join()
+        is_done, thread = self._supervise(), self._thread
+        if not is_done and thread and thread.ident not in (None, threading.get_ident()):
+            thread.join()
         self._equipment.remove()
 
 

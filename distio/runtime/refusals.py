@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 import threading
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from traceback import walk_tb
+from types import CodeType
+from typing import TYPE_CHECKING, Any, Final, final
 
 from distio.errors import ClusterError
 from distio.runtime.threads import CannotStartThread, start_thread
@@ -16,13 +20,53 @@ if TYPE_CHECKING:
 
     Refusal = OSError | zmq.ZMQError | CannotStartThread | MemoryError
 
-__all__ = ["refusals", "require_sockets", "system_refused"]
+__all__ = ["refusals", "require_sockets", "system_refused", "telling_refusals"]
 
 _NEEDED: Final = 24
 """More descriptors than a member or a coordinator opens before it hears of others."""
 _THREADS_NEEDED: Final = 6
 """More threads than libzmq, pyzmq and a member start."""
 _LONGEST_TRIAL_SECONDS: Final = 1.0
+
+
+@final
+class telling_refusals:
+    """A context in which a refusal of the system becomes a ClusterError.
+
+    An exception that a handler of signals raises may be of the same type, as is the TimeoutError of
+    an alarm. It stays as it is.
+
+    Args:
+        what: what can't be done then.
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __enter__(self) -> None:
+        """Begin it."""
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        """Leave it.
+
+        Raises:
+            ClusterError: the system has refused something.
+        """
+        if isinstance(error, refusals()) and not _is_of_handler(error):
+            raise system_refused(self._what, error) from error
+
+
+def _is_of_handler(error: BaseException) -> bool:
+    """Whether a handler of signals has raised it, which is in its traceback then."""
+    raised_in = {frame.f_code for frame, _ in walk_tb(error.__traceback__)}
+    return any(_code_of(signal.getsignal(each)) in raised_in for each in signal.valid_signals())
+
+
+def _code_of(handler: Any) -> CodeType | None:
+    while isinstance(handler, partial):
+        handler = handler.func
+    call = handler if hasattr(handler, "__code__") else getattr(handler, "__call__", None)  # noqa: B004 (for its code)
+    return getattr(call, "__code__", None)
 
 
 def refusals() -> tuple[type[Refusal], ...]:

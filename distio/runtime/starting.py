@@ -25,7 +25,7 @@ from distio.runtime.process_options import ProcessOptions
 from distio.runtime.process_supervisor import MAX_RESTARTS, WITHIN_SECONDS, RestartLimit
 from distio.runtime.processes import LocalProcesses
 from distio.runtime.provider import Provider
-from distio.runtime.refusals import refusals, require_sockets, system_refused
+from distio.runtime.refusals import require_sockets, telling_refusals
 from distio.runtime.roster import wait_for_workers
 from distio.runtime.submitting import LEVELS, Submits
 from distio.runtime.symmetric import Meeting, rank_of, serve_rank
@@ -142,7 +142,7 @@ class StartsElsewhere(Submits):
         options.require_right("Cluster.start")
         expect.one_of(LEVELS, snapshots, "Cluster.start", "snapshots")
         like = Worker(threads, tags=tags or {}, resources=resources or {})
-        try:
+        with telling_refusals("start a coordinator"):
             require_sockets(have_threads=ipc_path(options.bind or "ipc://") is None)
             coordinator = LocalProcesses([], options)
             fleet = Fleet(
@@ -162,8 +162,6 @@ class StartsElsewhere(Submits):
             except BaseException:
                 fleet.close()
                 raise
-        except refusals() as error:
-            raise system_refused("start a coordinator", error) from error
         try:
             fleet.begin(cluster._host)
             wait_for_workers(cluster._host, 1, timeout)

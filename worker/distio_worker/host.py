@@ -28,7 +28,7 @@ from distio.runtime.link import LinkedHost
 from distio.runtime.main_thread import call_on_main_thread, serve_while
 from distio.runtime.memory import MemoryGuard, MemoryThread, bytes_of, usable_memory
 from distio.runtime.process_supervisor import LOST, NEAR_LIMIT
-from distio.runtime.refusals import refusals, system_refused
+from distio.runtime.refusals import telling_refusals
 from distio.runtime.standalone import prepare
 from distio.runtime.systems import resident_bytes
 from distio.runtime.telling import tell_at_sigusr1
@@ -141,11 +141,9 @@ def serve(
         except RuntimeError:  # the system allows no more threads: the main thread gets no time
             end(code)
 
-    try:
+    with telling_refusals(f"start a worker of {worker.threads} threads"):
         host.start(worker.threads, "distio-worker")
         serve_while(listen, "distio-link")
-    except refusals() as error:
-        raise system_refused(f"start a worker of {worker.threads} threads", error) from error
     if host.failure is not None:
         end(FAILED)  # why, it has logged
     if host.keeper.is_lost:

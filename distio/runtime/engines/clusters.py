@@ -14,7 +14,7 @@ from distio.runtime.engines.hosted import Launch
 from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.runtime.process_options import ProcessOptions
 from distio.runtime.processes import LocalProcesses
-from distio.runtime.refusals import refusals, system_refused
+from distio.runtime.refusals import telling_refusals
 from distio.runtime.roster import wait_for_workers
 from distio.runtime.starting import StartsElsewhere
 from distio.runtime.submitting import LEVELS
@@ -184,7 +184,7 @@ class OnEngines(StartsElsewhere):
             for engine in engines:
                 engine.end()
 
-        try:
+        with telling_refusals("start a coordinator"):
             options = ProcessOptions(
                 grace=grace, patience=patience, bind=bind, workers_are_elsewhere=True
             )
@@ -194,8 +194,6 @@ class OnEngines(StartsElsewhere):
             except BaseException:
                 coordinator.stop()
                 raise
-        except refusals() as error:
-            raise system_refused("start a coordinator", error) from error
         try:
             engine = host(coordinator)
             engines.append(engine)
