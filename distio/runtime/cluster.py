@@ -36,7 +36,7 @@ from distio.runtime.roster import MemberStatus, cluster_as_html, list_members, w
 from distio.runtime.run import run_showing
 from distio.runtime.standalone import prepare
 from distio.runtime.submitting import LEVELS
-from distio.runtime.threads import CannotStartThread, start_thread
+from distio.runtime.threads import OnlyOnce, start_thread
 from distio.runtime.workers import Worker
 
 __all__ = ["Cluster"]
@@ -89,12 +89,13 @@ class Cluster(OnEngines):
         self._adapting: Adapting | None = None
         self._stop = stop or (None if processes is None else processes.stop)
         """Ends the processes that end with it."""
+        listen = OnlyOnce(host.listen)
         try:
             host.start(threads, "distio-client")
-            self._link = start_thread("distio-link", host.listen, host.fail)
-        except CannotStartThread:
+            self._link = start_thread("distio-link", listen, host.fail)
+        except BaseException:  # of the system, or of a handler of signals
             host.leaving.request()
-            host.listen()  # which closes the link
+            listen()  # which closes the link
             raise
         current_space().reach.add(id(self), None if processes is None else processes.path)
 

@@ -19,6 +19,7 @@ from distio.runtime.child_processes import ChildProcess
 from distio.runtime.failure_detector import PATIENCE_SECONDS
 from distio.runtime.forks import close_in_children, without_forks
 from distio.runtime.launching import StartLog
+from distio.runtime.refusals import is_of_handler
 from distio.runtime.stops import Stops
 from distio.runtime.threads import CannotStartThread
 from distio.runtime.waking import Waker
@@ -362,6 +363,8 @@ class ProcessSupervisor:
         try:
             self._begin(child, now)
         except OSError as error:
+            if is_of_handler(error):
+                raise
             child.due = self._later(self._owner.refused(child, error))
 
     def _begin(self, child: Child, now: float) -> None:
@@ -377,6 +380,8 @@ class ProcessSupervisor:
             child.close_box()
             if child.log is not None:
                 child.log.close()
+            if is_of_handler(error):
+                raise
             raise OSError(str(error)) from error
 
     def _later(self, seconds: float | None) -> float | None:

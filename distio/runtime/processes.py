@@ -40,6 +40,7 @@ from distio.runtime.process_supervisor import (
 from distio.runtime.refusals import refusals
 from distio.runtime.standalone import prepare
 from distio.runtime.systems import watch_process
+from distio.runtime.threads import OnlyOnce
 from distio.runtime.workers import Worker
 
 __all__ = ["LocalProcesses", "LocalProvider"]
@@ -83,15 +84,13 @@ class LocalProcesses:
         self._failure = ""
         """The reason why the cluster has ended, or can't begin."""
         self._thread: threading.Thread | None = None
-        self._is_supervised = threading.Lock()
-        """Taken for ever by the thread that supervises the processes. That is another one than was
-        to be if a signal has interrupted the start of that."""
         # first of all, as it sees whether the working directory is there: Python 3.13 may not even
         # import a codec without one
         self._equipment = Equipment(options, len(workers))
         try:
             self._memory = MemoryWatch()
             self._supervisor = ProcessSupervisor(self, options.patience)
+            self._supervise = OnlyOnce(self._supervisor.run)
         except BaseException:
             self._equipment.remove()
             raise
@@ -143,17 +142,6 @@ class LocalProcesses:
             target=self._supervise, name="distio-processes", daemon=True
         )
         self._thread.start()
-
-    def _supervise(self) -> bool:
-        """Supervise the processes until they have ended, unless another thread does or has done.
-
-        Returns:
-            Whether this thread has done so.
-        """
-        is_mine = self._is_supervised.acquire(blocking=False)
-        if is_mine:
-            self._supervisor.run()
-        return is_mine
 
     # -- more and fewer of them (on any thread) -------------------------------------------
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Refusal = OSError | zmq.ZMQError | CannotStartThread | MemoryError
 
-__all__ = ["refusals", "require_sockets", "system_refused", "telling_refusals"]
+__all__ = ["is_of_handler", "refusals", "require_sockets", "system_refused", "telling_refusals"]
 
 _NEEDED: Final = 24
 """More descriptors than a member or a coordinator opens before it hears of others."""
@@ -52,11 +52,11 @@ class telling_refusals:
         Raises:
             ClusterError: the system has refused something.
         """
-        if isinstance(error, refusals()) and not _is_of_handler(error):
+        if isinstance(error, refusals()) and not is_of_handler(error):
             raise system_refused(self._what, error) from error
 
 
-def _is_of_handler(error: BaseException) -> bool:
+def is_of_handler(error: BaseException) -> bool:
     """Whether a handler of signals has raised it, which is in its traceback then."""
     raised_in = {frame.f_code for frame, _ in walk_tb(error.__traceback__)}
     return any(_code_of(signal.getsignal(each)) in raised_in for each in signal.valid_signals())

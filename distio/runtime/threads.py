@@ -4,18 +4,39 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import final
 
 from distio.runtime.logs import log
 
-__all__ = ["CannotStartThread", "start_thread"]
+__all__ = ["CannotStartThread", "OnlyOnce", "start_thread"]
 
 
 class CannotStartThread(RuntimeError):
     """The system allows this process no more threads."""
 
 
+@final
+class OnlyOnce:
+    """Work that is done once, by the thread that comes first.
+
+    A signal may interrupt the start of a thread, and nobody knows then whether that has begun or
+    will begin. So whoever would have to wait for it offers to do the work.
+    """
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self._work = work
+        self._is_taken = threading.Lock()
+
+    def __call__(self) -> bool:
+        """Do the work, unless another thread does or has done; return whether this one has."""
+        is_mine = self._is_taken.acquire(blocking=False)
+        if is_mine:
+            self._work()
+        return is_mine
+
+
 def start_thread(
-    name: str, work: Callable[[], None], failed: Callable[[BaseException], None] | None = None
+    name: str, work: Callable[[], object], failed: Callable[[BaseException], None] | None = None
 ) -> threading.Thread:
     """Start a thread that doesn't keep the process from ending.
 
