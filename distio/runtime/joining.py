@@ -16,6 +16,7 @@ from distio.runtime.handshake import HANDSHAKE_SECONDS
 from distio.runtime.link import LinkedHost
 from distio.runtime.main_thread import HEARING_SECONDS, is_main_thread
 from distio.runtime.process_supervisor import Backoff
+from distio.runtime.refusals import is_of_handler
 
 __all__ = ["join", "require_listener"]
 
@@ -107,6 +108,8 @@ def require_listener(urls: Sequence[str], seconds: float) -> None:
             _probe(url, seconds / len(urls))
             return
         except OSError as error:
+            if is_of_handler(error):
+                raise
             failures.append(f"{url} ({error.strerror or error})")
     raise ClusterError(
         f"no coordinator answers at {' or '.join(failures)}; "

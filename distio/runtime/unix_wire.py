@@ -12,6 +12,7 @@ from typing import Any, Final, final
 from distio.errors import ClusterError
 from distio.runtime.channel import Channel, open_stream
 from distio.runtime.framing import MEMBER, Lane
+from distio.runtime.refusals import is_of_handler
 from distio.runtime.systems import credentials_at
 from distio.runtime.wire import Frames
 
@@ -51,6 +52,8 @@ class UnixWire:
         except OSError as error:  # a queue that is full is one of these
             if error.errno is None:  # the path is too long
                 self.close(0)
+                if is_of_handler(error):
+                    raise
                 raise ClusterError(
                     f"can't connect to ipc://{path}: {error}; check the URL, the coordinator "
                     f"prints it when it starts"

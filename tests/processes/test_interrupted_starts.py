@@ -14,6 +14,7 @@ import pytest
 from distio import Cluster
 from distio.errors import ClusterError
 from distio.runtime import cluster as clusters
+from distio.runtime import launching, process_supervisor, unix_wire
 from distio.runtime.refusals import telling_refusals
 
 _SUPERVISES = "distio-processes"
@@ -82,12 +83,23 @@ def test_interrupt_while_the_thread_of_a_cluster_starts_leaves_nothing_behind(
     assert _SUPERVISES not in {each.name for each in threading.enumerate()}
 
 
+STEPS = [
+    (clusters, "require_sockets"),
+    (process_supervisor.ProcessSupervisor, "_watch"),
+    (launching.Program, "start"),
+    (unix_wire.UnixWire, "_is_ours"),
+]
+
+
 @pytest.mark.slow
-def test_alarm_while_a_cluster_starts_is_raised_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    def alarmed(**_: object) -> None:
+@pytest.mark.parametrize(("of", "name"), STEPS)
+def test_alarm_while_a_cluster_starts_is_raised_as_it_is(
+    of: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def alarmed(*_: object, **__: object) -> None:
         signal.raise_signal(signal.SIGALRM)
 
-    monkeypatch.setattr(clusters, "require_sockets", alarmed)
+    monkeypatch.setattr(of, name, alarmed)
     before = signal.signal(signal.SIGALRM, function)
     try:
         with pytest.raises(TimeoutError, match=r"^it takes too long$"):
