@@ -8,7 +8,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Final
 
-__all__ = ["has_imported", "import_all", "imported", "imported_alone"]
+__all__ = ["collects_garbage", "has_imported", "import_all", "imported", "imported_alone"]
 
 _PROGRAMS: Final = "distio.runtime.run"
 """The module that runs programs: `IO.run` needs it, maybe in a forked child."""
@@ -35,8 +35,19 @@ def has_imported() -> bool:
     return all(name in sys.modules for name in _PLAIN)
 
 
+def collects_garbage() -> bool:
+    """Whether the program has garbage collected, also while an import here has that paused."""
+    return gc.isenabled() or _is_paused
+
+
+_is_paused = False
+"""Whether garbage isn't collected only because something is imported."""
+
+
 def _import_in_turn(*names: str) -> ModuleType:
+    global _is_paused
     was_enabled = gc.isenabled()
+    _is_paused = _is_paused or was_enabled
     gc.disable()  # it would look through the modules again and again, for a tenth of the time
     try:
         from distio.runtime.forks import without_forks
@@ -47,3 +58,4 @@ def _import_in_turn(*names: str) -> ModuleType:
     finally:
         if was_enabled:
             gc.enable()
+            _is_paused = False

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from distio._imports import collects_garbage
+
 __all__ = ["InterpreterSettings", "interpreter_settings", "set_interpreter"]
 
 InterpreterSettings: TypeAlias = dict[str, Any]
@@ -58,7 +60,7 @@ def _stack_size(threading: Any) -> int:
 
 
 def _garbage(gc: Any) -> list[Any]:
-    return [gc.isenabled(), *gc.get_threshold()]
+    return [collects_garbage(), *gc.get_threshold()]
 
 
 def _set_garbage(gc: Any, garbage: list[Any]) -> None:

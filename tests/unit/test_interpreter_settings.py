@@ -14,11 +14,13 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 import distio
+from distio import _imports
 from distio.runtime.interpreter_settings import interpreter_settings, set_interpreter
 
 STACK = 16 * 1024 * 1024
@@ -137,6 +139,28 @@ def test_filters_that_were_given_go_when_others_are_given() -> None:
     assert interpreter_settings()["warnings"] == [first, *own]
     set_interpreter({"warnings": [second]})
     assert interpreter_settings()["warnings"] == [second, *own]
+
+
+@pytest.mark.parametrize("collects", [True, False])
+def test_garbage_is_what_the_program_has_set_while_distio_imports(
+    collects: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def look(name: str) -> object:
+        seen.append((gc.isenabled(), interpreter_settings()["garbage"][0]))
+        return import_module(name)
+
+    monkeypatch.setattr(_imports, "import_module", look)
+    if not collects:
+        gc.disable()
+    try:
+        _imports.import_all()
+        after = gc.isenabled()
+    finally:
+        gc.enable()
+    assert {*seen} == {(False, collects)}
+    assert after is collects
 
 
 def test_setting_that_nobody_has_made_imports_no_module() -> None:
