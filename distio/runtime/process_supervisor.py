@@ -372,17 +372,34 @@ class ProcessSupervisor:
         try:
             self._watch(child)
         except (OSError, CannotStartThread) as error:  # nothing is left to watch it by
-            child.kill(signal.SIGKILL)
-            assert child.process is not None
-            child.process.wait()
-            child.process.close()
-            child.end(now)
-            child.close_box()
-            if child.log is not None:
-                child.log.close()
+            self._give_up(child, now)
             if is_of_handler(error):
                 raise
             raise OSError(str(error)) from error
+        except BaseException:  # of a handler of signals
+            self._give_up(child, now)
+            raise
+
+    def _give_up(self, child: Child, now: float) -> None:
+        """Kill a child that can't be watched, as far as it is watched already."""
+        process, log = child.process, child.log
+        assert process is not None
+        for source in (child.descriptor, process.reports, -1 if log is None else log.reader):
+            if source is not None and source >= 0 and source in self._selector.get_map():
+                self._selector.unregister(source)
+        if child.descriptor >= 0:
+            os.close(child.descriptor)
+            child.descriptor = -1
+        if child.stops is not None:
+            child.stops.finish()
+            child.stops = None
+        child.kill(signal.SIGKILL)
+        process.wait()
+        process.close()
+        child.end(now)
+        child.close_box()
+        if log is not None:
+            log.close()
 
     def _later(self, seconds: float | None) -> float | None:
         return None if seconds is None or self.is_stopping else time.monotonic() + seconds

@@ -3,6 +3,7 @@ as it is, and nothing is left behind."""
 
 from __future__ import annotations
 
+import selectors
 import signal
 import threading
 from functools import partial
@@ -81,6 +82,33 @@ def test_interrupt_while_the_thread_of_a_cluster_starts_leaves_nothing_behind(
         Cluster.local(workers=1)
     assert children() == before
     assert _SUPERVISES not in {each.name for each in threading.enumerate()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("registered", [0, 1, 2])
+def test_alarm_while_a_process_begins_to_be_watched_leaves_nothing_behind(
+    registered: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Cluster.local(workers=1).close()  # the fork server stays
+    before, files = children(), psutil.Process().num_fds()
+    register: Any = selectors.EpollSelector.register
+    left = [registered]
+
+    def alarmed(selector: Any, source: Any, *arguments: Any) -> Any:
+        is_of_supervisor = "ProcessSupervisor" in repr(arguments)
+        left[0] -= is_of_supervisor
+        if is_of_supervisor and left[0] < 0:
+            function()
+        return register(selector, source, *arguments)
+
+    monkeypatch.setattr(selectors.EpollSelector, "register", alarmed)
+    alarm = signal.signal(signal.SIGALRM, function)
+    try:
+        with pytest.raises(TimeoutError, match=r"^it takes too long$"):
+            Cluster.local(workers=1)
+    finally:
+        signal.signal(signal.SIGALRM, alarm)
+    assert (children(), psutil.Process().num_fds()) == (before, files)
 
 
 STEPS = [
