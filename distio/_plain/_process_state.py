@@ -27,16 +27,19 @@ __all__ = ["Changes", "ChangingState"]
 class _State(NamedTuple):
     environment: dict[str, str]
     directory: str | None
-    """None: it was removed."""
+    """None: it can't be told."""
     settings: dict[str, Any]
 
 
 def _state_now() -> _State:
     try:
         directory = os.getcwd()
-    except FileNotFoundError:
+    except OSError:  # it was removed, for example
         directory = None
-    return _State(dict(os.environ), directory, interpreter_settings())
+    # other threads may delete some of them meanwhile
+    found = {name: os.environ.get(name) for name in os.environ}
+    environment = {name: value for name, value in found.items() if value is not None}
+    return _State(environment, directory, interpreter_settings())
 
 
 _guard: Final = threading.Lock()
@@ -53,7 +56,7 @@ class Changes(NamedTuple):
     environment: dict[str, str | None]
     """Variables, and their values; None: it was deleted."""
     directory: str | None
-    """The working directory; None: it was always the same, or was removed."""
+    """The working directory; None: it was always the same, or can't be told."""
     settings: dict[str, Any]
 
     def take_over(self) -> None:
@@ -112,7 +115,7 @@ class ChangingState:
             number=1 if self._changes is None else self._changes.number + 1,
             environment={name: now.environment.get(name) for name in self._variables},
             directory=now.directory if self._has_moved else None,
-            settings={name: now.settings.get(name) for name in self._settings},
+            settings={name: now.settings[name] for name in self._settings & now.settings.keys()},
         )
 
 

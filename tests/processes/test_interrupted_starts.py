@@ -6,6 +6,7 @@ from __future__ import annotations
 import selectors
 import signal
 import threading
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -84,7 +85,16 @@ def test_interrupt_while_the_thread_of_a_cluster_starts_leaves_nothing_behind(
     assert _SUPERVISES not in {each.name for each in {*threading.enumerate()} - threads}
 
 
+@pytest.fixture
+def alarm() -> Iterator[None]:
+    """An alarm raises TimeoutError."""
+    before = signal.signal(signal.SIGALRM, function)
+    yield
+    signal.signal(signal.SIGALRM, before)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("alarm")
 @pytest.mark.parametrize("registered", [0, 1, 2])
 def test_alarm_while_a_process_begins_to_be_watched_leaves_nothing_behind(
     registered: int, monkeypatch: pytest.MonkeyPatch
@@ -98,16 +108,12 @@ def test_alarm_while_a_process_begins_to_be_watched_leaves_nothing_behind(
         is_of_supervisor = "ProcessSupervisor" in repr(arguments)
         left[0] -= is_of_supervisor
         if is_of_supervisor and left[0] < 0:
-            function()
+            signal.raise_signal(signal.SIGALRM)
         return register(selector, source, *arguments)
 
     monkeypatch.setattr(selectors.EpollSelector, "register", alarmed)
-    alarm = signal.signal(signal.SIGALRM, function)
-    try:
-        with pytest.raises(TimeoutError, match=r"^it takes too long$"):
-            Cluster.local(workers=1)
-    finally:
-        signal.signal(signal.SIGALRM, alarm)
+    with pytest.raises(TimeoutError, match=r"^it takes too long$"):
+        Cluster.local(workers=1)
     assert children() <= before
 
 
@@ -120,6 +126,7 @@ STEPS = [
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("alarm")
 @pytest.mark.parametrize(("of", "name"), STEPS)
 def test_alarm_while_a_cluster_starts_is_raised_as_it_is(
     of: Any, name: str, monkeypatch: pytest.MonkeyPatch
@@ -128,9 +135,5 @@ def test_alarm_while_a_cluster_starts_is_raised_as_it_is(
         signal.raise_signal(signal.SIGALRM)
 
     monkeypatch.setattr(of, name, alarmed)
-    before = signal.signal(signal.SIGALRM, function)
-    try:
-        with pytest.raises(TimeoutError, match=r"^it takes too long$"):
-            Cluster.local(workers=1)
-    finally:
-        signal.signal(signal.SIGALRM, before)
+    with pytest.raises(TimeoutError, match=r"^it takes too long$"):
+        Cluster.local(workers=1)

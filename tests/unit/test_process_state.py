@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import csv  # noqa: F401 (its settings are read once it is imported)
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import distio
+from distio._plain import _places
 from distio._plain._process_state import Changes, ChangingState
 
 
@@ -65,6 +68,36 @@ def test_changes_from_a_removed_directory_name_none(
     assert changes.directory is None
 
 
+def test_changes_name_no_setting_of_a_module_that_was_dropped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    state = ChangingState()
+    with monkeypatch.context() as meanwhile:
+        meanwhile.delitem(sys.modules, "csv")
+        changes = state.changes()
+    assert changes is not None
+    assert "csv_field_limit" not in changes.settings
+
+
+def test_state_is_told_while_another_thread_deletes_variables(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Vanishing(Mapping[str, str]):
+        """An environment whose only variable is gone when it is asked for."""
+
+        def __len__(self) -> int:
+            return 1
+
+        def __iter__(self) -> Iterator[str]:
+            return iter(["NEW"])
+
+        def __getitem__(self, name: str) -> str:
+            raise KeyError(name)
+
+    monkeypatch.setattr(os, "environ", Vanishing())
+    assert ChangingState().changes() is None
+
+
 TAKES_OVER = """
 import json, os, sys
 from distio._plain._process_state import Changes
@@ -91,6 +124,7 @@ def test_process_takes_over_changes_once_and_none_that_came_before(tmp_path: Pat
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("workers")
 def test_map_that_comes_later_finds_the_process_as_it_is_then(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -109,3 +143,10 @@ def test_map_that_comes_later_finds_the_process_as_it_is_then(
     finally:
         sys.setrecursionlimit(before)
     assert list(distio.map(state, [0])) == [(os.getcwd(), None, before)]
+
+
+@pytest.fixture
+def workers() -> Iterator[None]:
+    """Workers of this process are gone with the test: others don't expect any."""
+    yield
+    _places._close_workers()
