@@ -94,8 +94,10 @@ def test_state_is_told_while_another_thread_deletes_variables(
         def __getitem__(self, name: str) -> str:
             raise KeyError(name)
 
-    monkeypatch.setattr(os, "environ", Vanishing())
-    assert ChangingState().changes() is None
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(os, "environ", Vanishing())
+        changes = ChangingState().changes()
+    assert changes is None
 
 
 TAKES_OVER = """
